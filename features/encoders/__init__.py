@@ -1,0 +1,1 @@
+"""Frozen encoders: words and pictures to vectors, cached on disk."""

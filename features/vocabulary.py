@@ -1,0 +1,86 @@
+"""Two-way map between outside ids ("sku-481") and row numbers (0, 1, 2, ...).
+
+Only this module turns one into the other, so `item_id` is always outside and `item_idx` always a row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """An ordered set of outside ids.
+
+    Args:
+        ids: the id of each row, in row order; all different and not empty.
+
+    Raises:
+        ValueError: an id is empty or appears twice.
+    """
+
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self._rows) != len(self.ids):
+            twice = next(outside_id for row, outside_id in enumerate(self.ids) if self._rows[outside_id] != row)
+            raise ValueError(f"ids must be unique, {twice!r} appears more than once")
+        if "" in self._rows:
+            raise ValueError(f"ids must not be empty, row {self._rows['']} is")
+
+    @classmethod
+    def of(cls, ids: Iterable[str]) -> Vocabulary:
+        """The distinct ids in order of first appearance."""
+        return cls(tuple(dict.fromkeys(ids)))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __contains__(self, outside_id: object) -> bool:
+        return outside_id in self._rows
+
+    def __getitem__(self, idx: int) -> str:
+        return self.ids[idx]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.ids == other.ids
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def idx(self, outside_id: str) -> int:
+        """Row of an id.
+
+        Raises:
+            KeyError: the id is not in the vocabulary.
+        """
+        row = self._rows.get(outside_id)
+        if row is None:
+            raise KeyError(f"unknown id {outside_id!r} (the vocabulary has {len(self)} ids)")
+        return row
+
+    def idxs(self, outside_ids: Iterable[str]) -> NDArray[np.int64]:
+        """Rows of many ids, int64; -1 where absent."""
+        return np.fromiter((self._rows.get(outside_id, -1) for outside_id in outside_ids), dtype=np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of the ids and their order."""
+        digest = hashlib.sha256()
+        for outside_id in self.ids:
+            encoded = outside_id.encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        return digest.hexdigest()
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {outside_id: row for row, outside_id in enumerate(self.ids)}

@@ -1,0 +1,1 @@
+"""What is connected to what, and what does that make of it: the knowledge graph and the GNN."""

@@ -1,0 +1,1 @@
+"""GNN models over the knowledge graph, one file each."""

@@ -1,0 +1,1 @@
+"""What should be shown, and how good would that be: training, baselines, evaluation, the bundle, recommending."""

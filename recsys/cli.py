@@ -1,0 +1,52 @@
+"""The `recsys` command: its sub-commands are found through the entry-point group `recsys.commands`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+
+import structlog
+import typer
+from rich.console import Console
+
+from features.errors import InputError
+
+FLOW = ("synth", "check", "fit", "evaluate", "publish", "serve", "demo", "doctor")
+"""The order in which a newcomer meets the commands; others follow by name."""
+
+HELP = """
+Similar items and personal feeds from a shop's pictures, words, attributes and behavior.
+
+The flow, each step resumable and each ending in a summary:
+
+  synth  ->  check  ->  fit  ->  evaluate  ->  publish  ->  serve
+
+Try it all at once on a made-up shop:  recsys demo
+On your own:                           recsys demo SHOP_DIR
+"""
+
+
+def build_app() -> typer.Typer:
+    """The command-line application with every installed sub-command."""
+    app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+    found = {point.name: point for point in entry_points(group="recsys.commands")}
+    for name in sorted(found, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
+        app.command(name)(found[name].load())
+    return app
+
+
+def main() -> None:
+    """Run the command line; a mistake in what the user gave ends in one clear line and exit code 2."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        build_app()()
+    except InputError as error:
+        Console(stderr=True).print("error:", str(error), style="red", highlight=False, markup=False)
+        raise SystemExit(2) from error
