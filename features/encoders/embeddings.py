@@ -35,7 +35,7 @@ class Embeddings:
         if len(wrong):
             row = int(wrong[0])
             raise ValueError(
-                f"vectors must have length 1, or 0 where missing, row {row} has {length[row]} (present: {self.mask[row]})"
+                f"vectors must have length 1, or 0 where missing, row {row} has {length[row]} and mask {self.mask[row]}"
             )
 
     def __len__(self) -> int:
@@ -87,5 +87,5 @@ class ItemVectors:
 
     @property
     def paired(self) -> NDArray[np.bool_]:
-        """bool [n_items]; True where an item has both words and a picture."""
+        """Mask, bool [n_items]; True where an item has both words and a picture."""
         return self.text.mask & self.image.mask

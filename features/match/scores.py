@@ -39,7 +39,7 @@ class MatchScores:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """bool [n_items]; True where a score is known."""
+        """Mask, bool [n_items]; True where a score is known."""
         return ~np.isnan(self.score)
 
     def worst(self, k: int) -> NDArray[np.int64]:
