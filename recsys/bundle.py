@@ -1,0 +1,218 @@
+"""The bundle: everything training hands to serving, read back as memory-mapped arrays.
+
+Opening one costs the parsing of the ids and, if asked for, the hashing of the files; vectors and the display data of
+an item are read from disk when first touched.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from features.vocabulary import Vocabulary
+from recsys.bundle_files import check_axes, check_file, map_array, neighbor_arrays
+from recsys.bundle_format import (
+    ATTRIBUTE_COUNTS,
+    CATEGORIES,
+    DISPLAY,
+    INDEX,
+    ITEMS,
+    USERS,
+    BundleError,
+    Manifest,
+    read_manifest,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NeighborList:
+    """Each item's nearest items by one kind of likeness.
+
+    Args:
+        idx: int32 [n_items, k], best first; -1 pads.
+        score: float32 [n_items, k]; cosines.
+    """
+
+    idx: NDArray[np.int32]
+    score: NDArray[np.float32]
+
+    def of(self, item_idx: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The neighbors of one item without padding: int64 [<= k] and their cosines."""
+        kept = self.idx[item_idx] >= 0
+        return self.idx[item_idx][kept].astype(np.int64), self.score[item_idx][kept]
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """An open bundle; open one with `Bundle.open`.
+
+    Args:
+        path: its directory.
+        manifest: what it was made from, and the size and hash of each file.
+        items: outside ids; row i of every item array belongs to id i.
+        users: outside ids of the users, likewise.
+        item_embeddings: float32 [n_items, dim]; item x user score = dot product.
+        user_embeddings: float32 [n_users, dim].
+        text_vectors, image_vectors: float32 [n_items, d_text] and [n_items, d_image]; a zero row = missing.
+        similar: the published similar-items lists.
+        popularity: float32 [n_items]; 0 = nobody.
+        match_scores: float32 [n_items] in [0, 1]; NaN where picture or text is missing.
+        available: bool [n_items].
+        seen_indptr, seen_indices: int64 [n_users + 1], int32; each user's training items, CSR.
+        neighbors: content likeness by modality ("text", "image"), for cold items and explanations.
+        co_idx, co_count: int32 [n_items, k_co]; the items most often liked together with each, and by how many users.
+        category_names: the categories, each with its members, most popular first, in
+            `category_items[category_indptr[c]:category_indptr[c + 1]]`.
+        category_attribute: the attribute that says an item's category, "" where the shop has none.
+    """
+
+    path: Path
+    manifest: Manifest
+    items: Vocabulary
+    users: Vocabulary
+    item_embeddings: NDArray[np.float32]
+    user_embeddings: NDArray[np.float32]
+    text_vectors: NDArray[np.float32]
+    image_vectors: NDArray[np.float32]
+    similar: NeighborList
+    popularity: NDArray[np.float32]
+    match_scores: NDArray[np.float32]
+    available: NDArray[np.bool_]
+    seen_indptr: NDArray[np.int64]
+    seen_indices: NDArray[np.int32]
+    neighbors: Mapping[str, NeighborList]
+    co_idx: NDArray[np.int32]
+    co_count: NDArray[np.int32]
+    category_names: Vocabulary
+    category_indptr: NDArray[np.int64]
+    category_items: NDArray[np.int32]
+    category_attribute: str
+    display_offsets: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, path: Path, *, verify: bool = True) -> Bundle:
+        """Open a bundle.
+
+        Args:
+            path: the bundle's directory.
+            verify: also hash every file (about 1 s a GB); sizes, dtypes and shapes are always checked.
+
+        Raises:
+            BundleError: the manifest is missing or of another major version, or a file is missing or differs from
+                the manifest in size, hash, dtype or shape; the message names the file.
+        """
+        path = Path(path)
+        manifest = read_manifest(path)
+        for name, entry in sorted(manifest.files.items()):
+            check_file(path, name, entry, verify=verify)
+        array = {name: map_array(path, name, entry) for name, entry in manifest.files.items() if entry.dtype}
+        check_axes(path, array)
+        categories = orjson.loads((path / CATEGORIES).read_bytes())
+        bundle = cls(
+            path=path,
+            manifest=manifest,
+            items=Vocabulary(tuple(orjson.loads((path / ITEMS).read_bytes()))),
+            users=Vocabulary(tuple(orjson.loads((path / USERS).read_bytes()))),
+            similar=NeighborList(array["similar_idx.npy"], array["similar_score.npy"]),
+            neighbors={name: NeighborList(*pair) for name, pair in neighbor_arrays(path, array).items()},
+            co_idx=array["graph/co_idx.npy"],
+            co_count=array["graph/co_count.npy"],
+            category_names=Vocabulary(tuple(categories["names"])),
+            category_attribute=categories["attribute"],
+            **{name: array[f"{name}.npy"] for name in _PLAIN_FIELDS},
+        )
+        for name, ids, rows in (
+            (ITEMS, bundle.items, bundle.popularity),
+            (USERS, bundle.users, bundle.user_embeddings),
+        ):
+            if len(ids) != len(rows):
+                raise BundleError(
+                    f"{path / name}: must have an id a row of the arrays ({len(rows)}), it has {len(ids)}"
+                )
+        return bundle
+
+    @property
+    def version(self) -> str:
+        """16 hex digits that follow from the content."""
+        return self.manifest.version
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return self.version
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def seen(self, user_idx: int) -> NDArray[np.int64]:
+        """Row numbers of a user's training items, int64, in the order they were given."""
+        return self.seen_indices[self.seen_indptr[user_idx] : self.seen_indptr[user_idx + 1]].astype(np.int64)
+
+    def display_json(self, item_idx: int) -> bytes:
+        """An item's display data as JSON bytes, ready to be sent."""
+        return self._display_map[int(self.display_offsets[item_idx]) : int(self.display_offsets[item_idx + 1]) - 1]
+
+    def display(self, item_idx: int) -> dict[str, Any]:
+        """An item's display data: item_id, title, description, price, available, image, attributes {name: [values]}."""
+        parsed: dict[str, Any] = orjson.loads(self.display_json(item_idx))
+        return parsed
+
+    def displays(self) -> Iterator[dict[str, Any]]:
+        """The display data of all items in row order."""
+        return (self.display(item_idx) for item_idx in range(len(self)))
+
+    def categories_of(self, item_idx: int) -> list[str]:
+        """An item's categories, or [] where it has none."""
+        values: list[str] = self.display(item_idx).get("attributes", {}).get(self.category_attribute, [])
+        return [value for value in values if value in self.category_names]
+
+    def category_members(self, category: str) -> NDArray[np.int64]:
+        """Row numbers of a category's items, int64, most popular first; empty where the category is unknown."""
+        if category not in self.category_names:
+            return np.zeros(0, dtype=np.int64)
+        row = self.category_names.idx(category)
+        return self.category_items[self.category_indptr[row] : self.category_indptr[row + 1]].astype(np.int64)
+
+    @cached_property
+    def attribute_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """How many items share each attribute value; read on first use."""
+        counts: dict[str, dict[str, int]] = orjson.loads((self.path / ATTRIBUTE_COUNTS).read_bytes())
+        return counts
+
+    @property
+    def index_path(self) -> Path | None:
+        """The saved approximate index of the item embeddings, None where the search is exact."""
+        return self.path / INDEX if INDEX in self.manifest.files else None
+
+    def onnx(self, name: str) -> Path | None:
+        """The exported network `onnx/NAME`, or None where the bundle has no such one."""
+        return self.path / "onnx" / name if f"onnx/{name}" in self.manifest.files else None
+
+    @cached_property
+    def _display_map(self) -> mmap.mmap:
+        with (self.path / DISPLAY).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+_PLAIN_FIELDS = (
+    "item_embeddings",
+    "user_embeddings",
+    "text_vectors",
+    "image_vectors",
+    "popularity",
+    "match_scores",
+    "available",
+    "seen_indptr",
+    "seen_indices",
+    "category_indptr",
+    "category_items",
+    "display_offsets",
+)

@@ -1,0 +1,139 @@
+"""What a bundle on disk must look like: its files, their dtypes and shapes, and the manifest that vouches for them.
+
+Writer (`bundle_writer.py`) and reader (`bundle.py`) both follow the tables here, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from features.errors import InputError
+
+FORMAT_VERSION = "1.0"
+"""Major.minor; a reader refuses another major version and accepts a newer minor one."""
+
+MANIFEST = "manifest.json"
+INDEX = "index.faiss"
+ITEMS, USERS, DISPLAY = "items.json", "users.json", "display.jsonl"
+ATTRIBUTE_COUNTS, CATEGORIES = "attributes.json", "categories.json"
+
+ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "item_embeddings.npy": ("<f4", ("n_items", "dim")),
+    "user_embeddings.npy": ("<f4", ("n_users", "dim")),
+    "text_vectors.npy": ("<f4", ("n_items", "d_text")),
+    "image_vectors.npy": ("<f4", ("n_items", "d_image")),
+    "similar_idx.npy": ("<i4", ("n_items", "k_similar")),
+    "similar_score.npy": ("<f4", ("n_items", "k_similar")),
+    "popularity.npy": ("<f4", ("n_items",)),
+    "match_scores.npy": ("<f4", ("n_items",)),
+    "available.npy": ("|b1", ("n_items",)),
+    "seen_indptr.npy": ("<i8", ("n_users + 1",)),
+    "seen_indices.npy": ("<i4", ("n_seen",)),
+    "display_offsets.npy": ("<i8", ("n_items + 1",)),
+    "category_indptr.npy": ("<i8", ("n_categories + 1",)),
+    "category_items.npy": ("<i4", ("n_memberships",)),
+    "graph/co_idx.npy": ("<i4", ("n_items", "k_co")),
+    "graph/co_count.npy": ("<i4", ("n_items", "k_co")),
+}
+"""Every array a bundle holds: little-endian dtype, and the meaning of each axis (one name, one length)."""
+
+FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
+"""Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, `index.faiss` and `onnx/`."""
+
+
+def neighbor_files(name: str) -> tuple[str, str]:
+    """The two files of a neighbor list: row numbers (`<i4`, -1 pads) and cosines (`<f4`), both [n_items, k]."""
+    return f"graph/{name}_idx.npy", f"graph/{name}_score.npy"
+
+
+class BundleError(InputError):
+    """A bundle cannot be used; the message names the file and what is wrong with it."""
+
+
+class FileEntry(BaseModel):
+    """What the manifest says of one file; dtype and shape are None where it is no array."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    bytes: int
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+
+
+class Manifest(BaseModel):
+    """The last file written to a bundle: what it was made from, and the size and hash of every other file.
+
+    A key this version does not know is ignored: a newer minor version may add some.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: str
+    version: str
+    """First 16 hex digits of a SHA-256 over the names and hashes of all files: equal content, equal version."""
+    created: str
+    """UTC, ISO 8601."""
+    config: dict[str, Any]
+    fingerprints: dict[str, str]
+    git_commit: str | None
+    metrics: dict[str, Any]
+    """Undefined values are null."""
+    index: dict[str, Any] | None = None
+    """How the approximate index was chosen (kind, measured recall); None where the search is exact."""
+    files: dict[str, FileEntry]
+
+    def dumps(self) -> bytes:
+        """As JSON; NaN becomes null."""
+        return orjson.dumps(
+            self.model_dump(), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+        )
+
+
+def content_version(files: Mapping[str, FileEntry]) -> str:
+    """The version of a bundle with these files, whatever their order."""
+    lines = "".join(f"{name} {entry.sha256}\n" for name, entry in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and judge `manifest.json`.
+
+    Raises:
+        BundleError: it is missing or unreadable, of another major version, names a path outside the bundle,
+            lacks a file, or its version does not follow from its hashes.
+    """
+    path = directory / MANIFEST
+    try:
+        raw = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError(f"{directory}: {MANIFEST} is missing, so this is no complete bundle") from None
+    except orjson.JSONDecodeError as error:
+        raise BundleError(f"{path}: not valid JSON ({error})") from error
+    found = str(raw.get("format_version")) if isinstance(raw, dict) else "none"
+    major = FORMAT_VERSION.partition(".")[0]
+    if found.partition(".")[0] != major:
+        raise BundleError(f"{path}: format version must be {major}.x, it is {found}")
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {place}: {first['msg']}") from error
+    for name in manifest.files:
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise BundleError(f"{path}: a file must lie inside the bundle, {name!r} does not")
+    for name in FILES:
+        if name not in manifest.files:
+            raise BundleError(f"{path}: a bundle must hold {name}, this manifest does not list it")
+    expected = content_version(manifest.files)
+    if manifest.version != expected:
+        raise BundleError(f"{path}: version must follow from the file hashes ({expected}), it is {manifest.version}")
+    return manifest

@@ -1,0 +1,264 @@
+"""Writing a bundle: into a temporary sibling, the manifest last, then one rename.
+
+A reader therefore meets either the old bundle, or the new one, or none; never half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import structlog
+from numpy.typing import NDArray
+
+from features.errors import InputError
+from features.vocabulary import Vocabulary
+from recsys.bundle_format import (
+    ARRAYS,
+    ATTRIBUTE_COUNTS,
+    CATEGORIES,
+    DISPLAY,
+    FORMAT_VERSION,
+    INDEX,
+    ITEMS,
+    MANIFEST,
+    USERS,
+    FileEntry,
+    Manifest,
+    content_version,
+    neighbor_files,
+)
+from recsys.display_table import category_attribute as choose_category
+from recsys.display_table import category_members, write_display
+from recsys.index import EXACT_LIMIT, choose_index, save_index
+
+log = structlog.get_logger()
+
+
+def write_bundle(
+    directory: Path,
+    *,
+    items: Vocabulary,
+    users: Vocabulary,
+    item_embeddings: NDArray[np.float32],
+    user_embeddings: NDArray[np.float32],
+    text_vectors: NDArray[np.float32],
+    image_vectors: NDArray[np.float32],
+    popularity: NDArray[np.float32],
+    match_scores: NDArray[np.float32],
+    display: Iterable[Mapping[str, Any]],
+    seen: tuple[NDArray[Any], NDArray[Any]],
+    similar_idx: NDArray[Any],
+    similar_score: NDArray[np.float32],
+    neighbors: Mapping[str, tuple[NDArray[Any], NDArray[np.float32]]],
+    co_idx: NDArray[Any],
+    co_count: NDArray[Any],
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    fingerprints: Mapping[str, str],
+    onnx: Mapping[str, bytes | Path] | None = None,
+    category_attribute: str | None = None,
+) -> Path:
+    """Write everything serving needs.
+
+    Args:
+        directory: where; an older bundle there is replaced.
+        items: outside ids; row i of the item arrays is id i.
+        users: outside ids of the users, likewise.
+        item_embeddings: float32 [n_items, dim]; finite.
+        user_embeddings: float32 [n_users, dim]; finite; item x user score = dot product.
+        text_vectors: float32 [n_items, d_text]; a zero row = missing; d_text may be 0.
+        image_vectors: float32 [n_items, d_image]; likewise.
+        popularity: float32 [n_items]; training users an item, 0 = nobody.
+        match_scores: float32 [n_items] in [0, 1], NaN where unknown.
+        display: one mapping an item, in row order, with the keys of `display_table.DISPLAY_FIELDS`.
+        seen: CSR (indptr int [n_users + 1], indices int) of each user's training items.
+        similar_idx: int [n_items, k], -1 pads; see `recsys.similar.similar_lists`.
+        similar_score: float32 [n_items, k].
+        neighbors: content neighbors by modality, such as {"text": (idx, score), "image": (idx, score)}.
+        co_idx: int [n_items, k_co]; the items most often liked together with each, -1 pads.
+        co_count: int [n_items, k_co]; by how many users.
+        config: how it was trained, kept in the manifest; NaN becomes null.
+        metrics: how good it is, kept in the manifest; NaN becomes null.
+        fingerprints: of the data it was made from, kept in the manifest.
+        onnx: exported networks by file name, as bytes or as a file to copy.
+        category_attribute: which attribute is an item's category; None looks for one of
+            `display_table.CATEGORY_ATTRIBUTES`.
+
+    Returns:
+        `directory`.
+
+    Raises:
+        InputError: `directory` exists and is no bundle, or there is no item.
+        ValueError: an array has another shape, or a vector is not finite; the message names the file and the row.
+    """
+    directory = Path(directory)
+    if not len(items):
+        raise InputError(f"{directory}: a bundle must hold at least one item, there is none")
+    if directory.exists() and not (directory / MANIFEST).is_file() and any(directory.iterdir()):
+        raise InputError(f"{directory}: exists and is no bundle; name another place, or remove it")
+    arrays: dict[str, NDArray[Any]] = {
+        "item_embeddings.npy": item_embeddings,
+        "user_embeddings.npy": user_embeddings,
+        "text_vectors.npy": text_vectors,
+        "image_vectors.npy": image_vectors,
+        "similar_idx.npy": similar_idx,
+        "similar_score.npy": similar_score,
+        "popularity.npy": popularity,
+        "match_scores.npy": match_scores,
+        "seen_indptr.npy": seen[0],
+        "seen_indices.npy": seen[1],
+        "graph/co_idx.npy": co_idx,
+        "graph/co_count.npy": co_count,
+    }
+    with _built_aside(directory) as aside:
+        table = write_display(aside / DISPLAY, items, display)
+        attribute = choose_category(table, category_attribute)
+        names, indptr, members = category_members(table.members.get(attribute, {}), np.asarray(popularity))
+        arrays |= {
+            "available.npy": table.available,
+            "display_offsets.npy": table.offsets,
+            "category_indptr.npy": indptr,
+            "category_items.npy": members,
+        }
+        _check(arrays, neighbors, n_items=len(items), n_users=len(users))
+        for name, (dtype, _) in ARRAYS.items():
+            _save(aside / name, arrays[name], dtype)
+        for name, pair in neighbors.items():
+            for file, values, dtype in zip(neighbor_files(name), pair, ("<i4", "<f4"), strict=True):
+                _save(aside / file, values, dtype)
+        for file, content in (
+            (ITEMS, items.ids),
+            (USERS, users.ids),
+            (ATTRIBUTE_COUNTS, table.counts()),
+            (CATEGORIES, {"attribute": attribute, "names": names}),
+        ):
+            (aside / file).write_bytes(orjson.dumps(content))
+        index = _write_index(aside / INDEX, item_embeddings, user_embeddings)
+        for file, network in (onnx or {}).items():
+            (aside / "onnx").mkdir(exist_ok=True)
+            (aside / "onnx" / file).write_bytes(network if isinstance(network, bytes) else network.read_bytes())
+        files = {
+            path.relative_to(aside).as_posix(): _entry(path) for path in sorted(aside.rglob("*")) if path.is_file()
+        }
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            version=content_version(files),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=dict(config),
+            fingerprints=dict(fingerprints),
+            git_commit=_git_commit(),
+            metrics=dict(metrics),
+            index=index,
+            files=files,
+        )
+        (aside / MANIFEST).write_bytes(manifest.dumps())
+    log.info("bundle written", bundle=manifest.version, path=str(directory), items=len(items), users=len(users))
+    return directory
+
+
+@contextmanager
+def _built_aside(directory: Path) -> Iterator[Path]:
+    """A new sibling folder that takes the directory's place when the block ends well, and vanishes when it does not."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".new", dir=directory.parent))
+    old = aside.with_suffix(".old")
+    try:
+        aside.chmod(0o755)
+        (aside / "graph").mkdir()
+        yield aside
+        if directory.exists():
+            directory.rename(old)
+        try:
+            aside.rename(directory)
+        except OSError:
+            if old.exists():
+                old.rename(directory)
+            raise
+    finally:
+        for left_over in (aside, old):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _check(
+    arrays: Mapping[str, NDArray[Any]],
+    neighbors: Mapping[str, tuple[NDArray[Any], NDArray[np.float32]]],
+    *,
+    n_items: int,
+    n_users: int,
+) -> None:
+    """Axes agree by name, vectors are finite, row numbers exist."""
+    lengths = {"n_items": n_items, "n_users": n_users}
+    for file, (_, axes) in ARRAYS.items():
+        shape = arrays[file].shape
+        plain = [axis.removesuffix(" + 1") for axis in axes]
+        rows = [length - axis.endswith(" + 1") for axis, length in zip(axes, shape, strict=False)]
+        if len(shape) != len(axes) or any(
+            lengths.setdefault(axis, length) != length for axis, length in zip(plain, rows, strict=True)
+        ):
+            known = {axis: lengths[axis] for axis in plain if axis in lengths}
+            raise ValueError(f"{file} must have shape [{', '.join(axes)}] with {known}, it has {shape}")
+    for file in ("item_embeddings.npy", "user_embeddings.npy", "text_vectors.npy", "image_vectors.npy"):
+        for start in range(0, len(arrays[file]), 65_536):
+            good = np.isfinite(arrays[file][start : start + 65_536]).all(axis=1)
+            if not good.all():
+                raise ValueError(f"{file} must be finite, row {start + int(np.argmin(good))} is not")
+    for name, (idx, score) in neighbors.items():
+        if idx.shape != score.shape or idx.ndim != 2 or len(idx) != n_items:
+            raise ValueError(f"neighbors {name!r} must be [{n_items}, k], they have {idx.shape} and {score.shape}")
+    rows_of = {file: arrays[file] for file in ("similar_idx.npy", "seen_indices.npy", "graph/co_idx.npy")}
+    rows_of |= {neighbor_files(name)[0]: idx for name, (idx, _) in neighbors.items()}
+    for file, values in rows_of.items():
+        low = 0 if file == "seen_indices.npy" else -1
+        if values.size and (values.min() < low or values.max() >= n_items):
+            raise ValueError(f"{file} must be in [{low}, {n_items}), it reaches {values.min()} and {values.max()}")
+    indptr = arrays["seen_indptr.npy"]
+    if indptr[0] != 0 or indptr[-1] != len(arrays["seen_indices.npy"]) or (np.diff(indptr) < 0).any():
+        raise ValueError(
+            f"seen_indptr.npy must rise from 0 to {len(arrays['seen_indices.npy'])}, it ends at {indptr[-1]}"
+        )
+
+
+def _save(path: Path, values: NDArray[Any], dtype: str) -> None:
+    np.save(path, np.ascontiguousarray(values, dtype=dtype), allow_pickle=False)
+
+
+def _entry(path: Path) -> FileEntry:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if path.suffix != ".npy":
+        return FileEntry(sha256=sha256, bytes=path.stat().st_size)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return FileEntry(sha256=sha256, bytes=path.stat().st_size, dtype=array.dtype.str, shape=array.shape)
+
+
+def _write_index(
+    path: Path, item_embeddings: NDArray[np.float32], user_embeddings: NDArray[np.float32]
+) -> dict[str, Any] | None:
+    """Large catalogs get a measured approximate index; the report goes to the manifest."""
+    if len(item_embeddings) <= EXACT_LIMIT:
+        return None
+    chosen = choose_index(item_embeddings, user_embeddings if len(user_embeddings) else item_embeddings)
+    if chosen is None:
+        return None
+    save_index(chosen[0], path)
+    return chosen[1].as_dict()
+
+
+def _git_commit() -> str | None:
+    """The commit of this code, None where it is not run from a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return asked.stdout.strip() if asked.returncode == 0 else None

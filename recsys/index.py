@@ -1,0 +1,233 @@
+"""Largest dot products among the item embeddings: exactly, or approximately where the catalog is large.
+
+Up to `EXACT_LIMIT` items one float32 matrix-vector product is fastest and cannot miss. Above, HNSW (Malkov and
+Yashunin, arXiv:1603.09320) and inverted lists (IVF) are both built, their effort is raised until they find what the
+exact search finds, and the faster one is kept. Both then only name candidates: scores are recomputed exactly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+log = structlog.get_logger()
+
+EXACT_LIMIT = 50_000
+"""Items up to which the exact search is used."""
+
+EFFORTS = (16, 32, 64, 128, 256, 512)
+"""Tried in this order: HNSW's efSearch, and IVF's nprobe."""
+
+
+class ItemIndex(Protocol):
+    """Finds the items of largest dot product with a vector."""
+
+    def search(
+        self, query: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """At most k items outside `hidden` (bool [n_items]), best first, with their dot products.
+
+        Args:
+            query: float32 [dim].
+            k: how many; fewer come back where fewer are left.
+            hidden: bool [n_items]; never returned.
+
+        Returns:
+            int64 [<= k] and float32 [<= k]; ties are broken by row number.
+        """
+        ...
+
+
+def top_k(
+    scores: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The k largest of `scores` outside `hidden`, best first, ties by row number; all are float32 or bool [n]."""
+    scores = np.where(hidden, -np.inf, scores)
+    k = min(k, int(len(scores) - np.count_nonzero(hidden)))
+    if k <= 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+    rows = np.flatnonzero(scores >= threshold)
+    best = rows[np.argsort(-scores[rows], kind="stable")][:k]
+    return best.astype(np.int64), scores[best]
+
+
+class ExactIndex:
+    """Every item is scored.
+
+    Args:
+        vectors: float32 [n_items, dim].
+    """
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self.vectors = vectors
+
+    def search(
+        self, query: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As `ItemIndex.search`; exact."""
+        return top_k(self.vectors @ query, k, hidden)
+
+
+class ApproximateIndex:
+    """A faiss index names candidates, which are then scored exactly.
+
+    Where the candidates do not leave k items outside `hidden`, every item is scored instead, so that an answer is
+    never shorter than the exact one.
+
+    Args:
+        vectors: float32 [n_items, dim].
+        searcher: a faiss index of these vectors with metric inner product.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32], searcher: Any) -> None:
+        self.vectors = vectors
+        self.searcher = searcher
+
+    def search(
+        self, query: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """As `ItemIndex.search`; may miss items, at the rate measured when the index was chosen."""
+        wanted = min(len(self.vectors), 2 * k + 64)
+        found = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)[1][0]
+        found = np.sort(found[found >= 0])
+        found = found[~hidden[found]]
+        if len(found) < k:
+            return ExactIndex(self.vectors).search(query, k, hidden)
+        best, scores = top_k(self.vectors[found] @ query, k, np.zeros(len(found), dtype=np.bool_))
+        return found[best], scores
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """How an index was chosen.
+
+    Args:
+        kind: "hnsw" or "ivf".
+        effort: efSearch or nprobe.
+        recall: share of the exact top k that it finds, mean over the queries.
+        query_ms: median time of one search.
+        exact_ms: the exact search's, beside it.
+    """
+
+    kind: str
+    effort: int
+    recall: float
+    query_ms: float
+    exact_ms: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def choose_index(
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    *,
+    k: int = 100,
+    target_recall: float = 0.95,
+    seed: int = 0,
+) -> tuple[Any, IndexReport] | None:
+    """Build HNSW and IVF and keep the faster one that reaches the target.
+
+    Args:
+        vectors: float32 [n_items, dim].
+        queries: float32 [n, dim] to measure with, such as user embeddings; 64 are drawn.
+        k: recall is measured at this depth.
+        target_recall: in (0, 1].
+        seed: draws the queries.
+
+    Returns:
+        The faiss index, its effort set, and the report; None where the exact search is faster, or neither index
+        reaches the target.
+    """
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    drawn = np.random.default_rng(seed).permutation(len(queries))[:64]
+    asked = [np.ascontiguousarray(query, dtype=np.float32) for query in queries[np.sort(drawn)]]
+    nobody = np.zeros(len(vectors), dtype=np.bool_)
+    exact = ExactIndex(vectors)
+    truth = [set(exact.search(query, k, nobody)[0].tolist()) for query in asked]
+    exact_ms = _median_ms(lambda query: exact.search(query, k, nobody), asked)
+    best: tuple[Any, IndexReport] | None = None
+    for kind, build, set_effort in (("ivf", _ivf, _set_probes), ("hnsw", _hnsw, _set_ef)):
+        searcher = build(vectors)
+        candidate = ApproximateIndex(vectors, searcher)
+        for effort in EFFORTS:
+            set_effort(searcher, effort)
+            found = [set(candidate.search(query, k, nobody)[0].tolist()) for query in asked]
+            recall = float(np.mean([len(a & b) / len(b) for a, b in zip(found, truth, strict=True)]))
+            if recall >= target_recall:
+                query_ms = _median_ms(lambda query, chosen=candidate: chosen.search(query, k, nobody), asked)  # type: ignore[misc]
+                report = IndexReport(kind, effort, recall, query_ms, exact_ms)
+                log.info("index measured", **report.as_dict())
+                if query_ms < (best[1].query_ms if best else exact_ms):
+                    best = (searcher, report)
+                break
+    return best
+
+
+def save_index(searcher: Any, path: Path) -> None:
+    """Write a faiss index with its effort."""
+    import faiss
+
+    faiss.write_index(searcher, str(path))
+
+
+def load_index(path: Path, vectors: NDArray[np.float32]) -> ApproximateIndex:
+    """Read a faiss index of these vectors.
+
+    Raises:
+        ValueError: it was built from another number of items or another dimension.
+    """
+    import faiss
+
+    searcher = faiss.read_index(str(path))
+    if (searcher.ntotal, searcher.d) != vectors.shape:
+        raise ValueError(
+            f"{path}: must index vectors of shape {vectors.shape}, it has ({searcher.ntotal}, {searcher.d})"
+        )
+    return ApproximateIndex(vectors, searcher)
+
+
+def _ivf(vectors: NDArray[np.float32]) -> Any:
+    import faiss
+
+    n_items, dim = vectors.shape
+    n_lists = max(1, min(n_items // 40, int(4 * n_items**0.5)))
+    searcher = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, n_lists, faiss.METRIC_INNER_PRODUCT)
+    searcher.train(vectors)
+    searcher.add(vectors)
+    return searcher
+
+
+def _hnsw(vectors: NDArray[np.float32]) -> Any:
+    import faiss
+
+    searcher = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    searcher.add(vectors)
+    return searcher
+
+
+def _set_probes(searcher: Any, effort: int) -> None:
+    searcher.nprobe = effort
+
+
+def _set_ef(searcher: Any, effort: int) -> None:
+    searcher.hnsw.efSearch = effort
+
+
+def _median_ms(search: Callable[[NDArray[np.float32]], object], queries: Iterable[NDArray[np.float32]]) -> float:
+    times = []
+    for query in queries:
+        start = time.perf_counter()
+        search(query)
+        times.append(1000 * (time.perf_counter() - start))
+    return float(np.median(times))

@@ -1,0 +1,77 @@
+"""What is asked of a recommender and what it answers: a user's state in, named and explained suggestions out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Source = Literal["personalized", "published", "content", "popular_in_category", "popular"]
+
+LADDER: tuple[Source, ...] = ("personalized", "published", "content", "popular_in_category", "popular")
+"""Where a suggestion may come from, best first; a lower tier fills what the upper ones leave open."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One suggestion.
+
+    Args:
+        item_id: outside id.
+        score: how good the tier thinks it is; comparable within one answer and one source only.
+        source: the tier of the ladder it came from.
+        reasons: at most three short true statements, best first; may be empty.
+    """
+
+    item_id: str
+    score: float
+    source: Source
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UserState:
+    """What is known of the one who asks, at the moment of asking.
+
+    Args:
+        user_id: outside id; None for a visitor without one. An id the model never saw is no error.
+        recent_items: ids lately viewed, newest last; unknown ids are ignored.
+        recent_ages_s: seconds since each of `recent_items`, or () where not known: then only their order counts.
+        seen: further ids not to be shown, such as what was bought since the model was trained.
+        category: the category of the page the answer is for, "" where there is none.
+
+    Raises:
+        ValueError: `recent_ages_s` is neither empty nor as long as `recent_items`, or an age is negative.
+    """
+
+    user_id: str | None = None
+    recent_items: tuple[str, ...] = ()
+    recent_ages_s: tuple[float, ...] = ()
+    seen: frozenset[str] = frozenset()
+    category: str = ""
+
+    def __post_init__(self) -> None:
+        if self.recent_ages_s and len(self.recent_ages_s) != len(self.recent_items):
+            raise ValueError(
+                f"recent_ages_s must have an age a recent item ({len(self.recent_items)}), "
+                f"it has {len(self.recent_ages_s)}"
+            )
+        for position, age_s in enumerate(self.recent_ages_s):
+            if not age_s >= 0:
+                raise ValueError(f"an age must be >= 0 s, recent item {position} has {age_s}")
+
+
+class Recommender(Protocol):
+    """Answers a shop's two questions: what is like this item, and what is for this user?"""
+
+    def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
+        """At most k items like this one, best first.
+
+        Raises:
+            KeyError: the item is unknown.
+        """
+        ...
+
+    def recommend(self, user: UserState, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
+        """At most k items for this user, best first; never empty while the catalog has anything to show."""
+        ...
