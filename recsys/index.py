@@ -157,7 +157,7 @@ def choose_index(
     truth = [set(exact.search(query, k, nobody)[0].tolist()) for query in asked]
     exact_ms = _median_ms(lambda query: exact.search(query, k, nobody), asked)
     best: tuple[Any, IndexReport] | None = None
-    for kind, build, set_effort in (("ivf", _ivf, _set_probes), ("hnsw", _hnsw, _set_ef)):
+    for kind, build, set_effort in (("ivf", build_ivf, _set_probes), ("hnsw", _hnsw, _set_ef)):
         searcher = build(vectors)
         candidate = ApproximateIndex(vectors, searcher)
         for effort in EFFORTS:
@@ -197,7 +197,8 @@ def load_index(path: Path, vectors: NDArray[np.float32]) -> ApproximateIndex:
     return ApproximateIndex(vectors, searcher)
 
 
-def _ivf(vectors: NDArray[np.float32]) -> Any:
+def build_ivf(vectors: NDArray[np.float32]) -> Any:
+    """Inverted lists of these vectors (float32 [n_items, dim]), metric inner product; set `nprobe` before searching."""
     import faiss
 
     n_items, dim = vectors.shape
