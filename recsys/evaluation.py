@@ -1,0 +1,261 @@
+"""Judge a scorer on held-out pairs by ranking the whole catalog for each user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt, field_validator
+from scipy import sparse
+
+from features.interactions import Interactions
+from features.section import Section
+from recsys import metrics
+from recsys.bootstrap import bootstrap_means, interval
+from recsys.held_out import Split
+from recsys.ranking_lists import rank_users
+from recsys.scorer import Scorer
+from recsys.segments import Judged
+
+Side = Literal["valid", "test"]
+
+PROTOCOL = """\
+Every model learns from the training events alone; what was tuned was chosen by recall@20 on the validation pairs, and \
+no model is fitted again on training and validation together. All items are ranked for each user with held-out pairs, \
+except the user's training items and, on test, the user's validation items. Equal scores are ordered at random, \
+differently for each user. Averages are over users; intervals are 95% percentile bootstrap intervals over users. Cold \
+users have at most {cold} training items; cold items have no training event and are ranked against the whole catalog, \
+or, as "among cold", against each other."""
+"""How the numbers were made, in words."""
+
+
+class EvaluationConfig(Section):
+    """How models are judged."""
+
+    ks: tuple[PositiveInt, ...] = (10, 20, 50)
+    """List lengths to report."""
+    bootstrap_samples: int = Field(default=1000, ge=0)
+    """Resamples of users behind each 95% interval; 0 leaves intervals out."""
+    chunk_users: PositiveInt = 512
+    """Most users scored at once; fewer where the catalog is so large that their scores would pass 2^25 numbers."""
+    max_users: PositiveInt = 50_000
+    """More users than this are judged by a random sample of this size, and the evaluation's notes say so."""
+    cold_user_max_events: int = Field(default=5, ge=0)
+    """A user with at most so many different training items is a cold user."""
+    seed: int = 0
+    """Of ties, resamples and the sample of users."""
+
+    @field_validator("ks")
+    @classmethod
+    def _some_and_rising(cls, ks: tuple[int, ...]) -> tuple[int, ...]:
+        if not ks or sorted(set(ks)) != list(ks):
+            raise ValueError(f"ks must be one or more rising list lengths, got {ks}")
+        return ks
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a scorer achieved on one side of a split.
+
+    Args:
+        scorer: its name.
+        on: the side.
+        n_users: users judged: those with a held-out pair.
+        n_pairs: their held-out pairs.
+        metrics: "recall@20" → average over these users; NaN where undefined.
+        intervals: 95% bootstrap interval of each average over users (not of coverage, which is no average).
+        segments: "cold_users", "cold_items" and "cold_items_among_cold" → their metrics and "n_users", "n_pairs".
+        segment_intervals: the segments' intervals.
+        user_idx: int64 [n_users]; the users judged.
+        per_user: metric → float64 [n_users]; what the averages are taken of.
+        notes: what a reader must know, such as why there is nothing to report.
+    """
+
+    scorer: str
+    on: Side
+    n_users: int
+    n_pairs: int
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    segments: dict[str, dict[str, float]]
+    segment_intervals: dict[str, dict[str, tuple[float, float]]]
+    user_idx: NDArray[np.int64]
+    per_user: dict[str, NDArray[np.float64]]
+    notes: tuple[str, ...] = field(default=())
+
+
+def evaluate(scorer: Scorer, split: Split, *, on: Side, config: EvaluationConfig | None = None) -> Evaluation:
+    """Rank all items for every user with held-out pairs.
+
+    Not ranked are the user's training items and, on test, the validation items too: they are known and would not be
+    shown again. Segments:
+
+    - `cold_users`: users with at most `cold_user_max_events` different training items;
+    - `cold_items`: held-out pairs whose item has no training event, still ranked against the whole catalog (other
+      held-out items of the user stay in the list and count as misses); averaged over users who have such a pair;
+      its coverage is the share of the cold items that these users are shown;
+    - `cold_items_among_cold`: the same pairs, ranked among the cold items only.
+
+    Args:
+        scorer: the model.
+        split: where the held-out pairs are.
+        on: the side to judge on.
+        config: list lengths and the like.
+
+    Raises:
+        ValueError: scores of the wrong shape, or one that is not finite.
+    """
+    config = config or EvaluationConfig()
+    held: Interactions = getattr(split, on)
+    users, notes = _judged_users(held, on, config)
+    held = held.where(np.isin(held.user_idx, users))
+    train = split.train.matrix(binary=True)
+    n_with, n_train_users, n_train_items = _training_counts(train)
+    cold = n_with == 0
+    if len(cold) and not cold.any():
+        notes.append("every item has a training event: there are no cold items")
+    cold_pairs = held.where(cold[held.item_idx])
+    has_cold = np.isin(users, cold_pairs.user_idx)
+
+    hidden = train if on == "valid" else (train + split.valid.matrix(binary=True)).tocsr()
+    full, among_cold = rank_users(
+        scorer,
+        users,
+        hidden,
+        (held.users, held.items),
+        k=max(config.ks),
+        chunk=config.chunk_users,
+        seed=config.seed,
+        some=has_cold,
+        only=cold,
+    )
+    bits = metrics.surprise(n_with, n_train_users)
+    everything = Judged.of(full, users, held, bits)
+    parts = {
+        "cold_users": everything.only(n_train_items[users] <= config.cold_user_max_events),
+        "cold_items": Judged.of(full[has_cold], users[has_cold], cold_pairs, bits),
+        "cold_items_among_cold": Judged.of(among_cold, users[has_cold], cold_pairs, bits),
+    }
+    samples, seed = config.bootstrap_samples, config.seed
+    whole = everything.summary(config.ks, samples=samples, seed=seed)
+    summaries = {
+        name: part.summary(config.ks, samples=samples, seed=seed, catalog=None if name == "cold_users" else cold)
+        for name, part in parts.items()
+    }
+    return Evaluation(
+        scorer=scorer.name,
+        on=on,
+        n_users=len(users),
+        n_pairs=len(held),
+        metrics=whole.metrics,
+        intervals=whole.intervals,
+        segments={
+            name: {**summaries[name].metrics, "n_users": len(part.users), "n_pairs": int(part.n_held.sum())}
+            for name, part in parts.items()
+        },
+        segment_intervals={name: summary.intervals for name, summary in summaries.items()},
+        user_idx=users,
+        per_user=whole.per_user,
+        notes=tuple(notes),
+    )
+
+
+def _judged_users(held: Interactions, on: Side, config: EvaluationConfig) -> tuple[NDArray[np.int64], list[str]]:
+    users = np.unique(held.user_idx)
+    if len(users) == 0:
+        return users, [f"the {on} side has no held-out pairs: its metrics are undefined"]
+    if len(users) <= config.max_users:
+        return users, []
+    sample = np.random.default_rng(config.seed).choice(users, size=config.max_users, replace=False)
+    return np.sort(sample), [
+        f"judged on a random sample of {config.max_users} of {len(users)} users with held-out pairs"
+    ]
+
+
+def _training_counts(train: sparse.csr_matrix) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
+    """Users of each item, number of users with any item, items of each user; all of distinct training pairs."""
+    n_items_of = np.diff(train.indptr).astype(np.int64)
+    return np.bincount(train.indices, minlength=train.shape[1]), int((n_items_of > 0).sum()), n_items_of
+
+
+def evaluation_json(
+    split: Split,
+    results: Mapping[str, Mapping[Side, Evaluation]],
+    *,
+    scorers: Mapping[str, Scorer] | None = None,
+    fit_s: Mapping[str, float] | None = None,
+    params: Mapping[str, Mapping[str, object]] | None = None,
+    config: EvaluationConfig | None = None,
+) -> dict[str, Any]:
+    """All models' results as standard JSON data: NaN becomes null.
+
+    Args:
+        split: what they were judged on.
+        results: model → side → evaluation. The first model is the one the others are compared with.
+        scorers: model → scorer, for its chosen parameters and seconds of fitting.
+        fit_s: seconds of fitting where a scorer does not know them.
+        params: parameters where a scorer does not know them.
+        config: of the evaluations.
+
+    Returns:
+        `{"split": name, "split_summary": counts, "protocol": text, "config": {...}, "models": {model: {"test": {metric:
+        value}, "valid": ..., "intervals": {side: {metric: [low, high]}}, "segments": {side: {segment: {metric: value,
+        "n_users": n}}}, "segment_intervals": ..., "n_users": {side: n}, "n_pairs": ..., "notes": {side: [...]},
+        "params": {...}, "fit_s": s}}, "lead": {"of": first model, "over": {model: {metric: [difference, low,
+        high]}}}}`; a lead is the first model's test average less the other's, over the same resampled users.
+    """
+    config = config or EvaluationConfig()
+    models: dict[str, Any] = {}
+    for name, sides in results.items():
+        scorer = (scorers or {}).get(name)
+        models[name] = {
+            **{side: evaluation.metrics for side, evaluation in sides.items()},
+            **{
+                part: {side: getattr(evaluation, part) for side, evaluation in sides.items()}
+                for part in ("intervals", "segments", "segment_intervals", "n_users", "n_pairs", "notes")
+            },
+            "params": dict((params or {}).get(name, scorer.params if scorer else {})),
+            "fit_s": (fit_s or {}).get(name, scorer.fit_s if scorer else float("nan")),
+        }
+    first = next(iter(results), None)
+    over = {
+        name: _lead(results[first]["test"], sides["test"], config)
+        for name, sides in results.items()
+        if first is not None and name != first and "test" in sides and "test" in results[first]
+    }
+    written: dict[str, Any] = plain(
+        {
+            "split": split.name,
+            "split_summary": split.summary(),
+            "protocol": PROTOCOL.format(cold=config.cold_user_max_events),
+            "config": config.model_dump(),
+            "models": models,
+            "lead": {"of": first, "over": over},
+        }
+    )
+    return written
+
+
+def _lead(one: Evaluation, other: Evaluation, config: EvaluationConfig) -> dict[str, tuple[float, float, float]]:
+    names = [f"{metric}@{k}" for metric in ("recall", "ndcg") for k in config.ks]
+    if len(one.user_idx) == 0 or not np.array_equal(one.user_idx, other.user_idx):
+        return dict.fromkeys(names, (float("nan"), float("nan"), float("nan")))
+    gap = np.stack([one.per_user[name] - other.per_user[name] for name in names], axis=1)
+    means = bootstrap_means(gap, samples=config.bootstrap_samples, seed=config.seed)
+    return {name: (float(gap[:, i].mean()), *interval(means[:, i])) for i, name in enumerate(names)}
+
+
+def plain(value: Any) -> Any:
+    """The same as JSON data: mappings with text keys, lists, and null for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

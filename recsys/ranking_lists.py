@@ -1,0 +1,155 @@
+"""The k best items of each user, with ties broken by chance instead of by row number.
+
+A scorer that knows nothing gives many items the same score. Were ties broken by row, it would show the first rows of
+the catalog, which in many shops are the oldest and best sold items, and look good by accident. Here equal scores are
+ordered by a seeded random permutation of the items, turned by a seeded random amount for each user, so that a constant
+scorer does exactly what a random one does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from features.vocabulary import Vocabulary
+from recsys.scorer import Scorer
+
+_LOW = np.int64(0xFFFFFFFF)
+
+
+@dataclass(frozen=True, eq=False)
+class TieOrder:
+    """Who comes first among equals.
+
+    Args:
+        place: int64 [n_items]; a permutation: the place of each item among equals.
+        item_at: int64 [n_items]; its inverse.
+        turn: int64 [n_users]; how far the permutation is turned for each user.
+    """
+
+    place: NDArray[np.int64]
+    item_at: NDArray[np.int64]
+    turn: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n_users: int, n_items: int, *, seed: int) -> TieOrder:
+        """The order drawn under a seed."""
+        rng = np.random.default_rng(seed)
+        item_at = rng.permutation(n_items)
+        place = np.empty(n_items, dtype=np.int64)
+        place[item_at] = np.arange(n_items)
+        return cls(place, item_at, rng.integers(max(n_items, 1), size=n_users))
+
+
+def top_lists(
+    scores: NDArray[np.float32],
+    user_idx: NDArray[np.int64],
+    k: int,
+    ties: TieOrder,
+    *,
+    hidden: sparse.csr_matrix | None = None,
+    only: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Item rows by falling score.
+
+    Score and tie place are packed into one int64 (the float's bits, made monotone, above the place), so that any
+    sorting algorithm on any machine gives the same list.
+
+    Args:
+        scores: float32 [n, n_items], finite.
+        user_idx: int64 [n]; the users the rows belong to.
+        k: length of the lists.
+        ties: the order among equal scores.
+        hidden: [n_users, n_items]; a user's nonzero entries are not shown.
+        only: bool [n_items]; the items that may be shown, all where not given.
+
+    Returns:
+        int64 [n, min(k, n_items)], best first, -1 where no more items may be shown.
+    """
+    n, n_items = scores.shape
+    width = min(k, n_items)
+    if n == 0 or width == 0:
+        return np.full((n, width), -1, dtype=np.int64)
+    bits = (scores.astype(np.float32, copy=False) + np.float32(0.0)).view(np.int32)  # + 0 makes -0.0 equal to 0.0
+    keys = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64)
+    keys <<= 32
+    place = ties.place[None, :] + ties.turn[user_idx][:, None]
+    place = np.where(place >= n_items, place - n_items, place)
+    keys |= n_items - 1 - place
+    if hidden is not None:
+        own = hidden[user_idx].tocoo()
+        keys[own.row, own.col] = np.iinfo(np.int64).min
+    if only is not None:
+        keys[:, ~only] = np.iinfo(np.int64).min
+    if width < n_items:
+        keys = np.partition(keys, n_items - width, axis=1)[:, n_items - width :]
+    keys = np.sort(keys, axis=1)[:, ::-1]
+    turned = n_items - 1 - (keys & _LOW) - ties.turn[user_idx][:, None]
+    items = ties.item_at[np.where(turned < 0, turned + n_items, turned).clip(0, n_items - 1)]
+    return np.where(keys == np.iinfo(np.int64).min, -1, items)
+
+
+def rank_users(
+    scorer: Scorer,
+    users: NDArray[np.int64],
+    hidden: sparse.csr_matrix,
+    vocabularies: tuple[Vocabulary, Vocabulary],
+    *,
+    k: int,
+    chunk: int,
+    seed: int,
+    some: NDArray[np.bool_],
+    only: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rank the whole catalog for users, and for some of them a part of it, scoring each user once.
+
+    Args:
+        scorer: the model.
+        users: int64 [n].
+        hidden: [n_users, n_items]; a user's nonzero entries are not shown.
+        vocabularies: of users and of items, to name them in errors.
+        k: length of the lists.
+        chunk: most users scored at once; fewer where their scores would pass 2^25 numbers.
+        seed: of ties.
+        some: bool [n]; the users who also get a list of a part of the catalog.
+        only: bool [n_items]; that part.
+
+    Returns:
+        int64 [n, min(k, n_items)] over all items, int64 [some.sum(), min(k, n_items)] over the part; as `top_lists`.
+
+    Raises:
+        ValueError: scores of the wrong shape, or one that is not finite.
+    """
+    n_users, n_items = hidden.shape
+    ties = TieOrder.of(n_users, n_items, seed=seed)
+    nothing = np.full((0, min(k, n_items)), -1, dtype=np.int64)
+    full, part = [nothing], [nothing]
+    step = max(1, min(chunk, 2**25 // max(n_items, 1)))
+    for start in range(0, len(users), step):
+        row = users[start : start + step]
+        scores = _checked(scorer, row, vocabularies)
+        full.append(top_lists(scores, row, k, ties, hidden=hidden))
+        also = some[start : start + step]
+        part.append(top_lists(scores[also], row[also], k, ties, hidden=hidden, only=only))
+    return np.concatenate(full), np.concatenate(part)
+
+
+def _checked(
+    scorer: Scorer, users: NDArray[np.int64], vocabularies: tuple[Vocabulary, Vocabulary]
+) -> NDArray[np.float32]:
+    scores = np.asarray(scorer.score(users), dtype=np.float32)
+    user_ids, item_ids = vocabularies
+    if scores.shape != (len(users), len(item_ids)):
+        raise ValueError(
+            f"scorer {scorer.name!r} must return scores of shape {(len(users), len(item_ids))}, got {scores.shape}"
+        )
+    if not np.isfinite(scores).all():
+        row, item = np.argwhere(~np.isfinite(scores))[0].tolist()
+        raise ValueError(
+            f"scores must be finite, scorer {scorer.name!r} gave {scores[row, item]} to user "
+            f"{user_ids[int(users[row])]!r} and item {item_ids[item]!r}"
+        )
+    return scores
