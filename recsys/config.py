@@ -1,0 +1,89 @@
+"""The whole configuration of a fit: one section an algorithm, each defined beside its algorithm."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
+
+from features.encoders.config import EncoderConfig
+from features.errors import InputError
+from features.match.config import MatchConfig
+from features.section import Section
+from graph.build import GraphConfig
+from graph.models.kg_gnn import GNNConfig
+from recsys.baselines.config import BaselinesConfig
+from recsys.evaluation import EvaluationConfig
+from recsys.split import SplitConfig
+from recsys.training import TrainConfig
+
+
+class FitConfig(Section):
+    """Everything that decides what `recsys fit` makes of a shop."""
+
+    seed: NonNegativeInt = 0
+    """Of every random choice."""
+    neighbors: PositiveInt = 10
+    """Content neighbors an item has in the graph, by text, by image and by both."""
+    similar: PositiveInt = 50
+    """Length of the published list of similar items."""
+    split: SplitConfig | None = None
+    """How events are split where no split file is given; unset: by time where every event has one, else at random."""
+    encoders: EncoderConfig = EncoderConfig()
+    match: MatchConfig = MatchConfig()
+    graph: GraphConfig = GraphConfig()
+    model: GNNConfig = GNNConfig()
+    train: TrainConfig = TrainConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+def load_config(path: Path | None, overrides: Iterable[str] = ()) -> FitConfig:
+    """Read a configuration.
+
+    Args:
+        path: a TOML file with the fields of `FitConfig`, or None for the defaults.
+        overrides: "section.field=value" settings that win over the file; a value that is no TOML is text.
+
+    Raises:
+        InputError: the file or a setting cannot be read, or names a field that does not exist.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as TOML: {error}") from error
+    for override in overrides:
+        _merge(values, _parse(override))
+    try:
+        return FitConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"configuration field {field!r}: {first['msg']}, got {first['input']!r}") from error
+
+
+def _parse(override: str) -> dict[str, Any]:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"a setting must look like section.field=value, got {override!r}")
+    try:
+        return tomllib.loads(f"{key} = {value}")
+    except tomllib.TOMLDecodeError:
+        escaped = value.strip().replace("\\", "\\\\").replace('"', '\\"')
+        try:
+            return tomllib.loads(f'{key} = "{escaped}"')
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"a setting must look like section.field=value, got {override!r}") from error
+
+
+def _merge(into: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value

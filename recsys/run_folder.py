@@ -1,0 +1,74 @@
+"""Where a fit leaves what it makes: the one place that spells the names of these files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from features.errors import InputError
+
+CACHE = Path(".recsys/cache")
+"""Encoded words and pictures, shared by all fits started in one folder."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder given as `--out`."""
+
+    path: Path
+
+    @property
+    def bundle(self) -> Path:
+        """What serving needs; see `recsys/bundle.py`."""
+        return self.path / "bundle"
+
+    @property
+    def evaluation(self) -> Path:
+        """Every model's metrics as JSON."""
+        return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The same as a page with plots."""
+        return self.path / "report.html"
+
+    @property
+    def quarantine(self) -> Path:
+        """Every refused row, with the rule it broke."""
+        return self.path / "quarantine.jsonl"
+
+    @property
+    def runs(self) -> Path:
+        """Checkpoints, to resume from."""
+        return self.path / "runs"
+
+    @property
+    def _request(self) -> Path:
+        return self.path / "fit.json"
+
+    def remember(self, request: dict[str, Any]) -> None:
+        """Keep what was asked of the fit, so that `recsys evaluate` and a second fit know."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._request, orjson.dumps(request, option=orjson.OPT_INDENT_2))
+
+    def request(self) -> dict[str, Any]:
+        """What was asked of the fit.
+
+        Raises:
+            InputError: nothing was ever fitted into this folder.
+        """
+        if not self._request.is_file():
+            raise InputError(f"{self.path}: nothing was fitted here ({self._request.name} is missing): run recsys fit first")
+        remembered: dict[str, Any] = orjson.loads(self._request.read_bytes())
+        return remembered
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader meets the old content or the new, never half of it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(content)
+    aside.replace(path)
