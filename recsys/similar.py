@@ -31,7 +31,8 @@ _PROBES = 32
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of length 1, float32; zero rows stay zero."""
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norm, out=np.zeros_like(vectors, dtype=np.float32), where=norm > 0)
+    unit: NDArray[np.float32] = np.divide(vectors, norm, out=np.zeros_like(vectors, dtype=np.float32), where=norm > 0)
+    return unit
 
 
 def similar_lists(
@@ -67,7 +68,7 @@ def similar_lists(
     behavior = unit_rows(item_embeddings) * np.float32(np.sqrt(behavior_share))
     meaning = unit_rows(content) * np.float32(np.sqrt(1 - behavior_share))
     penalty = np.where(match_scores < DISTRUST_BELOW, np.float32(DISTRUST_PENALTY), np.float32(0))
-    empty = ~(behavior.any(axis=1) | meaning.any(axis=1))
+    empty: NDArray[np.bool_] = np.logical_not(np.any(behavior, axis=1) | np.any(meaning, axis=1))
     idx = np.full((n_items, k), -1, dtype=np.int32)
     score = np.zeros((n_items, k), dtype=np.float32)
     kept = min(k, n_items - 1)

@@ -1,0 +1,91 @@
+"""The user vector of this moment: what training learned, bent towards what was viewed since.
+
+With W the summed weights of the recent views, r their weighted mean and u the trained vector,
+
+    v = (1 - a) u + a |u| r / |r|,   a = W / (W + patience)
+
+so that one fresh view already counts and many outweigh, but never erase, a long history. Matching the norms keeps the
+two comparable, since the length of a trained embedding grows with how much was seen of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveFloat
+
+from features.section import Section
+
+
+class LiveConfig(Section):
+    """How fast a user's recent views take over, and fade."""
+
+    half_life_items: PositiveFloat = 5.0
+    """A view counts half after so many later ones."""
+
+    half_life_s: PositiveFloat = 7 * 86_400.0
+    """A view counts half after so many seconds, where its age is known."""
+
+    patience: PositiveFloat = 2.0
+    """Summed weight of recent views at which they count as much as all of the training history."""
+
+
+def recent_weights(n: int, ages_s: tuple[float, ...], config: LiveConfig) -> NDArray[np.float32]:
+    """Weight of each of n recent views, oldest first: float32 [n] in (0, 1]; 1 for the newest, unless it is old.
+
+    Args:
+        n: how many views.
+        ages_s: their ages in seconds, or () where unknown.
+        config: the half-lives.
+    """
+    later = np.arange(n - 1, -1, -1, dtype=np.float64)
+    weights = 0.5 ** (later / config.half_life_items)
+    if ages_s:
+        weights *= 0.5 ** (np.asarray(ages_s, dtype=np.float64) / config.half_life_s)
+    return np.maximum(weights, np.finfo(np.float32).tiny).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class LiveVector:
+    """A user vector and how it is made up.
+
+    Args:
+        vector: float32 [dim].
+        trained_share: weight of the trained vector in it, in [0, 1].
+        recent_pull: float32 [n]; what each recent view's item vector was multiplied by.
+    """
+
+    vector: NDArray[np.float32]
+    trained_share: float
+    recent_pull: NDArray[np.float32]
+
+
+def live_vector(
+    trained: NDArray[np.float32] | None, recent: NDArray[np.float32], weights: NDArray[np.float32], config: LiveConfig
+) -> LiveVector | None:
+    """Blend a trained user vector with recently viewed items.
+
+    Args:
+        trained: float32 [dim]; None, or all zero, for a user the model does not know.
+        recent: float32 [n, dim]; vectors of the recently viewed items, n may be 0.
+        weights: float32 [n]; see `recent_weights`.
+        config: the patience.
+
+    Returns:
+        None where neither side says anything.
+    """
+    known = trained is not None and bool(np.any(trained))
+    speaking = np.where(np.any(recent, axis=1), weights, np.float32(0))
+    total = float(speaking.sum())
+    mean = (speaking @ recent) / total if total > 0 else np.zeros(recent.shape[1], dtype=np.float32)
+    length = float(np.linalg.norm(mean))
+    if trained is None or not known:
+        return None if length == 0 else LiveVector(mean.astype(np.float32), 0.0, (speaking / total).astype(np.float32))
+    if length == 0:
+        return LiveVector(np.array(trained, dtype=np.float32), 1.0, np.zeros(len(recent), dtype=np.float32))
+    share = total / (total + config.patience)
+    scale = share * float(np.linalg.norm(trained)) / length
+    vector = (1 - share) * trained + scale * mean
+    return LiveVector(vector.astype(np.float32), 1 - share, (scale * speaking / total).astype(np.float32))
