@@ -2,6 +2,7 @@
  * One product as a card: its picture (or a tile of words), title, price, and why it is shown.
  */
 
+import { deepest, leaf } from "./categories.js";
 import { h, hueOf, money } from "./dom.js";
 
 export const itemHref = (itemId) => `#/item/${encodeURIComponent(itemId)}`;
@@ -22,7 +23,8 @@ export function sourceBadge(source) {
 
 /** A product without a picture shows its words instead. */
 function textTile(item) {
-  const kind = item.attributes?.category?.[0]?.split(/[/>|]/).pop()?.trim();
+  const [category] = deepest(item);
+  const kind = category && leaf(category);
   const tile = h("div", { class: "tile", role: "img", "aria-label": `${item.title} (no picture)` },
     h("span", { class: "tile-kind", "aria-hidden": "true" }, kind || "No picture"),
     h("span", { class: "tile-title", "aria-hidden": "true" }, item.title));
@@ -34,18 +36,22 @@ function textTile(item) {
  * The picture of a product, or its text tile; a picture that fails to load turns into the tile.
  *
  * @param {object} item
- * @param {{eager?: boolean, alt?: string}} options eager: load before it scrolls into view; alt: "" beside its title
+ * @param {{eager?: boolean, large?: boolean}} options eager: load before it scrolls into view; large: may fill a stage,
+ *   but a thumbnail is not blown up beyond three times its size
  */
-export function picture(item, { eager = false, alt = item.title } = {}) {
+export function picture(item, { eager = false, large = false } = {}) {
   const frame = h("div", { class: "frame" });
   if (!item.image_url) {
     frame.append(textTile(item));
     return frame;
   }
-  const image = h("img", { alt, loading: eager ? "eager" : "lazy", decoding: "async", draggable: "false" });
+  const image = h("img", { alt: item.title, loading: eager ? "eager" : "lazy", decoding: "async", draggable: "false" });
   image.addEventListener("load", () => {
     frame.classList.add("loaded");
-    learnShape(image.naturalWidth, image.naturalHeight);
+    if (large) {
+      image.style.maxWidth = `${3 * image.naturalWidth}px`;
+      image.style.maxHeight = `${3 * image.naturalHeight}px`;
+    } else learnShape(image.naturalWidth, image.naturalHeight);
   });
   image.addEventListener("error", () => image.replaceWith(textTile(item)));
   image.src = item.image_url;

@@ -4,6 +4,7 @@
 
 import { listItems } from "./api.js";
 import { card, skeletons } from "./cards.js";
+import { below, categoryHref, leaf, trail } from "./categories.js";
 import { h } from "./dom.js";
 
 const MAX_CHIPS = 14;
@@ -16,7 +17,7 @@ const MAX_CHIPS = 14;
  */
 export function homePage(filter, forYou) {
   const narrowed = Boolean(filter.q || filter.category);
-  const title = filter.q ? `Results for “${filter.q}”` : filter.category || "All products";
+  const title = filter.q ? `Results for “${filter.q}”` : filter.category ? leaf(filter.category) : "All products";
   const count = h("p", { class: "count", role: "status" });
   const chips = h("nav", { class: "chips", "aria-label": "Categories", hidden: true });
   const grid = h("div", { class: "grid" });
@@ -84,13 +85,13 @@ export function homePage(filter, forYou) {
     for (const item of items) {
       for (const value of item.attributes?.category ?? []) categories.set(value, (categories.get(value) ?? 0) + 1);
     }
-    const common = [...categories].sort((a, b) => b[1] - a[1]).slice(0, MAX_CHIPS).map(([value]) => value).sort();
-    chips.hidden = common.length < 2 && !filter.category;
-    chips.replaceChildren(...common.map((value) =>
-      h("a", { class: "chip", href: categoryHref(value), "aria-current": value === filter.category ? "true" : null }, value)));
+    const near = below(filter.category, [...categories.keys()]).sort((a, b) => categories.get(b) - categories.get(a));
+    const up = filter.category ? trail(filter.category) : [];
+    const shownChips = [...up, ...near.slice(0, MAX_CHIPS).sort()];
+    chips.hidden = shownChips.length < 2;
+    chips.replaceChildren(...shownChips.map((value) =>
+      h("a", { class: "chip", href: categoryHref(value), "aria-current": value === filter.category ? "true" : null }, leaf(value))));
   }
 
   return { element, load, isEmpty: () => shown === 0, title: narrowed ? title : "Storefront" };
 }
-
-export const categoryHref = (value) => `#/?${new URLSearchParams({ category: value })}`;

@@ -3,8 +3,8 @@
  */
 
 import { picture } from "./cards.js";
+import { categoryHref, deepest, leaf, trail } from "./categories.js";
 import { h, money, toast, words } from "./dom.js";
-import { categoryHref } from "./home.js";
 import { record } from "./visitor.js";
 
 /**
@@ -16,9 +16,9 @@ export function productPage(item, { similar, forYou, recommendationId, changed }
   const priced = item.price !== null && item.price !== undefined;
   return h("div", { class: "product-page" },
     h("nav", { class: "crumbs", "aria-label": "Where you are" },
-      h("a", { href: "#/" }, "All products"), path(item.attributes?.category?.[0])),
+      h("a", { href: "#/" }, "All products"), path(deepest(item)[0])),
     h("article", { class: "product" },
-      h("div", { class: "stage" }, picture(item, { eager: true })),
+      h("div", { class: "stage" }, picture(item, { eager: true, large: true })),
       h("div", { class: "product-words" },
         h("h1", { tabindex: "-1", id: "page-title" }, item.title),
         priced ? h("p", { class: "price large" }, money(item.price)) : null,
@@ -28,7 +28,7 @@ export function productPage(item, { similar, forYou, recommendationId, changed }
           action("Add to cart", "cart", "button plain", "Added to cart"),
           action("Buy now", "purchase", "button", "Bought, thank you")),
         agreement(item),
-        facts(item.attributes ?? {}))),
+        facts(item))),
     similar,
     forYou);
 
@@ -52,7 +52,7 @@ export function productPage(item, { similar, forYou, recommendationId, changed }
 
 function path(category) {
   if (!category) return null;
-  return [h("span", { "aria-hidden": "true" }, "/"), h("a", { href: categoryHref(category) }, category)];
+  return trail(category).flatMap((value) => [h("span", { "aria-hidden": "true" }, "/"), h("a", { href: categoryHref(value) }, leaf(value))]);
 }
 
 /** A ring that fills with the share to which picture and words agree. */
@@ -72,17 +72,19 @@ function agreement(item) {
     h("p", {}, h("strong", {}, `${percent}%`), h("span", {}, verdict)));
 }
 
-function facts(attributes) {
-  const names = Object.keys(attributes).filter((name) => attributes[name].length);
-  if (!names.length) return null;
+function facts(item) {
+  const attributes = item.attributes ?? {};
+  const names = Object.keys(attributes).filter((name) => name !== "category" && attributes[name].length);
+  const kinds = deepest(item);
+  if (!names.length && !kinds.length) return null;
   return h("section", { class: "attributes", "aria-labelledby": "facts-title" },
     h("h2", { id: "facts-title", class: "unseen" }, "Details"),
-    h("dl", {}, names.map((name) => h("div", {},
-      h("dt", {}, words(name)),
-      h("dd", {}, attributes[name].slice(0, 12).map((value) => name === "category"
-        ? h("a", { class: "chip", href: categoryHref(value) }, value)
-        : h("span", { class: "chip" }, value)))))));
+    h("dl", {},
+      kinds.length ? fact("Category", kinds.map((value) => h("a", { class: "chip", href: categoryHref(value) }, leaf(value)))) : null,
+      names.map((name) => fact(words(name), attributes[name].slice(0, 12).map((value) => h("span", { class: "chip" }, value))))));
 }
+
+const fact = (name, values) => h("div", {}, h("dt", {}, name), h("dd", {}, values));
 
 /** What is shown for an id the shop does not have. */
 export function missingPage(itemId) {
