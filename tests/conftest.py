@@ -96,3 +96,13 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         metrics={"recall@20": 0.5, "coverage@20": float("nan")},
         fingerprints={"shop": "hand-made"},
     )
+
+
+@pytest.fixture(scope="session")
+def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small written shop with its planted truth beside it; to be read, never changed."""
+    from features.synthetic.write import write_shop
+
+    folder = tmp_path_factory.mktemp("synthetic") / "shop"
+    write_shop(folder, n_items=240, n_users=300, seed=7)
+    return folder
