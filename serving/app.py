@@ -1,0 +1,161 @@
+"""The application: everything put together, once per worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.engine import Engine, NotReadyError, UnknownItemError
+from serving.impressions import ImpressionLog
+from serving.live import Watcher
+from serving.memory import WorkerMemory
+from serving.middleware import Shell
+from serving.pictures import open_pictures
+from serving.problems import ProblemError, problem
+from serving.routes import events, health, images, items, pages, users
+from serving.settings import Settings
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry, configure_logging
+
+log = structlog.get_logger()
+
+TITLE = "Recommendations"
+VERSION = "1"
+DESCRIPTION = """
+Similar items, personal feeds, and the events that change them. Every answer says which model made it, which tier of
+the fallback ladder each suggestion came from and why, and whether Redis or the worker's own bundle held it. Errors are
+problem details (RFC 9457).
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of one worker.
+
+    Raises:
+        InputError: a folder named in the settings cannot be used (the bundle is opened at start, not here).
+    """
+    telemetry = Telemetry()
+    url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+    store = Store(url, settings, telemetry)
+    memory = WorkerMemory(
+        users_cap=settings.memory_users, pending_cap=settings.pending_cap, recent_cap=settings.recent_cap
+    )
+    watcher = Watcher(store, memory, settings, telemetry)
+    impressions = ImpressionLog(store, telemetry, cap=settings.impressions_cap)
+    engine = Engine(
+        watcher=watcher,
+        store=store,
+        memory=memory,
+        impressions=impressions,
+        settings=settings,
+        telemetry=telemetry,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        log.info("service starts", **settings.shown())
+        await watcher.start()
+        tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(impressions.run())]
+        yield
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await watcher.look()
+        await impressions.write()
+        if memory.n_pending or len(impressions):
+            log.error("lost, as redis is away", events=memory.n_pending, impressions=len(impressions))
+        await store.close()
+
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=[
+            Middleware(
+                Shell,
+                telemetry=telemetry,
+                max_body_bytes=settings.max_body_bytes,
+                log_requests=settings.log_requests,
+            )
+        ],
+        exception_handlers=_handlers(),
+    )
+    state: Any = app.state
+    state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
+    state.telemetry, state.impressions, state.pictures = telemetry, impressions, open_pictures(settings.shop)
+    app.router.routes.extend([*items.hot, *users.hot, *events.hot, *pages.pages()])
+    for module in (items, users, images, health):
+        app.include_router(module.router)
+    hot_documented = [route for module in (items, users, events) for route in module.documented.routes]
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = get_openapi(
+                title=TITLE, version=VERSION, description=DESCRIPTION, routes=[*hot_documented, *app.routes]
+            )
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """The application as a server's worker process makes it: settings from `RECSYS_*`, logs as JSON lines."""
+    configure_logging()
+    return create_app(Settings())
+
+
+def _handlers() -> dict[int | type[Exception], Any]:
+    async def on_problem(_: Request, error: ProblemError) -> Response:
+        return error.response()
+
+    async def on_unknown_item(_: Request, error: UnknownItemError) -> Response:
+        item_id = str(error)
+        return problem(404, "unknown-item", f"no item {item_id!r} in the catalog", item_id=item_id)
+
+    async def on_not_ready(_: Request, __: NotReadyError) -> Response:
+        return problem(503, "not-ready", "no bundle is open yet: publish one", headers={"retry-after": "5"})
+
+    async def on_store_down(_: Request, __: StoreDownError) -> Response:
+        detail = "this needs Redis, which is away"
+        return problem(503, "store-down", detail, headers={"retry-after": "2"})
+
+    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+        errors = [
+            {
+                "place": ".".join(str(part) for part in one["loc"]),
+                "rule": "unknown query parameter" if one["type"] == "extra_forbidden" else one["msg"],
+                "value": str(one.get("input"))[:80],
+            }
+            for one in error.errors()
+        ]
+        detail = "; ".join(f"{one['place']}: {one['rule']}" for one in errors)
+        return problem(422, "invalid-request", detail, errors=errors)
+
+    async def on_http(_: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, None, str(error.detail), headers=error.headers)
+
+    return {
+        ProblemError: on_problem,
+        UnknownItemError: on_unknown_item,
+        NotReadyError: on_not_ready,
+        StoreDownError: on_store_down,
+        RequestValidationError: on_invalid,
+        HTTPException: on_http,
+    }

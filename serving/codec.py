@@ -1,0 +1,87 @@
+"""How a ranked list lies in Redis: one compact binary string.
+
+Layout, little-endian: a header (format u1, slots u2, strings u2); per slot (item_idx u4, score f4, source u1, reasons
+u1) = 10 bytes; the reasons of all slots in turn as u2 numbers into the strings; the different reason strings as a JSON
+list. A source is its place on the fallback ladder. Items are row numbers of the bundle the version was published from,
+so a list only means something beside that bundle.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from recsys.recommendation import LADDER, Source
+
+FORMAT = 1
+SLOT = np.dtype([("item_idx", "<u4"), ("score", "<f4"), ("source", "u1"), ("n_reasons", "u1")])
+HEADER = struct.Struct("<BHH")
+MAX_SLOTS = 1000
+MAX_REASONS = 255
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place of a ranked list: the item by its row in the bundle."""
+
+    item_idx: int
+    score: float
+    source: Source
+    reasons: tuple[str, ...]
+
+
+def pack(slots: Sequence[Slot]) -> bytes:
+    """A ranked list as bytes.
+
+    Raises:
+        ValueError: more than 1,000 slots, more than 255 reasons in a slot, or an unknown source.
+    """
+    if len(slots) > MAX_SLOTS:
+        raise ValueError(f"a published list has at most {MAX_SLOTS} slots, this one has {len(slots)}")
+    rows = np.zeros(len(slots), dtype=SLOT)
+    codes: list[int] = []
+    strings: dict[str, int] = {}
+    for place, slot in enumerate(slots):
+        if slot.source not in LADDER:
+            raise ValueError(f"source must be one of {LADDER}, slot {place} has {slot.source!r}")
+        if len(slot.reasons) > MAX_REASONS:
+            raise ValueError(f"a slot has at most {MAX_REASONS} reasons, slot {place} has {len(slot.reasons)}")
+        rows[place] = (slot.item_idx, slot.score, LADDER.index(slot.source), len(slot.reasons))
+        codes.extend(strings.setdefault(reason, len(strings)) for reason in slot.reasons)
+    head = HEADER.pack(FORMAT, len(slots), len(strings))
+    return head + rows.tobytes() + np.array(codes, dtype="<u2").tobytes() + orjson.dumps(list(strings))
+
+
+def unpack(packed: bytes) -> list[Slot]:
+    """The ranked list of `pack`.
+
+    Raises:
+        ValueError: the bytes are no packed list of a known format.
+    """
+    if len(packed) < HEADER.size:
+        raise ValueError(f"a packed list has at least {HEADER.size} bytes, got {len(packed)}")
+    form, n_slots, n_strings = HEADER.unpack_from(packed)
+    if form != FORMAT:
+        raise ValueError(f"a packed list must have format {FORMAT}, got {form}")
+    end = HEADER.size + n_slots * SLOT.itemsize
+    if len(packed) < end:
+        raise ValueError(f"a packed list of {n_slots} slots has at least {end} bytes, got {len(packed)}")
+    rows: NDArray[np.void] = np.frombuffer(packed, dtype=SLOT, count=n_slots, offset=HEADER.size)
+    n_reasons = rows["n_reasons"].tolist()
+    codes = np.frombuffer(packed, dtype="<u2", count=sum(n_reasons), offset=end).tolist()
+    strings = orjson.loads(packed[end + 2 * len(codes) :])
+    if len(strings) != n_strings:
+        raise ValueError(f"a packed list names {n_strings} reasons and holds {len(strings)}")
+    slots = []
+    taken = 0
+    columns = (rows[name].tolist() for name in ("item_idx", "score", "source"))
+    for item_idx, score, source, n in zip(*columns, n_reasons, strict=True):
+        reasons = tuple(strings[code] for code in codes[taken : taken + n])
+        taken += n
+        slots.append(Slot(item_idx, score, LADDER[source], reasons))
+    return slots

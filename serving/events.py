@@ -1,0 +1,103 @@
+"""One thing a shopper did, as the service takes it in: what is accepted, what is refused, and by which rule."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+MAX_ID_CHARS = 256
+MAX_TYPE_CHARS = 64
+FUTURE_S = 86_400.0
+"""A clock may run ahead by so much."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An accepted event; `event_id` is made up here where the sender gave none."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    event_type: str
+    timestamp: float
+    recommendation_id: str | None
+
+    def entry(self) -> bytes:
+        """The event in its user's list of recent ones, JSON."""
+        return orjson.dumps([self.item_id, self.event_type, self.timestamp])
+
+    def fields(self) -> dict[str, str]:
+        """The event as an entry of the event stream."""
+        fields = {
+            "event_id": self.event_id,
+            "user_id": self.user_id,
+            "item_id": self.item_id,
+            "event_type": self.event_type,
+            "timestamp": repr(self.timestamp),
+        }
+        if self.recommendation_id is not None:
+            fields["recommendation_id"] = self.recommendation_id
+        return fields
+
+
+@dataclass(frozen=True)
+class Past:
+    """One of a user's recent events."""
+
+    item_id: str
+    event_type: str
+    timestamp: float
+
+    @classmethod
+    def of_entry(cls, entry: bytes) -> Past:
+        """From `Event.entry`."""
+        item_id, event_type, timestamp = orjson.loads(entry)
+        return cls(item_id, event_type, timestamp)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an event of a batch was not taken; the others of the batch were."""
+
+    index: int
+    rule: str
+    value: object
+
+
+def accept(raw: Mapping[str, Any], index: int, *, known_item: bool, now: float | None = None) -> Event | Refusal:
+    """Judge one event whose shape (names and JSON types) has been checked.
+
+    Args:
+        raw: the event as sent.
+        index: its place in the batch, for the refusal.
+        known_item: whether its item is in the catalog.
+        now: UTC seconds; the clock where None.
+    """
+    now = time.time() if now is None else now
+    for name in ("user_id", "item_id", "event_type", "event_id", "recommendation_id"):
+        text = raw.get(name)
+        if text is None:
+            continue
+        longest = MAX_TYPE_CHARS if name == "event_type" else MAX_ID_CHARS
+        if not text or len(text) > longest:
+            return Refusal(index, f"{name} must have 1 to {longest} characters", text[: longest + 1])
+        if not text.isprintable():
+            return Refusal(index, f"{name} must hold printable characters", text)
+    if not known_item:
+        return Refusal(index, "item_id must be in the catalog", raw["item_id"])
+    timestamp = raw.get("timestamp")
+    if timestamp is not None and not 0 <= timestamp <= now + FUTURE_S:
+        return Refusal(index, "timestamp must be UTC seconds, not before 1970 and not in the future", timestamp)
+    return Event(
+        event_id=raw.get("event_id") or uuid.uuid4().hex,
+        user_id=raw["user_id"],
+        item_id=raw["item_id"],
+        event_type=raw["event_type"],
+        timestamp=now if timestamp is None else float(timestamp),
+        recommendation_id=raw.get("recommendation_id"),
+    )

@@ -1,0 +1,93 @@
+"""What was shown, to whom, with what probability: the log from which the next model is judged.
+
+Answers do not wait for it: entries are held and written in batches. While Redis is away they wait too, up to a cap;
+past it the oldest are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import orjson
+
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry
+
+BATCH = 200
+
+
+class ImpressionLog:
+    """Held impressions and their writer.
+
+    Args:
+        store: where they go.
+        telemetry: counts the dropped.
+        cap: answers held at most.
+    """
+
+    def __init__(self, store: Store, telemetry: Telemetry, *, cap: int) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._held: deque[dict[str, bytes]] = deque()
+        self._cap = cap
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(
+        self,
+        *,
+        recommendation_id: str,
+        surface: str,
+        subject: str,
+        model_version: str,
+        items: Sequence[str],
+        sources: Sequence[str],
+        propensities: Sequence[float],
+    ) -> None:
+        """Hold one answer.
+
+        Args:
+            recommendation_id: the answer's id, which events may name.
+            surface: "similar" or "feed".
+            subject: the item or the user it was for.
+            model_version: the bundle that ranked it.
+            items: the items, in the order shown.
+            sources: the tier of each.
+            propensities: the probability with which each was shown in its place.
+        """
+        if not self._store.configured or not items:
+            return
+        if len(self._held) >= self._cap:
+            self._held.popleft()
+            self._telemetry.impressions_dropped.inc()
+        slots = {"items": items, "sources": sources, "propensities": propensities}
+        self._held.append(
+            {
+                "recommendation_id": recommendation_id.encode(),
+                "surface": surface.encode(),
+                "subject": subject.encode(),
+                "model_version": model_version.encode(),
+                "timestamp": repr(time.time()).encode(),
+                "slots": orjson.dumps(slots),
+            }
+        )
+
+    async def write(self) -> None:
+        """Write everything held; what fails stays held."""
+        while self._held and self._store.up:
+            batch = [self._held.popleft() for _ in range(min(BATCH, len(self._held)))]
+            try:
+                await self._store.log_impressions(batch)
+            except StoreDownError:
+                self._held.extendleft(reversed(batch))
+                return
+
+    async def run(self, every_s: float = 0.2) -> None:
+        """Write for ever."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.write()

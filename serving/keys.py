@@ -1,0 +1,64 @@
+"""Every Redis key of the product; no other file spells one.
+
+A user's keys share one hash tag, so that a cluster keeps them together and a script may touch them at once.
+"""
+
+from __future__ import annotations
+
+CURRENT = "rs:current"
+"""String: the version that workers answer from."""
+VERSIONS = "rs:versions"
+"""Set: every version that has keys and no expiry."""
+PUBLISHING = "rs:publishing"
+"""String with expiry: who is publishing; two cannot at once."""
+EVENTS = "rs:events"
+"""Stream: every accepted event."""
+IMPRESSIONS = "rs:impressions"
+"""Stream: every answer, with the probability of each slot."""
+FORGOTTEN = "rs:forgotten"
+"""Stream: users whose live state was deleted, so that every worker drops its copy."""
+
+
+def tag(user_id: str) -> str:
+    """A user id that can stand between the braces of a hash tag: no braces inside."""
+    return user_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+
+
+def meta(version: str) -> str:
+    """Hash: bundle path, number of items, previous version, time of publishing."""
+    return f"rs:{version}:meta"
+
+
+def similar(version: str, item_id: str) -> str:
+    """String: the packed list of similar items."""
+    return f"rs:{version}:sim:{item_id}"
+
+
+def item(version: str, item_id: str) -> str:
+    """String: the item as the API shows it, JSON."""
+    return f"rs:{version}:item:{item_id}"
+
+
+def feed(version: str, user_id: str) -> str:
+    """String: the packed list published for a user known from training."""
+    return f"rs:{version}:feed:{user_id}"
+
+
+def of_version(version: str) -> str:
+    """Pattern of every key of a version."""
+    return f"rs:{version}:*"
+
+
+def recent(user_id: str) -> str:
+    """List: a user's recent events, newest first, JSON."""
+    return f"rs:user:{{{tag(user_id)}}}:recent"
+
+
+def seen(user_id: str) -> str:
+    """Sorted set: items the user had to do with, by time."""
+    return f"rs:user:{{{tag(user_id)}}}:seen"
+
+
+def event(user_id: str, event_id: str) -> str:
+    """String with expiry: this event has been applied."""
+    return f"rs:user:{{{tag(user_id)}}}:event:{event_id}"

@@ -1,0 +1,162 @@
+"""The version a worker answers from, and how it gets another without missing a request.
+
+A request takes `Live` once and finishes with it; the watcher opens the next bundle in a thread and then replaces one
+reference. The watcher is also the only one who asks Redis while it is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from features.errors import InputError
+from recsys.bundle import Bundle
+from recsys.bundle_format import read_manifest
+from recsys.recommender import BundleRecommender
+from serving.display import Grid
+from serving.memory import WorkerMemory
+from serving.settings import Settings
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+REPLAY_BATCH = 200
+RETRY_S = 15.0
+"""A version whose bundle does not open is tried again after so long."""
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """An open bundle with what answers from it."""
+
+    bundle: Bundle
+    recommender: BundleRecommender
+    grid: Grid
+
+    @property
+    def version(self) -> str:
+        """The bundle's version."""
+        return self.bundle.version
+
+    @classmethod
+    def open(cls, path: Path) -> Live:
+        """Open and touch a bundle, so that the first request finds it warm.
+
+        Raises:
+            InputError: the bundle is broken.
+        """
+        bundle = Bundle.open(path)
+        live = cls(bundle, BundleRecommender(bundle), Grid(bundle))
+        _ = bundle.attribute_counts  # files may be replaced behind an open bundle: read now what is read by name
+        if len(bundle.items):
+            bundle.display(0)
+            live.recommender.similar_items(bundle.items[0], 1)
+        return live
+
+
+class Watcher:
+    """Keeps a worker on the current version, and its memory in step with Redis.
+
+    Args:
+        store: Redis.
+        memory: the worker's own memory.
+        settings: the bundle to begin with, and how often to look.
+        telemetry: counts switches and replays.
+    """
+
+    def __init__(self, store: Store, memory: WorkerMemory, settings: Settings, telemetry: Telemetry) -> None:
+        self.live: Live | None = None
+        self._store = store
+        self._memory = memory
+        self._settings = settings
+        self._telemetry = telemetry
+        self._forgotten_after = "0-0"
+        self._failed: tuple[str, float] | None = None
+
+    async def start(self) -> None:
+        """Open the current version, or the configured bundle where Redis names none.
+
+        Raises:
+            InputError: neither Redis nor the settings lead to a bundle that opens, and one was configured.
+        """
+        await self.look()
+        if self.live is None and self._settings.bundle is not None:
+            self.live = await asyncio.to_thread(Live.open, self._settings.bundle)
+            log.info("bundle open", version=self.live.version, path=str(self._settings.bundle))
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(self._settings.poll_s)
+            try:
+                await self.look()
+            except Exception:  # a worker that no longer looks would never recover
+                log.exception("looking at redis failed")
+
+    async def look(self) -> None:
+        """Ask Redis once; bring it up to date, then follow it."""
+        if not self._store.configured:
+            return
+        try:
+            version, forgotten = await self._store.probe(self._forgotten_after)
+        except StoreDownError:
+            return
+        for entry_id, user_id in forgotten:
+            self._memory.forget(user_id)
+            self._forgotten_after = entry_id
+        await self._replay()
+        self._store.mark_up()
+        if version is not None and (self.live is None or version != self.live.version):
+            await self._follow(version)
+
+    async def _replay(self) -> None:
+        """Apply the events held while Redis was away."""
+        while events := self._memory.held(REPLAY_BATCH):
+            try:
+                await self._store.apply(events, probing=True)
+            except StoreDownError as error:
+                log.warning("held events stay held", events=self._memory.n_pending, error=str(error))
+                break
+            self._memory.applied(events)
+            self._telemetry.pending_replayed.inc(len(events))
+            log.info("held events applied", events=len(events))
+        self._telemetry.pending.set(self._memory.n_pending)
+
+    async def _follow(self, version: str) -> None:
+        """Open the bundle of another version and answer from it; stay where that fails."""
+        if self._failed is not None and self._failed[0] == version and time.monotonic() < self._failed[1]:
+            return
+        try:
+            meta = await self._store.meta(version)
+            live = await asyncio.to_thread(_open_version, version, meta.get("bundle"), self._settings.bundle)
+        except StoreDownError:
+            return
+        except (InputError, OSError) as error:
+            self._telemetry.version_failures.inc()
+            self._failed = (version, time.monotonic() + RETRY_S)
+            log.error("the current version does not open, staying", version=version, error=str(error))
+            return
+        left = None if self.live is None else self.live.version
+        self.live, self._failed = live, None
+        self._telemetry.version_switches.inc()
+        log.info("version switched", version=version, left=left)
+
+
+def _open_version(version: str, published: str | None, configured: Path | None) -> Live:
+    """The bundle of a version: where it was published from, or the worker's own copy of it."""
+    said = []
+    for path in (None if published is None else Path(published), configured):
+        if path is None:
+            continue
+        try:
+            if read_manifest(path).version == version:
+                return Live.open(path)
+            said.append(f"{path} holds another version")
+        except InputError as error:
+            said.append(str(error))
+    raise InputError(f"no bundle of version {version} opens: {'; '.join(said) or 'no path is known'}")

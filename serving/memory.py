@@ -1,0 +1,121 @@
+"""What a worker remembers by itself, so that a feed still reacts while Redis is away.
+
+Two bounded things: the latest known state of the users who asked or acted lately, and the events that Redis has not
+taken yet. Each worker has its own; with several workers and no Redis, a shopper whose requests reach another worker
+meets a feed that has not heard of the last clicks. Nothing is lost: held events are applied when Redis is back, in the
+order in which they came, and their ids make sure that none counts twice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from serving.events import Event, Past
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """What is known of a user right now.
+
+    Args:
+        recent: events, newest last.
+        seen: items not to be shown again.
+    """
+
+    recent: tuple[Past, ...] = ()
+    seen: frozenset[str] = frozenset()
+
+    def after(self, events: Iterable[Event], *, recent_cap: int) -> LiveState:
+        """The state once these events have happened."""
+        added = tuple(Past(event.item_id, event.event_type, event.timestamp) for event in events)
+        return LiveState(
+            (self.recent + added)[-recent_cap:], self.seen | {past.item_id for past in added if past.item_id}
+        )
+
+
+class WorkerMemory:
+    """Bounded memory of users and of events to be applied later.
+
+    Args:
+        users_cap: users remembered; the one asked for longest ago goes first.
+        pending_cap: events held; the oldest goes first.
+        recent_cap: events remembered per user.
+    """
+
+    def __init__(self, *, users_cap: int, pending_cap: int, recent_cap: int) -> None:
+        self._users: OrderedDict[str, LiveState] = OrderedDict()
+        self._pending: OrderedDict[tuple[str, str], Event] = OrderedDict()
+        self._pending_of: dict[str, dict[str, Event]] = {}
+        self._users_cap = users_cap
+        self._pending_cap = pending_cap
+        self._recent_cap = recent_cap
+
+    def state(self, user_id: str) -> LiveState:
+        """The last known state; an empty one for a stranger."""
+        if user_id in self._users:
+            self._users.move_to_end(user_id)
+        return self._users.get(user_id, LiveState())
+
+    def remember(self, user_id: str, state: LiveState) -> None:
+        """Keep what Redis said."""
+        if not state.recent and not state.seen:
+            self._users.pop(user_id, None)
+            return
+        self._users[user_id] = state
+        self._users.move_to_end(user_id)
+        while len(self._users) > self._users_cap:
+            self._users.popitem(last=False)
+
+    def happened(self, events: Sequence[Event]) -> None:
+        """Let events change the remembered states."""
+        for event in events:
+            self.remember(event.user_id, self.state(event.user_id).after([event], recent_cap=self._recent_cap))
+
+    def hold(self, events: Sequence[Event]) -> tuple[int, int]:
+        """Keep events until Redis is back, and let them change the remembered states.
+
+        Returns:
+            How many were already held, and how many older ones were dropped to make room.
+        """
+        duplicates = dropped = 0
+        for event in events:
+            key = (event.user_id, event.event_id)
+            if key in self._pending:
+                duplicates += 1
+                continue
+            self._pending[key] = event
+            self._pending_of.setdefault(event.user_id, {})[event.event_id] = event
+            self.happened([event])
+            if len(self._pending) > self._pending_cap:
+                self.applied([next(iter(self._pending.values()))])
+                dropped += 1
+        return duplicates, dropped
+
+    def held(self, n: int) -> list[Event]:
+        """The oldest `n` held events, which stay held until `applied`."""
+        return [event for event, _ in zip(self._pending.values(), range(n), strict=False)]
+
+    def held_of(self, user_id: str) -> list[Event]:
+        """A user's held events, oldest first."""
+        return list(self._pending_of.get(user_id, {}).values())
+
+    def applied(self, events: Iterable[Event]) -> None:
+        """These events need not be held any more."""
+        for event in events:
+            self._pending.pop((event.user_id, event.event_id), None)
+            of_user = self._pending_of.get(event.user_id, {})
+            of_user.pop(event.event_id, None)
+            if not of_user:
+                self._pending_of.pop(event.user_id, None)
+
+    def forget(self, user_id: str) -> None:
+        """Drop a user's state and held events."""
+        self._users.pop(user_id, None)
+        self.applied(self.held_of(user_id))
+
+    @property
+    def n_pending(self) -> int:
+        """Events held."""
+        return len(self._pending)

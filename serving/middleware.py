@@ -1,0 +1,118 @@
+"""What every request passes through: an id, a size limit, security headers, a metric, a log line."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.problems import ProblemError, problem
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": CSP,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+"""Set where the answer does not set its own."""
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+METHODS = {"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"}
+QUIET = {"/health", "/ready", "/metrics"}
+"""Asked by machines every few seconds; not logged."""
+
+
+class Shell:
+    """The outermost layer of the application.
+
+    Args:
+        app: the application.
+        telemetry: counts and times requests.
+        max_body_bytes: a larger request body is refused with 413.
+        log_requests: one log line a request.
+    """
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry, max_body_bytes: int, log_requests: bool) -> None:
+        self._app = app
+        self._telemetry = telemetry
+        self._max_body_bytes = max_body_bytes
+        self._log_requests = log_requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        status = 0
+
+        async def send_dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                dressed = MutableHeaders(scope=message)
+                dressed["x-request-id"] = request_id
+                for name, value in HEADERS.items():
+                    dressed.setdefault(name, value)
+            await send(message)
+
+        try:
+            declared = headers.get("content-length", "0")
+            if declared.isdecimal() and int(declared) > self._max_body_bytes:
+                await self._too_large().response()(scope, receive, send_dressed)
+            else:
+                await self._app(scope, self._limited(receive), send_dressed)
+        except Exception:
+            log.exception("request failed", request_id=request_id, path=scope["path"])
+            if status:
+                raise  # the answer has begun: the connection must break, so that nobody takes it for whole
+            answer = problem(500, None, "the service failed; the log has more under this id", request_id=request_id)
+            await answer(scope, receive, send_dressed)
+        finally:
+            self._account(scope, status, time.perf_counter() - began, request_id)
+
+    def _too_large(self) -> ProblemError:
+        return ProblemError(413, "body-too-large", f"a request body may have {self._max_body_bytes} bytes at most")
+
+    def _limited(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return receive_limited
+
+    def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        route = getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self._telemetry.requests.labels(route, method, str(status)).inc()
+        self._telemetry.latency.labels(route).observe(seconds)
+        if self._log_requests and scope["path"] not in QUIET:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round(1000 * seconds, 2),
+                request_id=request_id,
+            )

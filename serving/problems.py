@@ -1,0 +1,54 @@
+"""Errors as problem details (RFC 9457): `{type, title, status, detail, ...}` as application/problem+json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """An answer that is an error.
+
+    Args:
+        status: HTTP status.
+        kind: short name of the rule that was broken; becomes the problem's type.
+        detail: what is wrong here, in words.
+        headers: further response headers.
+        extra: further members of the problem.
+    """
+
+    def __init__(
+        self, status: int, kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.headers = headers
+        self.extra = extra
+
+    def response(self) -> Response:
+        """As a response."""
+        return problem(self.status, self.kind, self.detail, headers=self.headers, **self.extra)
+
+
+def problem(
+    status: int, kind: str | None, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+) -> Response:
+    """A problem response; without a kind, its type is the status alone ("about:blank")."""
+    body = {
+        "type": f"urn:recsys:problem:{kind}" if kind else "about:blank",
+        "title": HTTPStatus(status).phrase if kind is None else kind.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        **extra,
+    }
+    return Response(
+        orjson.dumps(body, default=str), status, media_type=MEDIA_TYPE, headers=dict(headers) if headers else None
+    )

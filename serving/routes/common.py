@@ -1,0 +1,108 @@
+"""What the routes share: the engine of the application, ids in paths, and the reading of query parameters."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+
+from serving.engine import Engine
+from serving.problems import MEDIA_TYPE, ProblemError
+from serving.schemas import ProblemOut
+
+MAX_ID_CHARS = 256
+DEFAULT_K = 12
+MAX_K = 100
+
+
+class _Id(Convertor[str]):
+    """An outside id in a path; it may hold slashes (sent as %2F), but not end like a longer path."""
+
+    regex = r"(?s:.+)(?<!/similar)(?<!/feed)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _IdBefore(_Id):
+    """An outside id with more path behind it."""
+
+    regex = r"(?s:.+)"
+
+
+register_url_convertor("id", _Id())
+register_url_convertor("id_before", _IdBefore())
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """How OpenAPI describes the errors of a route."""
+    said = {
+        404: "Unknown item, or it has no picture",
+        413: "The body is too large",
+        415: "The body is no JSON",
+        422: "A parameter or the body breaks a rule; `errors` names it",
+        503: "No bundle is open yet, or Redis is needed and away; try again after `Retry-After` seconds",
+    }
+    schema = ProblemOut.model_json_schema()
+    return {status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
+
+
+class NoQuery(BaseModel):
+    """No query parameter is known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ListQuery(NoQuery):
+    """The query of a ranked list."""
+
+    k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Suggestions at most.")
+
+
+def engine_of(request: Request) -> Engine:
+    """The application's engine."""
+    return cast(Engine, request.app.state.engine)
+
+
+def checked_id(name: str, value: str) -> str:
+    """An id from a path.
+
+    Raises:
+        ProblemError: 422, it is too long.
+    """
+    if len(value) > MAX_ID_CHARS:
+        rule = f"must have at most {MAX_ID_CHARS} characters"
+        raise ProblemError(
+            422,
+            "invalid-request",
+            f"{name} {rule}",
+            errors=[{"place": f"path.{name}", "rule": rule, "value": value[:80]}],
+        )
+    return value
+
+
+def asked_k(request: Request) -> int:
+    """`k` of a ranked list, read by hand as this is the hot path.
+
+    Raises:
+        ProblemError: 422, it is no whole number within its bounds, or another parameter was given.
+    """
+    k = DEFAULT_K
+    for name, value in request.query_params.multi_items():
+        if name != "k":
+            raise _refused(name, "unknown query parameter (k is known)", value)
+        if re.fullmatch(r"[0-9]{1,3}", value) is None or not 1 <= int(value) <= MAX_K:
+            raise _refused(name, f"must be a whole number from 1 to {MAX_K}", value)
+        k = int(value)
+    return k
+
+
+def _refused(name: str, rule: str, value: str) -> ProblemError:
+    errors = [{"place": f"query.{name}", "rule": rule, "value": value[:80]}]
+    return ProblemError(422, "invalid-request", f"query.{name}: {rule}, got {value[:80]!r}", errors=errors)

@@ -1,0 +1,59 @@
+"""Items: the browse grid, an item's own page, and what is like it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.routes.common import MAX_ID_CHARS, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
+from serving.schemas import AnswerOut, ItemOut, ItemsOut
+
+ItemId = Annotated[
+    str, Path(description="An item of the catalog; percent-encoded.", min_length=1, max_length=MAX_ID_CHARS)
+]
+
+
+class BrowseQuery(NoQuery):
+    """The query of the browse grid."""
+
+    k: int = Field(24, ge=1, le=100, description="Items at most.")
+    offset: int = Field(0, ge=0, le=10_000_000, description="Items to skip.")
+    category: str | None = Field(None, max_length=MAX_ID_CHARS, description="Only items of this category.")
+    q: str | None = Field(None, max_length=100, description="Only items with this in their title.")
+
+
+async def similar(request: Request) -> Response:
+    """Hot path: bytes in, bytes out."""
+    k = asked_k(request)
+    return Response(
+        await engine_of(request).similar(checked_id("item_id", request.path_params["item_id"]), k),
+        media_type="application/json",
+    )
+
+
+hot = [Route("/v1/items/{item_id:id_before}/similar", similar, methods=["GET"])]
+documented = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"])
+
+
+@documented.get("/v1/items/{item_id}/similar", response_model=AnswerOut, responses=problems(404, 422, 503))
+async def similar_items(item_id: ItemId, query: Annotated[ListQuery, Query()]) -> None:
+    """Items like this one, best first, each with its source and reasons."""
+
+
+@router.get("/v1/items", response_model=ItemsOut, responses=problems(422, 503))
+async def browse(request: Request, query: Annotated[BrowseQuery, Query()]) -> Response:
+    """The catalog as a grid, most popular first."""
+    body = await engine_of(request).browse(k=query.k, offset=query.offset, category=query.category, q=query.q)
+    return Response(body, media_type="application/json")
+
+
+@router.get("/v1/items/{item_id:id}", response_model=ItemOut, responses=problems(404, 422, 503))
+async def item(request: Request, item_id: ItemId, _: Annotated[NoQuery, Query()]) -> Response:
+    """One item."""
+    return Response(await engine_of(request).item(item_id), media_type="application/json")

@@ -1,0 +1,150 @@
+"""The shapes that go over the wire, for the OpenAPI description and for checking what comes in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Source = Literal["personalized", "published", "content", "popular_in_category", "popular"]
+
+
+class Shape(BaseModel):
+    """Base of every shape: an unknown name is an error, types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class ItemOut(Shape):
+    """An item as shown."""
+
+    item_id: str
+    title: str
+    description: str
+    price: float | None
+    """In the shop's currency; null where unknown."""
+    available: bool
+    image_url: str | None
+    """Where its picture is; null where it has none."""
+    attributes: dict[str, list[str]]
+    match_score: float | None
+    """How well picture and text agree, 0 to 1; null where one is missing."""
+
+
+class ItemsOut(Shape):
+    """A part of the browse grid, most popular first."""
+
+    items: list[ItemOut]
+    total: int
+    next_offset: int | None
+    """Where the next part begins; null at the end."""
+
+
+class SlotOut(Shape):
+    """One suggestion."""
+
+    item: ItemOut
+    score: float
+    """Comparable within one answer and one source only."""
+    source: Source
+    """Tier of the fallback ladder it came from."""
+    reasons: list[str]
+    """Short true statements, best first."""
+    propensity: float
+    """Probability with which it was shown in this slot."""
+
+
+class AnswerOut(Shape):
+    """A ranked list."""
+
+    recommendations: list[SlotOut]
+    recommendation_id: str
+    """Name it in events that follow from this answer."""
+    model_version: str
+    source: Source | None
+    """Tier of the first slot; null where the catalog has nothing else to show."""
+    store: Literal["redis", "bundle"]
+    """Whether Redis answered, or the worker alone from its bundle."""
+
+
+class PastOut(Shape):
+    """One of a user's recent events."""
+
+    item_id: str
+    event_type: str
+    timestamp: float
+    """UTC seconds."""
+    item: ItemOut
+
+
+class UserOut(Shape):
+    """What is known of a user right now."""
+
+    user_id: str
+    events: list[PastOut]
+    """Recent events, newest last."""
+    store: Literal["redis", "bundle"]
+
+
+class EventIn(Shape):
+    """Something a shopper did."""
+
+    event_id: str | None = None
+    """The sender's own id, unique per user: an event sent twice within a day counts once."""
+    user_id: str
+    """1 to 256 printable characters."""
+    item_id: str
+    """An item of the catalog."""
+    event_type: str
+    """Such as "view", "click", "cart", "purchase"."""
+    timestamp: float | None = None
+    """UTC seconds; the time of arrival where absent."""
+    recommendation_id: str | None = None
+    """The answer in which the item was shown."""
+
+
+class EventsIn(Shape):
+    """A batch of events."""
+
+    events: list[EventIn] = Field(min_length=1, max_length=500)
+
+
+class RefusalOut(Shape):
+    """An event of the batch that was not taken; the others were."""
+
+    index: int
+    rule: str
+    value: str | float | None
+
+
+class EventsOut(Shape):
+    """What became of a batch."""
+
+    accepted: int
+    duplicates: int
+    refused: list[RefusalOut]
+
+
+class HealthOut(Shape):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class ReadyOut(Shape):
+    """Whether requests can be answered, and from where."""
+
+    ready: bool
+    version: str | None
+    redis: Literal["up", "down", "none"]
+    pending_events: int
+    """Events held until Redis is back."""
+
+
+class ProblemOut(BaseModel):
+    """Problem details, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str

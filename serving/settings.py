@@ -1,0 +1,104 @@
+"""What the service is told by its environment: every `RECSYS_*` variable, its default and its meaning."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from features.errors import InputError
+
+UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
+
+
+def parse_bytes(text: str) -> int:
+    """A size in bytes from "1500000", "512MB", "2GiB".
+
+    Raises:
+        InputError: the text is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", text.lower())
+    if found is None:
+        raise InputError(f"a size must read like 512MB, 2GiB or 1500000, got {text!r}")
+    return int(float(found[1]) * UNITS[found[2] or ""])
+
+
+def masked(url: str) -> str:
+    """A Redis URL whose password is hidden."""
+    return re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1:***@", url)
+
+
+def _bytes(value: object) -> object:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if not re.match(r"(redis|rediss|unix)://", value.get_secret_value()):
+        raise ValueError("a Redis URL must start with redis://, rediss:// or unix://")
+    return value
+
+
+class Settings(BaseSettings):
+    """Configuration of one service; unknown variables are ignored, wrong values are refused at start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RECSYS_", frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    bundle: Path | None = None
+    """Folder of the bundle to answer from until Redis names another version, and whenever Redis is gone."""
+    shop: Path | None = None
+    """Shop folder whose `images/` or `images.zip` the picture route serves; none: no pictures."""
+    redis_url: Annotated[
+        SecretStr | None,
+        AfterValidator(lambda value: value if value is None else _redis_url(value)),
+        Field(validation_alias=AliasChoices("RECSYS_REDIS_URL", "REDIS_URL")),
+    ] = None
+    """Redis or Valkey to use (redis://, rediss://, unix://); none: the commands start the embedded server."""
+    state_dir: Path = Path(".recsys")
+    """Where the embedded Redis keeps its data."""
+    redis_timeout_s: PositiveFloat = 0.1
+    """Longest wait for Redis within a request; then the bundle answers."""
+    redis_pool_size: PositiveInt = 64
+    """Connections a worker holds at most."""
+    breaker_failures: PositiveInt = 3
+    """So many failed calls in a row stop the worker asking Redis until a probe succeeds."""
+    poll_s: PositiveFloat = 1.0
+    """Seconds between two looks at the current version; also the pause between two probes of a lost Redis."""
+    recent_cap: PositiveInt = 200
+    """Events kept per user."""
+    seen_cap: PositiveInt = 1000
+    """Items per user that are not shown again; the oldest are forgotten first."""
+    user_ttl_s: PositiveInt = 30 * 86_400
+    """A user's live state is forgotten after so long without an event."""
+    event_id_ttl_s: PositiveInt = 86_400
+    """An event sent twice within this time is applied once."""
+    stream_cap: PositiveInt = 1_000_000
+    """Entries kept, roughly, in each of the event and impression streams."""
+    memory_users: PositiveInt = 10_000
+    """Users whose latest state a worker remembers for the time Redis is away."""
+    pending_cap: PositiveInt = 50_000
+    """Events a worker holds while Redis is away, to be applied when it is back; then the oldest are dropped."""
+    impressions_cap: PositiveInt = 10_000
+    """Answers a worker holds before they are written to the impression stream."""
+    max_body_bytes: Annotated[PositiveInt, BeforeValidator(_bytes)] = 1_000_000
+    """Largest request body."""
+    memory_budget: Annotated[PositiveInt | None, BeforeValidator(_bytes)] = None
+    """Largest Redis memory a publish may lead to ("2GB"); none: the server's own maxmemory, if it has one."""
+    thread_above_items: int = 50_000
+    """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others."""
+    log_requests: bool = True
+    """One structured log line a request."""
+
+    def shown(self) -> dict[str, Any]:
+        """The settings for a log line at start, secrets masked."""
+        shown: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                value = masked(value.get_secret_value())
+            shown[name] = str(value) if isinstance(value, Path) else value
+        return shown

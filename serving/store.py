@@ -1,0 +1,232 @@
+"""What a worker asks of Redis, with an end to its patience.
+
+A call that fails or takes longer than the timeout is counted; after a few in a row the store is down, and nobody asks
+it until the worker's one prober (`serving/watcher.py`) finds it answering again. So a lost Redis costs a request at
+most one timeout, and a slow one cannot pull the service down with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from serving import keys
+from serving.events import Event, Past
+from serving.memory import LiveState
+from serving.settings import Settings
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+APPLY_EVENTS = """
+local recent_cap, seen_cap = tonumber(ARGV[1]), tonumber(ARGV[2])
+local user_ttl, event_ttl, stream_cap = ARGV[3], ARGV[4], ARGV[5]
+local applied = {}
+local at = 6
+for i = 1, (#KEYS - 1) / 3 do
+  local marker, recent, seen = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
+  local entry, item, timestamp, n_fields = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local fields = {}
+  for j = 1, n_fields do fields[j] = ARGV[at + 3 + j] end
+  at = at + 4 + n_fields
+  if redis.call('SET', marker, '1', 'NX', 'EX', event_ttl) then
+    redis.call('LPUSH', recent, entry)
+    redis.call('LTRIM', recent, 0, recent_cap - 1)
+    redis.call('ZADD', seen, 'GT', timestamp, item)
+    redis.call('ZREMRANGEBYRANK', seen, 0, -seen_cap - 1)
+    redis.call('EXPIRE', recent, user_ttl)
+    redis.call('EXPIRE', seen, user_ttl)
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields))
+    applied[i] = 1
+  else
+    applied[i] = 0
+  end
+end
+return applied
+"""
+"""Apply a batch in one step, skipping events applied before: a batch sent again changes nothing."""
+
+
+class StoreDownError(Exception):
+    """Redis is not to be asked now, or did not answer in time; the caller answers without it."""
+
+
+@dataclass(frozen=True)
+class UserRead:
+    """What one round trip says of a user: live state, and the packed list published for them."""
+
+    state: LiveState
+    published: bytes | None
+
+
+class Store:
+    """The worker's side of Redis.
+
+    Args:
+        url: where it is; None: there is none, and the store is down for good.
+        settings: timeouts, caps and times to live.
+        telemetry: counts failures and shows the state.
+    """
+
+    def __init__(self, url: str | None, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._failures = 0
+        self._up = False
+        self._client: redis.asyncio.Redis | None = None
+        if url is not None:
+            pool = redis.asyncio.BlockingConnectionPool.from_url(
+                url,
+                max_connections=settings.redis_pool_size,
+                timeout=settings.redis_timeout_s,
+                socket_timeout=settings.redis_timeout_s,
+                socket_connect_timeout=settings.redis_timeout_s,
+                retry=Retry(NoBackoff(), 0),
+            )
+            self._client = redis.asyncio.Redis.from_pool(pool)
+            self._apply = self._client.register_script(APPLY_EVENTS)
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a Redis to speak of."""
+        return self._client is not None
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis is to be asked."""
+        return self._up
+
+    def mark_up(self) -> None:
+        """Let requests ask Redis again."""
+        if not self._up:
+            log.info("redis answers")
+        self._up, self._failures = True, 0
+        self._telemetry.redis_up.set(1)
+
+    def mark_down(self, why: str) -> None:
+        """Stop requests asking Redis."""
+        if self._up:
+            log.warning("redis is gone, answering from the bundle", error=why)
+        self._up = False
+        self._telemetry.redis_up.set(0)
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def similar(self, version: str, item_id: str) -> bytes | None:
+        """The packed list of similar items, None where none is published."""
+        return cast("bytes | None", await self._asked(lambda client: client.get(keys.similar(version, item_id))))
+
+    async def items(self, version: str, item_ids: Sequence[str]) -> list[bytes | None]:
+        """The items as the API shows them, None where absent."""
+        if not item_ids:
+            return []
+        names = [keys.item(version, item_id) for item_id in item_ids]
+        return cast("list[bytes | None]", await self._asked(lambda client: client.mget(names)))
+
+    async def user(self, user_id: str, version: str | None = None) -> UserRead:
+        """A user's live state, and with a version the list published for them, in one round trip."""
+
+        async def ask(client: redis.asyncio.Redis) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.lrange(keys.recent(user_id), 0, self._settings.recent_cap - 1)
+            pipeline.zrange(keys.seen(user_id), 0, -1)
+            if version is not None:
+                pipeline.get(keys.feed(version, user_id))
+            return await pipeline.execute()
+
+        answer = await self._asked(ask)
+        recent = tuple(Past.of_entry(entry) for entry in reversed(answer[0]))
+        seen = frozenset(item_id.decode() for item_id in answer[1])
+        return UserRead(LiveState(recent, seen), answer[2] if version is not None else None)
+
+    async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[bool]:
+        """Apply events in one atomic step.
+
+        Returns:
+            For each whether it was new; False: its id has been applied before.
+        """
+        settings = self._settings
+        names: list[str] = [keys.EVENTS]
+        caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
+        values: list[bytes | str | int] = [*caps, settings.stream_cap]
+        for event in events:
+            names += [
+                keys.event(event.user_id, event.event_id),
+                keys.recent(event.user_id),
+                keys.seen(event.user_id),
+            ]
+            fields = [part for pair in event.fields().items() for part in pair]
+            values += [event.entry(), event.item_id, repr(event.timestamp), len(fields), *fields]
+        answer = await self._asked(lambda _: self._apply(keys=names, args=values), probing=probing)
+        return [flag == 1 for flag in answer]
+
+    async def forget(self, user_id: str) -> None:
+        """Delete a user's live state, and let every worker know."""
+
+        async def ask(client: redis.asyncio.Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.delete(keys.recent(user_id), keys.seen(user_id))
+            pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=10_000, approximate=True)
+            await pipeline.execute()
+
+        await self._asked(ask)
+
+    async def log_impressions(self, entries: Sequence[dict[str, bytes]]) -> None:
+        """Append answers to the impression stream."""
+
+        async def ask(client: redis.asyncio.Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for entry in entries:
+                pipeline.xadd(keys.IMPRESSIONS, entry, maxlen=self._settings.stream_cap, approximate=True)  # type: ignore[arg-type]
+            await pipeline.execute()
+
+        await self._asked(ask)
+
+    async def probe(self, forgotten_after: str) -> tuple[str | None, list[tuple[str, str]]]:
+        """Ask even while down: the current version, and the users forgotten since stream entry `forgotten_after`.
+
+        Returns:
+            The version or None, and (entry id, user id) pairs.
+        """
+
+        async def ask(client: redis.asyncio.Redis) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            pipeline.get(keys.CURRENT)
+            pipeline.xrange(keys.FORGOTTEN, min=f"({forgotten_after}", count=1000)
+            return await pipeline.execute()
+
+        version, forgotten = await self._asked(ask, probing=True)
+        users = [(entry_id.decode(), fields[b"user_id"].decode()) for entry_id, fields in forgotten]
+        return None if version is None else version.decode(), users
+
+    async def meta(self, version: str) -> dict[str, str]:
+        """What was recorded about a version when it was published; empty where it is unknown."""
+        found = await self._asked(
+            lambda client: cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.meta(version))), probing=True
+        )
+        return {name.decode(): value.decode() for name, value in found.items()}
+
+    async def _asked(self, ask: Callable[[redis.asyncio.Redis], Awaitable[T]], *, probing: bool = False) -> T:
+        if self._client is None or not (self._up or probing):
+            raise StoreDownError("redis is not to be asked now")
+        try:
+            answer = await ask(self._client)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._telemetry.redis_failures.inc()
+            self._failures += 1
+            if self._failures >= self._settings.breaker_failures:
+                self.mark_down(str(error))
+            raise StoreDownError(str(error)) from error
+        self._failures = 0
+        return answer
