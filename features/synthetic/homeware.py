@@ -166,14 +166,15 @@ def clock(rng: np.random.Generator) -> Figure:
         for x, t in ((-0.36, -30), (0.36, 30))
     )
     feet = tuple(band([(x * 0.6, 0.6), (x, 0.88)], 0.1, curved=False) for x in (-0.56, 0.56))
+    face = r * rng.uniform(0.62, 0.68)
     ticks = tuple(
-        moved(box(-0.022, -r + 0.16, 0.022, -r + (0.3 if hour % 3 == 0 else 0.23)), 0, y, turn=30.0 * hour)
+        moved(box(-0.02, -face + 0.04, 0.02, -face + (0.14 if hour % 3 == 0 else 0.09)), 0, y, turn=30.0 * hour)
         for hour in range(12)
     )
     hour, minute = rng.uniform(0, 360), rng.uniform(0, 360)
     hands = (
-        moved(box(-0.032, -r * 0.46, 0.032, 0.05, 0.03), 0, y, turn=hour),
-        moved(box(-0.022, -r * 0.68, 0.022, 0.06, 0.02), 0, y, turn=minute),
+        moved(box(-0.032, -face * 0.55, 0.032, 0.05, 0.03), 0, y, turn=hour),
+        moved(box(-0.022, -face * 0.8, 0.022, 0.06, 0.02), 0, y, turn=minute),
     )
     return Figure(
         (
@@ -182,12 +183,13 @@ def clock(rng: np.random.Generator) -> Figure:
             part("tint", bells[0], curve=0.8, gloss=0.7),
             part("tint", bells[1], curve=0.8, gloss=0.7),
             part("shade", oval(0, y, r, r), curve=0.8, gloss=0.6),
-            part("body", oval(0, y, r - 0.08, r - 0.08), curve=0.2),
-            part("light", *ticks, drop=False, curve=0),
-            part("light", *hands, curve=0),
+            part("body", oval(0, y, r - 0.04, r - 0.04), curve=0.5),
+            part("light", oval(0, y, face, face), curve=0.1),
+            part("dark", *ticks, drop=False, curve=0),
+            part("dark", *hands, curve=0),
             part("dark", oval(0, y, 0.05, 0.05)),
         ),
-        (0.0, y + r * 0.5, 0.13),
+        (0.0, y + r * 0.78, 0.14),
         0.88,
     )
 
@@ -204,9 +206,9 @@ def vase(rng: np.random.Generator) -> Figure:
     body = turned(
         [
             (mouth, top),
-            (neck, top + 0.16),
-            (belly * 0.8, middle - 0.28),
-            (belly, middle),
+            (neck, top + 0.12),
+            (belly * 0.84, 0.45 * top + 0.55 * middle),
+            (belly, middle + 0.1),
             (foot + 0.06, 0.76),
             (foot, 0.86),
         ]

@@ -100,7 +100,7 @@ def draw(look: Look) -> bytes:
     weave = Weave.vary(PATTERNS[look.pattern], rng)
     flat = figure.floor is None
     pose = _Pose(
-        scale=rng.uniform(0.70, 0.82),
+        scale=rng.uniform(0.74, 0.86),
         turn=np.radians(rng.uniform(-12, 12) if flat else rng.uniform(-3, 3)),
         flip=float(rng.choice([-1.0, 1.0])),
         x=rng.uniform(-0.05, 0.05),
@@ -121,7 +121,7 @@ def draw(look: Look) -> bytes:
 def _backdrop(figure: Figure, pose: _Pose, rng: np.random.Generator) -> NDArray[np.float32]:
     """A softly lit background and the product's shadow on it; float32 [SIZE, SIZE, 3]."""
     tone = _BACKDROPS[rng.integers(len(_BACKDROPS))]
-    light = (1.03 - 0.05 * ((_X + 0.35) ** 2 + (_Y + 0.45) ** 2)).astype(np.float32)
+    light = (1.02 - 0.03 * ((_X + 0.35) ** 2 + (_Y + 0.45) ** 2)).astype(np.float32)
     if figure.floor is not None:
         horizon = pose.y + pose.scale * (figure.floor - 0.16)
         light -= np.float32(0.045) / (1 + np.exp(-(_Y - np.float32(horizon)) * 30))
