@@ -81,7 +81,7 @@ class Manifest(BaseModel):
     created: str
     """UTC, ISO 8601."""
     config: dict[str, Any]
-    fingerprints: dict[str, str]
+    fingerprints: dict[str, Any]
     git_commit: str | None
     metrics: dict[str, Any]
     """Undefined values are null."""

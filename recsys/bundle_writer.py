@@ -64,7 +64,7 @@ def write_bundle(
     co_count: NDArray[Any],
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
-    fingerprints: Mapping[str, str],
+    fingerprints: Mapping[str, Any],
     onnx: Mapping[str, bytes | Path] | None = None,
     category_attribute: str | None = None,
 ) -> Path:

@@ -28,7 +28,7 @@ class LiveConfig(Section):
     half_life_s: PositiveFloat = 7 * 86_400.0
     """A view counts half after so many seconds, where its age is known."""
 
-    patience: PositiveFloat = 2.0
+    patience: PositiveFloat = 1.0
     """Summed weight of recent views at which they count as much as all of the training history."""
 
 

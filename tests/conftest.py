@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from recsys.bundle import Bundle
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -106,3 +111,97 @@ def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "shop"
     write_shop(folder, n_items=240, n_users=300, seed=7)
     return folder
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
+    """Writes and opens a bundle in which nothing is known but what the test says.
+
+    `make_bundle(embeddings, users=..., seen=[[rows], ...], lists={"published": ..., "image": ..., "text": ...},
+    attributes=[{name: [values]}, ...], popularity=..., unavailable={rows}, together={(row, row): users})`; items are
+    `i0`, `i1`, ..., users `u0`, `u1`, ..., titles `Item 0`, ...; a list is {row: [(row, score), ...]}.
+    """
+    from features.vocabulary import Vocabulary
+    from recsys.bundle import Bundle
+    from recsys.bundle_writer import write_bundle
+
+    def padded(lists: dict[int, list[tuple[int, float]]], n_items: int) -> tuple[np.ndarray, np.ndarray]:
+        width = max([1, *map(len, lists.values())])
+        idx, score = np.full((n_items, width), -1), np.zeros((n_items, width), dtype=np.float32)
+        for row, found in lists.items():
+            for place, (other, value) in enumerate(found):
+                idx[row, place], score[row, place] = other, value
+        return idx, score
+
+    def make(
+        embeddings: np.ndarray,
+        *,
+        users: np.ndarray | None = None,
+        seen: Sequence[Sequence[int]] = (),
+        lists: dict[str, dict[int, list[tuple[int, float]]]] | None = None,
+        attributes: Sequence[dict[str, list[str]]] | None = None,
+        popularity: Sequence[float] | None = None,
+        unavailable: frozenset[int] = frozenset(),
+        together: dict[tuple[int, int], int] | None = None,
+    ) -> Bundle:
+        items = np.asarray(embeddings, dtype=np.float32)
+        n_items = len(items)
+        people = np.zeros((0, items.shape[1])) if users is None else np.asarray(users)
+        past = [*seen, *[[]] * (len(people) - len(seen))]
+        pairs: dict[int, list[tuple[int, float]]] = {}
+        for (a, b), count in (together or {}).items():
+            pairs.setdefault(a, []).append((b, count))
+        co_idx, co_count = padded(pairs, n_items)
+        similar_idx, similar_score = padded((lists or {}).get("published", {}), n_items)
+        nothing = np.zeros((n_items, 0), dtype=np.float32)
+        number = len(list(tmp_path.glob("bundle*")))
+        path = write_bundle(
+            tmp_path / f"bundle{number}",
+            items=Vocabulary(tuple(f"i{row}" for row in range(n_items))),
+            users=Vocabulary(tuple(f"u{row}" for row in range(len(people)))),
+            item_embeddings=items,
+            user_embeddings=people.astype(np.float32),
+            text_vectors=nothing,
+            image_vectors=nothing,
+            popularity=np.zeros(n_items, dtype=np.float32) if popularity is None else np.asarray(popularity),
+            match_scores=np.full(n_items, np.nan, dtype=np.float32),
+            display=[
+                {
+                    "item_id": f"i{row}",
+                    "title": f"Item {row}",
+                    "description": "",
+                    "price": float("nan"),
+                    "available": row not in unavailable,
+                    "image": "",
+                    "attributes": attributes[row] if attributes else {},
+                }
+                for row in range(n_items)
+            ],
+            seen=(
+                np.concatenate([[0], np.cumsum([len(rows) for rows in past])]).astype(np.int64),
+                np.array([row for rows in past for row in rows], dtype=np.int64),
+            ),
+            similar_idx=similar_idx,
+            similar_score=similar_score,
+            neighbors={name: padded(found, n_items) for name, found in (lists or {}).items() if name != "published"},
+            co_idx=co_idx,
+            co_count=co_count,
+            config={},
+            metrics={},
+            fingerprints={},
+        )
+        return Bundle.open(path)
+
+    return make
+
+
+@pytest.fixture
+def two_tastes(make_bundle: Callable[..., Bundle]) -> Bundle:
+    """The checkerboard world: of `u0`..`u5` and `i0`..`i9`, even users like even items; lower rows score higher."""
+    strength = 1 - 0.05 * np.arange(10)
+    even = np.arange(10) % 2 == 0
+    return make_bundle(
+        np.stack([strength * even, strength * ~even], axis=1),
+        users=np.array([[1.0, 0.0], [0.0, 1.0]] * 3),
+        seen=[[0, 2], [1], [], [], [], []],
+    )

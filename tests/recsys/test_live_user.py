@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys.live_user import LiveConfig, live_vector, recent_weights
+
+CONFIG = LiveConfig(half_life_items=2, half_life_s=100, patience=2)
+
+
+def test_a_view_counts_half_after_so_many_later_ones_and_half_after_so_many_seconds() -> None:
+    np.testing.assert_allclose(recent_weights(5, (), CONFIG), [0.25, 2**-1.5, 0.5, 2**-0.5, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(recent_weights(3, (200.0, 100.0, 0.0), CONFIG), [0.125, 2**-1.5, 1.0], rtol=1e-6)
+    assert recent_weights(0, (), CONFIG).shape == (0,)
+    assert recent_weights(2, (1e9, 1e9), CONFIG).min() > 0
+
+
+def test_the_blend_follows_its_formula() -> None:
+    trained = np.array([0.0, 3.0], dtype=np.float32)
+    recent = np.array([[2.0, 0.0], [4.0, 0.0]], dtype=np.float32)
+    blend = live_vector(trained, recent, np.array([0.5, 1.0], dtype=np.float32), CONFIG)
+    # W = 1.5, a = 1.5 / 3.5 = 3/7; r points along x and takes the trained length 3
+    assert blend is not None
+    np.testing.assert_allclose(blend.vector, [3 / 7 * 3, 4 / 7 * 3], rtol=1e-6)
+    assert blend.trained_share == pytest.approx(4 / 7)
+    np.testing.assert_allclose(blend.trained_share * trained + blend.recent_pull @ recent, blend.vector, rtol=1e-6)
+
+
+def test_an_unknown_user_is_the_mean_of_what_was_viewed() -> None:
+    recent = np.array([[2.0, 0.0], [0.0, 4.0]], dtype=np.float32)
+    weights = np.array([0.5, 1.0], dtype=np.float32)
+    for nobody in (None, np.zeros(2, dtype=np.float32)):
+        blend = live_vector(nobody, recent, weights, CONFIG)
+        assert blend is not None
+        np.testing.assert_allclose(blend.vector, [2 / 3, 8 / 3], rtol=1e-6)
+        assert blend.trained_share == 0
+
+
+def test_views_of_items_without_a_vector_do_not_count() -> None:
+    trained = np.array([1.0, 1.0], dtype=np.float32)
+    blend = live_vector(trained, np.zeros((2, 2), dtype=np.float32), np.ones(2, dtype=np.float32), CONFIG)
+    assert blend is not None
+    assert blend.vector.tolist() == [1, 1]
+    assert live_vector(None, np.zeros((2, 2), dtype=np.float32), np.ones(2, dtype=np.float32), CONFIG) is None
+    assert live_vector(None, np.zeros((0, 2), dtype=np.float32), np.ones(0, dtype=np.float32), CONFIG) is None
