@@ -88,13 +88,10 @@ def demo(
 
 def _make_shop(folder: DemoFolder, *, items: int, seed: int, console: Console) -> None:
     """Draw the synthetic shop, unless it is there."""
-    import shutil
-
     arguments = {"items": items, "seed": seed}
     if folder.is_made("synth", arguments):
         return
     folder.forget("synth")
-    shutil.rmtree(folder.shop, ignore_errors=True)  # half a shop of an interrupted start, or one somebody changed
     _step(console, "Making a synthetic shop", ["synth", str(folder.shop), "--items", str(items), "--seed", str(seed)])
     folder.record("synth", arguments)
 

@@ -10,8 +10,8 @@ export const itemHref = (itemId) => `#/item/${encodeURIComponent(itemId)}`;
 /** What each source of a suggestion means, in the service's order from most to least personal. */
 const SOURCES = {
   personalized: ["Personalized", "Chosen from what you looked at, just now"],
-  published: ["For you", "From your list as the model last published it"],
-  content: ["Similar content", "Chosen because its picture and words are alike"],
+  published: ["Model's pick", "From the list the model last published"],
+  content: ["Similar content", "Chosen because its picture or words are alike"],
   popular_in_category: ["Popular in category", "Liked by many in the same category"],
   popular: ["Popular", "Liked by many"],
 };

@@ -2,7 +2,7 @@
  * The sheet behind the visitor's name: who is shopping, what the shop remembers, and how to make it forget.
  */
 
-import { forgetUser, getItem, getUser } from "./api.js";
+import { forgetUser, getUser } from "./api.js";
 import { itemHref } from "./cards.js";
 import { byId, h, hueOf, toast } from "./dom.js";
 import { become, becomeStranger, dropWaiting, userId, userName } from "./visitor.js";
@@ -66,20 +66,11 @@ async function drawHistory() {
   list.replaceChildren(h("li", { class: "quiet" }, "Asking …"));
   try {
     const events = (await getUser(userId())).events.slice(-8).reverse();
-    const titles = await Promise.all(events.map(titleOf));
-    list.replaceChildren(...events.map((event, row) => h("li", {},
+    list.replaceChildren(...events.map((event) => h("li", {},
       h("span", { class: "quiet" }, DID[event.event_type] ?? event.event_type), " ",
-      h("a", { href: itemHref(event.item_id) }, titles[row]))));
+      h("a", { href: itemHref(event.item_id) }, event.item.title))));
     if (!events.length) list.replaceChildren(h("li", { class: "quiet" }, "Nothing."));
   } catch {
     list.replaceChildren(h("li", { class: "quiet" }, "The shop does not answer."));
-  }
-}
-
-async function titleOf(event) {
-  try {
-    return (await getItem(event.item_id)).title;
-  } catch {
-    return event.item_id; // no longer in the shop
   }
 }

@@ -16,7 +16,10 @@ import { flush, record, userId } from "./visitor.js";
 
 const main = byId("main");
 const forYou = suggestionRow({ id: "for-you", title: "For you" });
-const NEWCOMER = "Popular right now. Look at a product, and this row follows you.";
+const REMARKS = {
+  popular: "Popular right now. Look at a product, and this row follows you.",
+  published: "Chosen from what you did before. Look at a product, and this row follows you.",
+};
 
 let going = new AbortController();
 let home = null; // the last list, kept so that "back" finds it as it was
@@ -32,7 +35,7 @@ async function refreshForYou(remark = "") {
   forYou.wait();
   try {
     const answer = await feed(userId());
-    if (turn === feedFor) forYou.show(answer, remark || (answer.source === "popular" ? NEWCOMER : "Chosen from what you looked at."));
+    if (turn === feedFor) forYou.show(answer, remark || (REMARKS[answer.source] ?? "Chosen from what you looked at."));
   } catch (error) {
     if (turn === feedFor) forYou.fail("No suggestions: the shop does not answer.");
     if (!(error instanceof Away || error instanceof Refused)) throw error;
