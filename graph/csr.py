@@ -1,0 +1,111 @@
+"""Propagation over a symmetric sparse matrix, several times faster than message passing over an edge list.
+
+For y = A x the gradient is dL/dx = A^T dL/dy, and a symmetric A needs no transpose: forward and backward are the same
+CSR product. (PyTorch's own backward builds the transpose anew at every step.)
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class Adjacency:
+    """A symmetric matrix in CSR form.
+
+    Args:
+        matrix: sparse CSR tensor [n_nodes, n_nodes].
+    """
+
+    matrix: torch.Tensor
+
+    @classmethod
+    def of(cls, symmetric: sparse.csr_matrix, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Adjacency:
+        """From a scipy matrix.
+
+        Raises:
+            ValueError: the matrix is not square or not symmetric.
+        """
+        csr = sparse.csr_matrix(symmetric)
+        csr.sum_duplicates()
+        if csr.shape[0] != csr.shape[1]:
+            raise ValueError(f"adjacency must be square, got {csr.shape}")
+        off = abs(csr - csr.T)
+        if off.nnz and off.max() > 1e-6 * max(1.0, abs(csr).max()):
+            row, column = (int(part[0]) for part in np.nonzero(off == off.max()))
+            raise ValueError(
+                f"adjacency must be symmetric, [{row}, {column}] is {csr[row, column]} "
+                f"and [{column}, {row}] is {csr[column, row]}"
+            )
+        index = np.int32 if max(csr.nnz, csr.shape[0]) < np.iinfo(np.int32).max else np.int64
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+            matrix = torch.sparse_csr_tensor(
+                torch.from_numpy(csr.indptr.astype(index)),
+                torch.from_numpy(csr.indices.astype(index)),
+                torch.from_numpy(csr.data).to(dtype),
+                size=csr.shape,
+                device=device,
+                check_invariants=True,
+            )
+        return cls(matrix)
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+    @property
+    def n_entries(self) -> int:
+        """Stored entries; an undirected edge is two."""
+        return int(self.matrix.values().shape[0])
+
+
+class _SymmetricProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+        ctx.matrix = matrix
+        return matrix @ x
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.matrix @ grad_outputs[0].contiguous(), None
+
+
+def propagate(adjacency: Adjacency, x: torch.Tensor) -> torch.Tensor:
+    """A x, differentiable in x.
+
+    Args:
+        adjacency: symmetric [n_nodes, n_nodes].
+        x: float [n_nodes, dim] of the adjacency's dtype and device.
+
+    Returns:
+        float [n_nodes, dim].
+    """
+    product: torch.Tensor = _SymmetricProduct.apply(x, adjacency.matrix)  # type: ignore[no-untyped-call]
+    return product
+
+
+def normalized(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    """D_r^{-1/2} B D_c^{-1/2}: an edge counts less, the more edges its two ends have (Kipf & Welling 2017).
+
+    Args:
+        block: non-negative weights [n_rows, n_columns] between two kinds of nodes.
+
+    Returns:
+        float32 [n_rows, n_columns]; rows and columns without edges stay empty.
+    """
+    csr = sparse.csr_matrix(block).astype(np.float64)
+    scaled = sparse.diags(_inverse_root(np.asarray(csr.sum(axis=1)))) @ csr
+    scaled = scaled @ sparse.diags(_inverse_root(np.asarray(csr.sum(axis=0))))
+    return sparse.csr_matrix(scaled).astype(np.float32)
+
+
+def _inverse_root(degree: NDArray[np.number]) -> NDArray[np.float64]:
+    flat = degree.astype(np.float64).ravel()
+    return np.divide(1.0, np.sqrt(flat), out=np.zeros_like(flat), where=flat > 0)

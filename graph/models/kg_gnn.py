@@ -1,0 +1,107 @@
+"""The GNN: item content and learned node embeddings, propagated linearly over the whole knowledge graph.
+
+With x0 the embeddings of all nodes, A_b and A_k the normalized behavior and knowledge matrices (`graph/joint.py`),
+
+    x0[item] = id[item] + W content[item]        x0[other] = id[other]
+    x(l+1)   = (A_b + A_k) x(l)                  z = mean of x(0) ... x(L)
+
+which is LightGCN (He et al. 2020) over typed relations and content. An item or user without training events has no id
+embedding: it is placed by its content, its attribute values and its look-alikes alone. To learn that, a training step
+may hide items: a hidden item loses its id embedding and its behavior edges for that step, as if it were new
+(DropoutNet, Volkovs et al. 2017, carried over to the graph).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import nn
+
+from features.section import Section
+from graph.csr import Adjacency, propagate
+from graph.joint import join
+from graph.knowledge_graph import KnowledgeGraph
+from graph.schema import ITEM, USER
+
+
+class GNNConfig(Section):
+    """Shape of the GNN."""
+
+    dim: PositiveInt = 128
+    """Length of an embedding."""
+    layers: PositiveInt = 2
+    """Steps of propagation; two reach from an item over its users to their other items."""
+    item_facts: NonNegativeFloat = 0.5
+    """Weight of messages between items and their attribute values, against 1 for behavior."""
+    user_facts: NonNegativeFloat = 0.1
+    """Weight of messages between users and their attribute values."""
+    look_alikes: NonNegativeFloat = 0.5
+    """Weight of messages between items of similar content."""
+    image_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the picture in an item's content, before the match score gates it."""
+    start: float = Field(default=0.1, gt=0)
+    """Standard deviation of the embeddings before training."""
+
+
+class KGGNN(nn.Module):
+    """Embeddings of users and items from the knowledge graph.
+
+    Args:
+        graph: training edges only.
+        content: float32 [n_items, d_content]; rows of length 1, or 0 where nothing is known.
+        config: shape of the model.
+        seed: of the starting embeddings.
+        device: where the model lives, such as "cuda"; it does not move afterwards.
+
+    Raises:
+        ValueError: the content has not a row an item.
+    """
+
+    def __init__(
+        self, graph: KnowledgeGraph, content: NDArray[np.float32], config: GNNConfig, *, seed: int, device: str = "cpu"
+    ) -> None:
+        super().__init__()
+        if len(content) != graph.n_nodes[ITEM]:
+            raise ValueError(f"content must have a row an item ({graph.n_nodes[ITEM]}), it has {len(content)}")
+        joint = join(graph, item_facts=config.item_facts, user_facts=config.user_facts, look_alikes=config.look_alikes)
+        self.config = config
+        self._users, self._items = joint.rows[USER], joint.rows[ITEM]
+        self._behavior = Adjacency.of(joint.behavior, device=device)
+        self._knowledge = Adjacency.of(joint.knowledge, device=device)
+        met = np.ones(joint.n_nodes, dtype=np.float32)
+        degree = np.diff(joint.behavior.indptr)
+        met[: self._items.stop] = degree[: self._items.stop] > 0
+        start = np.random.default_rng(seed)
+        drawn = config.start * start.standard_normal((joint.n_nodes, config.dim), dtype=np.float32)
+        projected = config.start * start.standard_normal((content.shape[1], config.dim), dtype=np.float32)
+        self.node = nn.Parameter(torch.from_numpy(drawn * met[:, None]))
+        self.projection = nn.Parameter(torch.from_numpy(projected))
+        self.register_buffer("_met", torch.from_numpy(met)[:, None], persistent=False)
+        self.register_buffer("_content", torch.from_numpy(np.ascontiguousarray(content)), persistent=False)
+        self._met: torch.Tensor
+        self._content: torch.Tensor
+        self.to(device)
+
+    def forward(self, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Propagate once over the whole graph.
+
+        Args:
+            hidden: bool [n_items]; items to treat as new in this pass. None hides none.
+
+        Returns:
+            users float32 [n_users, dim] and items float32 [n_items, dim].
+        """
+        seen = self._met
+        if hidden is not None:
+            seen = seen.clone()
+            seen[self._items] = seen[self._items] * ~hidden[:, None]
+        x = self.node * seen
+        x = torch.cat([x[: self._items.start], x[self._items] + self._content @ self.projection, x[self._items.stop :]])
+        total = x
+        for _ in range(self.config.layers):
+            x = seen * propagate(self._behavior, seen * x) + propagate(self._knowledge, x)
+            total = total + x
+        z = total / (self.config.layers + 1)
+        return z[self._users], z[self._items]

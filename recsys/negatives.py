@@ -1,0 +1,66 @@
+"""Which items a batch of users is trained against: the whole catalog while it is small, then a bounded sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some users, their liked items, and the candidates that all of them share.
+
+    Args:
+        users: int64 [n_users]; rows of the users.
+        items: int64 [n_candidates]; rows of the candidates, rising.
+        log_inclusion: float32 [n_candidates]; log of the probability that the item became a candidate (0: certain).
+        user: int64 [n_pairs]; position in `users` of each liked pair.
+        item: int64 [n_pairs]; position in `items` of each liked pair.
+    """
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    log_inclusion: NDArray[np.float32]
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+
+
+def draw_batch(
+    liked: sparse.csr_matrix, users: NDArray[np.int64], *, max_candidates: int, rng: np.random.Generator
+) -> Batch:
+    """The pairs of some users, with candidates.
+
+    Up to `max_candidates` items, all of them are candidates. Beyond, the candidates are liked items of the batch (at
+    most half; where there are more, a random half stays and the pairs of the others wait for another epoch) and a
+    uniform sample of the rest, so that scores take at most len(users) * max_candidates numbers whatever the catalog.
+
+    Args:
+        liked: [n_users, n_items]; a nonzero entry is a pair to learn.
+        users: int64 [n]; rows of `liked`.
+        max_candidates: at least 2.
+        rng: source of chance.
+    """
+    rows = liked[users]
+    user = np.repeat(np.arange(len(users), dtype=np.int64), np.diff(rows.indptr))
+    item_idx = rows.indices.astype(np.int64)
+    n_items = int(liked.shape[1])
+    if n_items <= max_candidates:
+        everything = np.arange(n_items, dtype=np.int64)
+        return Batch(users, everything, np.zeros(n_items, dtype=np.float32), user, item_idx)
+    certain = np.unique(item_idx)
+    if len(certain) > max_candidates // 2:
+        certain = np.sort(rng.choice(certain, max_candidates // 2, replace=False))
+    rest = np.ones(n_items, dtype=bool)
+    rest[certain] = False
+    pool = np.flatnonzero(rest)
+    n_sampled = min(max_candidates - len(certain), len(pool))
+    items = np.concatenate([certain, rng.choice(pool, n_sampled, replace=False)])
+    chance = np.zeros(len(items), dtype=np.float32)
+    chance[len(certain) :] = np.log(n_sampled / len(pool))
+    order = np.argsort(items)
+    items, chance = items[order], chance[order]
+    kept = ~rest[item_idx]
+    return Batch(users, items, chance, user[kept], np.searchsorted(items, item_idx[kept]))

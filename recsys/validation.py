@@ -1,0 +1,62 @@
+"""Recall on the validation pairs, quickly and with bounded memory, to decide when training should stop."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from recsys import metrics
+
+K = 20
+"""Models are chosen by recall@20."""
+CHUNK_SCORES = 2**24
+"""Most scores held at once."""
+
+
+class Validator:
+    """Recall@20 over all items, training items left out, averaged over users with validation pairs.
+
+    Args:
+        seen: [n_users, n_items]; training pairs.
+        held_out: [n_users, n_items]; validation pairs.
+        max_users: more users than this are judged by a sample of this size.
+        seed: of the sample.
+    """
+
+    def __init__(
+        self, seen: sparse.csr_matrix, held_out: sparse.csr_matrix, *, max_users: int = 20_000, seed: int = 0
+    ) -> None:
+        users = np.flatnonzero(np.diff(held_out.indptr))
+        if len(users) > max_users:
+            users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+        self._users: NDArray[np.int64] = users.astype(np.int64)
+        self._seen, self._held_out = seen[users], held_out[users]
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def recall(self, users: torch.Tensor, items: torch.Tensor) -> float:
+        """Mean recall@20 of score = dot product; NaN without validation pairs.
+
+        Args:
+            users: float [n_users, dim].
+            items: float [n_items, dim], on the same device.
+        """
+        if len(self) == 0:
+            return float("nan")
+        n_items = int(self._seen.shape[1])
+        width = min(K, n_items)
+        step = max(1, CHUNK_SCORES // n_items)
+        per_user = []
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            scores = users[torch.from_numpy(self._users[rows]).to(users.device)] @ items.T
+            own = self._seen[rows].tocoo()
+            scores[torch.from_numpy(own.row.astype(np.int64)), torch.from_numpy(own.col.astype(np.int64))] = -torch.inf
+            top = scores.topk(width, dim=1).indices.cpu().numpy()
+            held = self._held_out[rows]
+            hits = np.take_along_axis(held.toarray() > 0, top, axis=1)
+            per_user.append(metrics.recall(hits, np.diff(held.indptr).astype(np.int64), K))
+        return float(np.concatenate(per_user).mean())
