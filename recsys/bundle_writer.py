@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.vocabulary import Vocabulary
+from recsys.bundle_checks import check_arrays
 from recsys.bundle_format import (
     ARRAYS,
     ATTRIBUTE_COUNTS,
@@ -39,7 +40,8 @@ from recsys.bundle_format import (
 )
 from recsys.display_table import category_attribute as choose_category
 from recsys.display_table import category_members, write_display
-from recsys.index import EXACT_LIMIT, choose_index, save_index
+from recsys.index import EXACT_LIMIT, save_index
+from recsys.index_choice import choose_index
 
 log = structlog.get_logger()
 
@@ -130,7 +132,7 @@ def write_bundle(
             "category_indptr.npy": indptr,
             "category_items.npy": members,
         }
-        _check(arrays, neighbors, n_items=len(items), n_users=len(users))
+        check_arrays(arrays, neighbors, n_items=len(items), n_users=len(users))
         for name, (dtype, _) in ARRAYS.items():
             _save(aside / name, arrays[name], dtype)
         for name, pair in neighbors.items():
@@ -187,45 +189,6 @@ def _built_aside(directory: Path) -> Iterator[Path]:
     finally:
         for left_over in (aside, old):
             shutil.rmtree(left_over, ignore_errors=True)
-
-
-def _check(
-    arrays: Mapping[str, NDArray[Any]],
-    neighbors: Mapping[str, tuple[NDArray[Any], NDArray[np.float32]]],
-    *,
-    n_items: int,
-    n_users: int,
-) -> None:
-    """Axes agree by name, vectors are finite, row numbers exist."""
-    lengths = {"n_items": n_items, "n_users": n_users}
-    for file, (_, axes) in ARRAYS.items():
-        shape = arrays[file].shape
-        plain = [axis.removesuffix(" + 1") for axis in axes]
-        rows = [length - axis.endswith(" + 1") for axis, length in zip(axes, shape, strict=False)]
-        if len(shape) != len(axes) or any(
-            lengths.setdefault(axis, length) != length for axis, length in zip(plain, rows, strict=True)
-        ):
-            known = {axis: lengths[axis] for axis in plain if axis in lengths}
-            raise ValueError(f"{file} must have shape [{', '.join(axes)}] with {known}, it has {shape}")
-    for file in ("item_embeddings.npy", "user_embeddings.npy", "text_vectors.npy", "image_vectors.npy"):
-        for start in range(0, len(arrays[file]), 65_536):
-            good = np.isfinite(arrays[file][start : start + 65_536]).all(axis=1)
-            if not good.all():
-                raise ValueError(f"{file} must be finite, row {start + int(np.argmin(good))} is not")
-    for name, (idx, score) in neighbors.items():
-        if idx.shape != score.shape or idx.ndim != 2 or len(idx) != n_items:
-            raise ValueError(f"neighbors {name!r} must be [{n_items}, k], they have {idx.shape} and {score.shape}")
-    rows_of = {file: arrays[file] for file in ("similar_idx.npy", "seen_indices.npy", "graph/co_idx.npy")}
-    rows_of |= {neighbor_files(name)[0]: idx for name, (idx, _) in neighbors.items()}
-    for file, values in rows_of.items():
-        low = 0 if file == "seen_indices.npy" else -1
-        if values.size and (values.min() < low or values.max() >= n_items):
-            raise ValueError(f"{file} must be in [{low}, {n_items}), it reaches {values.min()} and {values.max()}")
-    indptr = arrays["seen_indptr.npy"]
-    if indptr[0] != 0 or indptr[-1] != len(arrays["seen_indices.npy"]) or (np.diff(indptr) < 0).any():
-        raise ValueError(
-            f"seen_indptr.npy must rise from 0 to {len(arrays['seen_indices.npy'])}, it ends at {indptr[-1]}"
-        )
 
 
 def _save(path: Path, values: NDArray[Any], dtype: str) -> None:

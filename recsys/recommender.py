@@ -172,7 +172,7 @@ class BundleRecommender:
         if not len(moment.history):
             return np.full(len(found), -1, dtype=np.int64)
         vectors = self.bundle.item_embeddings
-        added = (vectors[found] @ vectors[moment.history].T) * moment.pull
+        added = np.einsum("nd,hd->nh", vectors[found], vectors[moment.history]) * moment.pull
         best = added.argmax(axis=1)
         return np.where(added[np.arange(len(found)), best] > 0, moment.history[best], -1)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.index import EXACT_LIMIT, build_ivf
+from recsys.index import EXACT_LIMIT
+from recsys.index_choice import build_ivf
 
 if TYPE_CHECKING:
     from scipy import sparse

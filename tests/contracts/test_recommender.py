@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.bundle import Bundle
-from recsys.index import ApproximateIndex, build_ivf
+from recsys.index import ApproximateIndex
+from recsys.index_choice import build_ivf
 from recsys.recommendation import LADDER, Recommender, UserState
 from recsys.recommender import BundleRecommender
 

@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.index import (
-    EFFORTS,
-    ApproximateIndex,
-    ExactIndex,
-    build_ivf,
-    choose_index,
-    load_index,
-    measure_index,
-    save_index,
-    top_k,
-)
+from recsys.index import ApproximateIndex, ExactIndex, load_index, save_index, top_k
+from recsys.index_choice import EFFORTS, build_ivf, choose_index, measure_index
 
 
 @pytest.fixture(scope="module")
