@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -66,12 +66,12 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         log.info("service starts", **settings.shown())
         await watcher.start()
-        tasks = [asyncio.create_task(watcher.run()), asyncio.create_task(impressions.run())]
-        yield
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        closing = asyncio.Event()
+        async with asyncio.TaskGroup() as background:
+            background.create_task(watcher.run(closing))
+            background.create_task(impressions.run(closing))
+            yield
+            closing.set()
         await watcher.look()
         await impressions.write()
         if memory.n_pending or len(impressions):
@@ -118,7 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
 def create_app_from_environment() -> FastAPI:
     """The application as a server's worker process makes it: settings from `RECSYS_*`, logs as JSON lines."""
     configure_logging()
-    return create_app(Settings())
+    return create_app(Settings.load())
 
 
 def _handlers() -> dict[int | type[Exception], Any]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from serving.live import passed
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -86,8 +87,7 @@ class ImpressionLog:
                 self._held.extendleft(reversed(batch))
                 return
 
-    async def run(self, every_s: float = 0.2) -> None:
-        """Write for ever."""
-        while True:
-            await asyncio.sleep(every_s)
+    async def run(self, closing: asyncio.Event, every_s: float = 0.2) -> None:
+        """Write again and again until `closing` is set."""
+        while not await passed(closing, every_s):
             await self.write()

@@ -20,8 +20,8 @@ FORGOTTEN = "rs:forgotten"
 
 
 def tag(user_id: str) -> str:
-    """A user id that can stand between the braces of a hash tag: no braces inside."""
-    return user_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+    """A user id that can stand between the braces of a hash tag: no braces inside, and not empty."""
+    return user_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
 
 
 def meta(version: str) -> str:

@@ -59,6 +59,18 @@ class Live:
         return live
 
 
+async def passed(closing: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, at most so long; whether it came.
+
+    Background work ends by this and not by cancellation, which would tear a conversation with Redis in the middle.
+    """
+    try:
+        await asyncio.wait_for(closing.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 class Watcher:
     """Keeps a worker on the current version, and its memory in step with Redis.
 
@@ -89,10 +101,9 @@ class Watcher:
             self.live = await asyncio.to_thread(Live.open, self._settings.bundle)
             log.info("bundle open", version=self.live.version, path=str(self._settings.bundle))
 
-    async def run(self) -> None:
-        """Look for ever."""
-        while True:
-            await asyncio.sleep(self._settings.poll_s)
+    async def run(self, closing: asyncio.Event) -> None:
+        """Look again and again until `closing` is set."""
+        while not await passed(closing, self._settings.poll_s):
             try:
                 await self.look()
             except Exception:  # a worker that no longer looks would never recover

@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.errors import InputError
@@ -28,7 +37,7 @@ def parse_bytes(text: str) -> int:
 
 def masked(url: str) -> str:
     """A Redis URL whose password is hidden."""
-    return re.sub(r"(?<=://)([^:/@]*):[^@]*@", r"\1:***@", url)
+    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
 
 
 def _bytes(value: object) -> object:
@@ -45,7 +54,12 @@ class Settings(BaseSettings):
     """Configuration of one service; unknown variables are ignored, wrong values are refused at start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RECSYS_", frozen=True, extra="ignore", use_attribute_docstrings=True, populate_by_name=True
+        env_prefix="RECSYS_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     bundle: Path | None = None
@@ -92,6 +106,19 @@ class Settings(BaseSettings):
     """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others."""
     log_requests: bool = True
     """One structured log line a request."""
+
+    @classmethod
+    def load(cls, **given: object) -> Settings:
+        """The environment's settings, with those given in its place.
+
+        Raises:
+            InputError: a value cannot be used; the message names the variable and the rule, not the value.
+        """
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            said = "; ".join(f"RECSYS_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+            raise InputError(said.replace("RECSYS_RECSYS_", "RECSYS_")) from None
 
     def shown(self) -> dict[str, Any]:
         """The settings for a log line at start, secrets masked."""

@@ -52,7 +52,7 @@ def publish(
 
     if (bundle_dir is None) != rollback:
         raise InputError("name either a bundle to publish or --rollback")
-    settings = Settings()
+    settings = Settings.load()
     budget = settings.memory_budget if memory_budget is None else parse_bytes(memory_budget)
     console = Console(highlight=False)
     with ExitStack() as stack:

@@ -49,7 +49,7 @@ def serve(
     from serving.settings import Settings
 
     given = {"bundle": bundle, "shop": shop}
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
     if settings.shop is not None and not settings.shop.is_dir():
         raise InputError(f"--shop must be a folder, got {str(settings.shop)!r}")
     console = Console(stderr=True, highlight=False)

@@ -7,11 +7,10 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from serving.events import Event, Refusal, accept
 from serving.problems import ProblemError
-from serving.routes.common import engine_of, problems
+from serving.routes.common import HotRoute, engine_of, problems
 from serving.schemas import EventsIn, EventsOut
 
 SHOWN_ERRORS = 20
@@ -64,7 +63,7 @@ def _misshapen(error: ValidationError) -> ProblemError:
     return ProblemError(422, "invalid-request", detail, errors=errors)
 
 
-hot = [Route("/v1/events", record, methods=["POST"])]
+hot = [HotRoute("/v1/events", record, methods=["POST"])]
 documented = APIRouter(tags=["events"])
 
 

@@ -8,9 +8,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from serving.routes.common import MAX_ID_CHARS, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
+from serving.routes.common import MAX_ID_CHARS, HotRoute, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
 from serving.schemas import AnswerOut, ItemOut, ItemsOut
 
 ItemId = Annotated[
@@ -36,7 +35,7 @@ async def similar(request: Request) -> Response:
     )
 
 
-hot = [Route("/v1/items/{item_id:id_before}/similar", similar, methods=["GET"])]
+hot = [HotRoute("/v1/items/{item_id:id_before}/similar", similar, methods=["GET"])]
 documented = APIRouter(tags=["items"])
 router = APIRouter(tags=["items"])
 

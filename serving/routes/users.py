@@ -7,9 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from serving.routes.common import MAX_ID_CHARS, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
+from serving.routes.common import MAX_ID_CHARS, HotRoute, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
 from serving.schemas import AnswerOut, UserOut
 
 UserId = Annotated[
@@ -28,7 +27,7 @@ async def feed(request: Request) -> Response:
     )
 
 
-hot = [Route("/v1/users/{user_id:id_before}/feed", feed, methods=["GET"])]
+hot = [HotRoute("/v1/users/{user_id:id_before}/feed", feed, methods=["GET"])]
 documented = APIRouter(tags=["users"])
 router = APIRouter(tags=["users"])
 

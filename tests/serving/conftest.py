@@ -1,0 +1,211 @@
+"""A real Redis, a real socket, and bundles to publish."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import redis
+import uvicorn
+from fastapi import FastAPI
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from recsys.bundle import Bundle
+from recsys.bundle_writer import write_bundle
+from serving.app import create_app
+from serving.embedded_redis import EmbeddedRedis
+from serving.publishing import Publisher
+from serving.settings import Settings
+
+
+def wait_for(true: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    """Wait until something holds; fail if it does not in time."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Wait until something holds; fail if it does not in time."""
+    return wait_for
+
+
+@dataclass
+class RedisServer:
+    """A server that a test may kill and bring back."""
+
+    folder: Path
+    stack: ExitStack = field(default_factory=ExitStack)
+    running: EmbeddedRedis | None = None
+    url: str = ""
+
+    def start(self) -> None:
+        self.running = self.stack.enter_context(EmbeddedRedis(self.folder))
+        self.url = self.running.url
+
+    def kill(self) -> None:
+        assert self.running is not None
+        os.kill(self.running.pid, signal.SIGKILL)
+        wait_for(lambda: not self.answers())
+        self.stack.close()
+
+    def forget_everything(self) -> None:
+        """What a server without persistence does when it starts again."""
+        with self.client() as client:
+            client.flushall()
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url, retry=Retry(NoBackoff(), 0))
+
+    def answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def redis_session() -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="rs") as folder:
+        server = RedisServer(Path(folder) / "redis")
+        server.start()
+        yield server
+        server.stack.close()
+
+
+@pytest.fixture
+def redis_server(redis_session: RedisServer) -> RedisServer:
+    """A running, empty server, shared by tests that leave it running."""
+    redis_session.forget_everything()
+    return redis_session
+
+
+@pytest.fixture
+def mortal_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of this test alone."""
+    server = RedisServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stack.close()
+
+
+@pytest.fixture
+def publisher(redis_server: RedisServer, tmp_path: Path) -> Iterator[Publisher]:
+    with redis_server.client() as client:
+        yield Publisher(client, state_dir=tmp_path / "state")
+
+
+@pytest.fixture(scope="session")
+def changed_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small bundle after another training run: same items and users, the item embeddings turned around."""
+    old = Bundle.open(small_bundle)
+    return write_bundle(
+        tmp_path_factory.mktemp("changed") / "bundle",
+        items=old.items,
+        users=old.users,
+        item_embeddings=-np.asarray(old.item_embeddings),
+        user_embeddings=np.asarray(old.user_embeddings),
+        text_vectors=np.asarray(old.text_vectors),
+        image_vectors=np.asarray(old.image_vectors),
+        popularity=np.asarray(old.popularity),
+        match_scores=np.asarray(old.match_scores),
+        display=list(old.displays()),
+        seen=(np.asarray(old.seen_indptr), np.asarray(old.seen_indices)),
+        similar_idx=np.asarray(old.similar.idx),
+        similar_score=np.asarray(old.similar.score),
+        neighbors={name: (np.asarray(of.idx), np.asarray(of.score)) for name, of in old.neighbors.items()},
+        co_idx=np.asarray(old.co_idx),
+        co_count=np.asarray(old.co_count),
+        config={},
+        metrics={},
+        fingerprints={},
+    )
+
+
+@dataclass
+class Service:
+    """The application behind a real socket."""
+
+    app: FastAPI
+    base_url: str
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.base_url, timeout=10)
+
+    def get(self, path: str, **query: Any) -> httpx.Response:
+        return httpx.get(self.base_url + path, params=query, timeout=10)
+
+    def post(self, *events: dict[str, Any]) -> httpx.Response:
+        return httpx.post(self.base_url + "/v1/events", json={"events": list(events)}, timeout=10)
+
+    def feed(self, user_id: str, k: int = 12) -> dict[str, Any]:
+        answer = self.get(f"/v1/users/{user_id}/feed", k=k)
+        assert answer.status_code == 200, answer.text
+        parsed: dict[str, Any] = answer.json()
+        return parsed
+
+    def feed_ids(self, user_id: str, k: int = 12) -> list[str]:
+        return [slot["item"]["item_id"] for slot in self.feed(user_id, k)["recommendations"]]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A counter's value, 0 where it has not been counted."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [
+            float(line.rsplit(" ", 1)[1])
+            for line in self.get("/metrics").text.splitlines()
+            if line.split("{")[0].split(" ")[0] == name and all(part in line for part in wanted)
+        ]
+        return sum(found)
+
+
+@pytest.fixture
+def start_service() -> Iterator[Callable[..., Service]]:
+    """Starts services that end with the test; takes settings by name."""
+    with ExitStack() as stack:
+
+        def start(**given: Any) -> Service:
+            settings = Settings(**{"poll_s": 0.05, "log_requests": False, **given})
+            app = create_app(settings)
+            config = uvicorn.Config(
+                app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none", server_header=False
+            )
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, daemon=True)
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join(20)
+                assert not thread.is_alive()
+
+            stack.callback(stop)
+            wait_for(lambda: server.started or not thread.is_alive())
+            assert server.started, "the service did not start"
+            port = server.servers[0].sockets[0].getsockname()[1]
+            return Service(app, f"http://127.0.0.1:{port}")
+
+        yield start
+
+
+@pytest.fixture
+def service(
+    start_service: Callable[..., Service], redis_server: RedisServer, publisher: Publisher, small_bundle: Path
+) -> Service:
+    """The small bundle, published and served."""
+    publisher.publish(Bundle.open(small_bundle))
+    return start_service(bundle=small_bundle, redis_url=redis_server.url)

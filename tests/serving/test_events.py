@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from serving.events import Event, Refusal, accept
+
+GOOD: dict[str, Any] = {"user_id": "u1", "item_id": "i1", "event_type": "view"}
+
+
+def test_an_event_without_id_and_time_gets_both() -> None:
+    accepted = accept(GOOD, 0, known_item=True, now=1000.0)
+    assert isinstance(accepted, Event)
+    assert accepted.timestamp == 1000.0
+    assert len(accepted.event_id) == 32
+    again = accept(GOOD, 0, known_item=True, now=1000.0)
+    assert isinstance(again, Event)
+    assert again.event_id != accepted.event_id
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "value"),
+    [
+        ({"user_id": ""}, "user_id must have 1 to 256 characters", ""),
+        ({"user_id": "x" * 300}, "user_id must have 1 to 256 characters", "x" * 257),
+        ({"event_type": "a\nb"}, "event_type must hold printable characters", "a\nb"),
+        ({"timestamp": 90_000.0}, "timestamp must be UTC seconds", 90_000.0),
+        ({"timestamp": -1.0}, "timestamp must be UTC seconds", -1.0),
+    ],
+)
+def test_a_bad_event_is_refused_with_its_place_rule_and_value(change: dict[str, Any], rule: str, value: object) -> None:
+    refused = accept({**GOOD, **change}, 4, known_item=True, now=1000.0)
+    assert isinstance(refused, Refusal)
+    assert (refused.index, refused.value) == (4, value)
+    assert refused.rule.startswith(rule)
+
+
+def test_no_time_that_is_not_a_number_is_taken() -> None:
+    for timestamp in (float("nan"), float("inf")):
+        assert isinstance(accept({**GOOD, "timestamp": timestamp}, 0, known_item=True, now=1000.0), Refusal)
+
+
+def test_an_unknown_item_is_refused_by_name() -> None:
+    assert accept(GOOD, 2, known_item=False) == Refusal(2, "item_id must be in the catalog", "i1")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from serving.events import Event, Past
+from serving.memory import LiveState, WorkerMemory
+
+
+def event(event_id: str, user_id: str = "u", item_id: str = "i") -> Event:
+    return Event(event_id, user_id, item_id, "view", 1.0, None)
+
+
+def memory(*, users_cap: int = 10, pending_cap: int = 10, recent_cap: int = 3) -> WorkerMemory:
+    return WorkerMemory(users_cap=users_cap, pending_cap=pending_cap, recent_cap=recent_cap)
+
+
+def test_events_move_to_the_end_of_a_capped_list_while_all_stay_seen() -> None:
+    held = memory(recent_cap=2)
+    held.happened([event("1", item_id="a"), event("2", item_id="b"), event("3", item_id="c")])
+    assert [past.item_id for past in held.state("u").recent] == ["b", "c"]
+    assert held.state("u").seen == {"a", "b", "c"}
+
+
+def test_the_user_asked_for_longest_ago_is_forgotten_first() -> None:
+    held = memory(users_cap=2)
+    held.happened([event("1", "u1"), event("2", "u2")])
+    held.state("u1")
+    held.happened([event("3", "u3")])
+    assert held.state("u2") == LiveState()
+    assert held.state("u1").recent
+    assert held.state("u3").recent
+
+
+def test_an_event_held_twice_is_held_once() -> None:
+    held = memory()
+    assert held.hold([event("1"), event("1"), event("1", "other")]) == (1, 0)
+    assert held.n_pending == 2
+    assert len(held.state("u").recent) == 1
+
+
+def test_past_the_cap_the_oldest_held_event_is_dropped_and_counted() -> None:
+    held = memory(pending_cap=2)
+    assert held.hold([event("1"), event("2"), event("3")]) == (0, 1)
+    assert [one.event_id for one in held.held(10)] == ["2", "3"]
+    assert [one.event_id for one in held.held_of("u")] == ["2", "3"]
+
+
+def test_held_events_stay_until_applied_in_the_order_they_came() -> None:
+    held = memory()
+    held.hold([event("1"), event("2", "v"), event("3")])
+    first = held.held(2)
+    assert [one.event_id for one in first] == ["1", "2"]
+    assert held.n_pending == 3
+    held.applied(first)
+    assert [one.event_id for one in held.held(10)] == ["3"]
+    assert held.held_of("v") == []
+
+
+def test_a_forgotten_user_leaves_neither_state_nor_held_events() -> None:
+    held = memory()
+    held.hold([event("1", "u"), event("2", "v")])
+    held.forget("u")
+    assert held.state("u") == LiveState()
+    assert [one.user_id for one in held.held(10)] == ["v"]
+
+
+def test_an_entry_of_the_recent_list_reads_back() -> None:
+    assert Past.of_entry(event("1", item_id="é").entry()) == Past("é", "view", 1.0)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from features.errors import InputError
+from serving.settings import Settings, masked, parse_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1500000", 1_500_000), ("512MB", 512_000_000), ("2GiB", 2 << 30), ("1.5k", 1500), (" 3 mb ", 3_000_000)],
+)
+def test_a_size_is_read_with_its_unit(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "5 TB", "1e9"])
+def test_a_text_that_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="a size must read like"):
+        parse_bytes(text)
+
+
+def test_the_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_REDIS_URL", "rediss://app:s3cret-word@db.example:6380/0")
+    settings = Settings()
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "rediss://app:s3cret-word@db.example:6380/0"
+    assert settings.shown()["redis_url"] == "rediss://app:***@db.example:6380/0"
+    assert "s3cret-word" not in repr(settings) + str(settings.shown())
+
+
+def test_a_password_with_an_at_sign_is_masked_to_its_end() -> None:
+    assert masked("redis://:pa@ss@host:1") == "redis://:***@host:1"
+
+
+def test_the_plain_redis_url_variable_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECSYS_REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+    redis_url = Settings().redis_url
+    assert redis_url is not None
+    assert redis_url.get_secret_value() == "redis://elsewhere"
+
+
+def test_a_wrong_value_is_refused_at_start_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_POLL_S", "-1")
+    with pytest.raises(InputError, match="RECSYS_POLL_S: Input should be greater than 0"):
+        Settings.load()
+
+
+def test_a_url_of_another_kind_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_REDIS_URL", "http://user:hidden@host")
+    with pytest.raises(InputError, match=r"RECSYS_REDIS_URL: .*must start with redis://") as refused:
+        Settings.load()
+    assert "hidden" not in str(refused.value)

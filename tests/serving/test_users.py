@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from recsys.bundle import Bundle
+from serving import keys
+
+
+def view(user_id: str, item_id: str, **more: Any) -> dict[str, Any]:
+    return {"user_id": user_id, "item_id": item_id, "event_type": "view", **more}
+
+
+def test_a_known_user_gets_the_list_published_for_them(service: Any, small_bundle: Path) -> None:
+    answer = service.feed("u1")
+    assert answer["source"] == "published"
+    assert answer["store"] == "redis"
+    assert all("shoe" in slot["item"]["title"] for slot in answer["recommendations"])  # odd users like odd items
+    bundle = Bundle.open(small_bundle)
+    liked = {bundle.items[row] for row in bundle.seen(bundle.users.idx("u1")).tolist()}
+    assert not liked & set(service.feed_ids("u1"))
+
+
+def test_a_stranger_gets_what_is_popular(service: Any) -> None:
+    answer = service.feed("nobody knows me")
+    assert answer["source"] == "popular"
+    assert len(answer["recommendations"]) == 12
+
+
+def test_a_viewed_item_changes_the_same_user_s_next_feed_and_is_not_shown_again(service: Any) -> None:
+    before = service.feed_ids("visitor")
+    viewed = "i10"
+    assert service.post(view("visitor", viewed)).status_code == 202
+    after = service.feed("visitor")
+    shown = [slot["item"]["item_id"] for slot in after["recommendations"]]
+    assert viewed not in shown
+    assert shown != before
+    assert after["source"] == "personalized"
+    assert all("mug" in slot["item"]["title"] for slot in after["recommendations"])  # i10 is a mug
+    assert service.feed_ids("somebody else") == before
+
+
+def test_a_published_list_gives_way_to_live_behavior(service: Any) -> None:
+    first = service.feed_ids("u1")[0]
+    service.post(view("u1", first))
+    answer = service.feed("u1")
+    assert answer["source"] == "personalized"
+    assert first not in [slot["item"]["item_id"] for slot in answer["recommendations"]]
+    assert any("you viewed" in reason for reason in answer["recommendations"][0]["reasons"])
+
+
+def test_what_a_user_did_is_listed_newest_last_with_the_items(service: Any) -> None:
+    service.post(view("u2", "i4", timestamp=100.0), view("u2", "i6", timestamp=200.0))
+    answer = service.get("/v1/users/u2").json()
+    assert [(event["item_id"], event["timestamp"]) for event in answer["events"]] == [("i4", 100.0), ("i6", 200.0)]
+    assert answer["events"][1]["item"]["title"] == "Red mug 6"
+    assert answer["user_id"] == "u2"
+    assert service.get("/v1/users/nobody").json() == {"user_id": "nobody", "events": [], "store": "redis"}
+
+
+def test_a_forgotten_user_is_a_stranger_again(service: Any, redis_server: Any) -> None:
+    before = service.feed_ids("visitor")
+    service.post(view("visitor", "i10"))
+    assert service.feed_ids("visitor") != before
+    assert httpx.delete(service.base_url + "/v1/users/visitor").status_code == 204
+    assert service.get("/v1/users/visitor").json()["events"] == []
+    assert service.feed_ids("visitor") == before
+    with redis_server.client() as client:
+        assert client.exists(keys.recent("visitor"), keys.seen("visitor")) == 0
+
+
+def test_forgetting_reaches_the_memory_of_every_worker(
+    start_service: Any, service: Any, redis_server: Any, small_bundle: Path, eventually: Any
+) -> None:
+    other = start_service(bundle=small_bundle, redis_url=redis_server.url)
+    other.post(view("visitor", "i10"))
+    assert other.app.state.memory.state("visitor").recent
+    httpx.delete(service.base_url + "/v1/users/visitor")
+    eventually(lambda: not other.app.state.memory.state("visitor").recent)
+
+
+def test_a_user_id_may_hold_what_it_likes(service: Any) -> None:
+    for user_id in ("a/b", "{x}", "a b", "é", "x/feeder"):
+        service.post(view(user_id, "i10"))
+        path = f"/v1/users/{quote(user_id, safe='')}"
+        assert [event["item_id"] for event in service.get(path).json()["events"]] == ["i10"]
+        assert service.get(path + "/feed").json()["source"] == "personalized"
+    assert service.get("/v1/users/" + "x" * 257 + "/feed").status_code == 422
+
+
+def test_every_answer_is_logged_with_the_probability_of_each_slot(
+    service: Any, redis_server: Any, eventually: Any
+) -> None:
+    answers = {"feed": service.feed("u1", 3), "similar": service.get("/v1/items/i3/similar", k=3).json()}
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 2)
+        logged = {fields[b"surface"].decode(): fields for _, fields in client.xrange(keys.IMPRESSIONS)}
+    for surface, answer in answers.items():
+        fields = logged[surface]
+        assert fields[b"recommendation_id"].decode() == answer["recommendation_id"]
+        assert fields[b"model_version"].decode() == answer["model_version"]
+        slots = orjson.loads(fields[b"slots"])
+        assert slots["items"] == [slot["item"]["item_id"] for slot in answer["recommendations"]]
+        assert slots["sources"] == [slot["source"] for slot in answer["recommendations"]]
+        assert slots["propensities"] == [1.0, 1.0, 1.0]
+    assert logged["feed"][b"subject"] == b"u1"
+    assert logged["similar"][b"subject"] == b"i3"
