@@ -73,12 +73,12 @@ def demo(
         wait_until_ready(process, host, chosen, log=folder.service_log, timeout_s=READY_WITHIN_S)
         if check:
             verify(host, chosen)
-        _announce(folder, base_url(host, chosen), console, seconds=time.monotonic() - started, stays=not check)
-        if check:
-            return
-        if browser:
-            typer.launch(base_url(host, chosen))
         try:
+            _announce(folder, base_url(host, chosen), console, seconds=time.monotonic() - started, stays=not check)
+            if check:
+                return
+            if browser:
+                typer.launch(base_url(host, chosen))
             process.wait()
         except KeyboardInterrupt:
             console.print("stopping")

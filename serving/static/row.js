@@ -43,6 +43,7 @@ export function suggestionRow({ id, title }) {
 
   function show(answer, remark = "") {
     const before = places();
+    const focused = strip.contains(document.activeElement) ? document.activeElement.closest(".card")?.dataset.item ?? "" : null;
     const cards = answer.recommendations.map((recommendation, place) =>
       card(recommendation.item, { recommendation, recommendationId: answer.recommendation_id, eager: place < 6 }));
     element.removeAttribute("aria-busy");
@@ -50,11 +51,18 @@ export function suggestionRow({ id, title }) {
     note.textContent = remark;
     if (cards.length) strip.replaceChildren(...cards);
     else strip.replaceChildren(h("p", { class: "note" }, "Nothing to suggest yet."));
+    if (focused !== null) refocus(focused);
     if (before.size) {
       strip.scrollTo({ left: 0 });
       move(before);
     }
     edges();
+  }
+
+  /** Who stood on a card by keyboard still stands in the row afterwards: on the same product, or on the row. */
+  function refocus(itemId) {
+    const same = [...strip.querySelectorAll(".card")].find((shownCard) => shownCard.dataset.item === itemId);
+    (same?.querySelector("a") ?? strip).focus({ preventScroll: true });
   }
 
   function places() {

@@ -61,6 +61,10 @@ def test_the_page_can_be_used_by_keyboard_alone(visit: Visit) -> None:
     store.wait_for_product()
     assert store.page.url.endswith(f"#/item/{focused}")
     assert store.page.evaluate("document.activeElement.id") == "page-title"
+    store.page.evaluate("setTimeout(() => document.querySelector('.actions button').click(), 50)")
+    store.page.focus("#for-you .card:nth-child(3) a")
+    store.until("document.querySelector('#for-you .row-note').textContent.includes('cart')")
+    assert store.page.evaluate("Boolean(document.activeElement.closest('#for-you'))")
     store.page.keyboard.press("/")
     assert store.page.evaluate("document.activeElement.id") == "query"
     store.page.keyboard.type("red mug")

@@ -17,7 +17,12 @@ def test_looking_at_a_product_changes_the_personal_row_and_takes_the_product_out
     store.keep_screenshot("home-newcomer")
 
     clicked = before[0]
-    store.page.click(f"#for-you .card[data-item={clicked}] a")
+    suggested_by = store.page.get_attribute("#for-you .card", "data-recommendation")
+    with store.page.expect_request("**/v1/events") as posted:
+        store.page.click(f"#for-you .card[data-item={clicked}] a")
+    (event,) = posted.value.post_data_json["events"]
+    assert (event["event_type"], event["item_id"]) == ("view", clicked)
+    assert event["recommendation_id"] == suggested_by
     store.wait_for_product()
     similar = store.shown("#similar")
     assert len(similar) == 12
