@@ -68,7 +68,7 @@ class Bundle:
         available: bool [n_items].
         seen_indptr, seen_indices: int64 [n_users + 1], int32; each user's training items, CSR.
         neighbors: content likeness by modality ("text", "image"), for cold items and explanations.
-        co_idx, co_count: int32 [n_items, k_co]; the items most often liked together with each, and by how many users.
+        co_idx, co_count: int32 [n_items, k_co]; the items most often met by the same users, and by how many.
         category_names: the categories, each with its members, most popular first, in
             `category_items[category_indptr[c]:category_indptr[c + 1]]`.
         category_attribute: the attribute that says an item's category, "" where the shop has none.

@@ -87,7 +87,7 @@ def write_bundle(
         similar_idx: int [n_items, k], -1 pads; see `recsys.similar.similar_lists`.
         similar_score: float32 [n_items, k].
         neighbors: content neighbors by modality, such as {"text": (idx, score), "image": (idx, score)}.
-        co_idx: int [n_items, k_co]; the items most often liked together with each, -1 pads.
+        co_idx: int [n_items, k_co]; the items most often met by the same users as each, -1 pads.
         co_count: int [n_items, k_co]; by how many users.
         config: how it was trained, kept in the manifest; NaN becomes null.
         metrics: how good it is, kept in the manifest; NaN becomes null.

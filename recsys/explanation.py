@@ -1,7 +1,7 @@
 """Why an item is suggested: short statements, each of which the bundle's own data proves.
 
 Nothing is said that could not be checked: a shared attribute value, a place among an item's nearest pictures or texts,
-the number of users who liked both, an item the user really viewed. Where nothing can be said, nothing is.
+the number of users who met both, an item the user really viewed. Where nothing can be said, nothing is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALIKE_DEPTH = 10
 """An item "looks alike" when it is among so many nearest by picture (and at most a tenth of the catalog)."""
 
 MIN_TOGETHER = 2
-"""Users who must have liked two items before it is said that they are liked together."""
+"""Users who must have met two items before it is said that they go together."""
 
 LONGEST_TITLE = 60
 
@@ -68,7 +68,7 @@ class Explainer:
         """Everything true of two items, most telling first."""
         shared = [f"same {name.replace('_', ' ')}: {value}" for name, value in self.shared(anchor_idx, item_idx)]
         together = self.together(anchor_idx, item_idx)
-        told = [f"liked together by {together} shoppers"] if together >= MIN_TOGETHER else []
+        told = [f"viewed or bought together by {together} shoppers"] if together >= MIN_TOGETHER else []
         alike = [said for modality, said in _ALIKE.items() if self.alike(anchor_idx, item_idx, modality)]
         return [*told, *shared[:1], *alike, *shared[1:]]
 
@@ -93,7 +93,7 @@ class Explainer:
         ]
 
     def together(self, anchor_idx: int, item_idx: int) -> int:
-        """Users who liked both; 0 where the bundle does not list the pair."""
+        """Users with an event on both; 0 where the bundle does not list the pair."""
         for a, b in ((anchor_idx, item_idx), (item_idx, anchor_idx)):
             where = np.flatnonzero(self._bundle.co_idx[a] == b)
             if len(where):

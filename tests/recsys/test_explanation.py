@@ -35,7 +35,7 @@ def hats(make_bundle: MakeBundle) -> Bundle:
 def test_all_that_two_items_have_in_common_most_telling_first(hats: Bundle) -> None:
     # Acme 2 and green 2 of 8 are rarer than Caps 3; "Wear" and "Hat" are everywhere; by picture 1 is only second to 0
     assert Explainer(hats).relation(0, 1) == [
-        "liked together by 12 shoppers",
+        "viewed or bought together by 12 shoppers",
         "same brand name: Acme",
         "reads alike",
         "same color: green",
@@ -60,7 +60,7 @@ def test_only_the_nearest_look_alike(hats: Bundle) -> None:
 
 def test_one_shopper_is_no_company(hats: Bundle) -> None:
     explainer = Explainer(hats)
-    assert explainer.relation(6, 5)[0] == "liked together by 2 shoppers"
+    assert explainer.relation(6, 5)[0] == "viewed or bought together by 2 shoppers"
     assert not [reason for reason in explainer.relation(6, 7) if "together" in reason]
 
 
@@ -72,7 +72,7 @@ def test_nothing_in_common_is_nothing_said(hats: Bundle) -> None:
 def test_a_feed_names_the_item_that_led_there(hats: Bundle) -> None:
     explainer = Explainer(hats)
     viewed = explainer.feed(1, "personalized", anchor_idx=0, viewed=True)
-    assert viewed == ("because you viewed Item 0", "liked together by 12 shoppers", "same brand name: Acme")
+    assert viewed == ("because you viewed Item 0", "viewed or bought together by 12 shoppers", "same brand name: Acme")
     assert explainer.feed(1, "published", anchor_idx=0, viewed=False)[0] == "because Item 0 is in your history"
 
 
@@ -119,8 +119,8 @@ def test_every_reason_in_a_whole_shop_is_true(small_bundle: Path) -> None:
         if reason.startswith("same "):
             name, value = reason.removeprefix("same ").split(": ")
             assert all(value in bundle.display(row)["attributes"][name] for row in (anchor, item))
-        elif reason.startswith("liked together by "):
-            assert int(reason.split()[3]) == len(liked_by[anchor] & liked_by[item]) >= 2
+        elif reason.startswith("viewed or bought together by "):
+            assert int(reason.split()[5]) == len(liked_by[anchor] & liked_by[item]) >= 2
         elif reason in ("looks alike", "reads alike"):
             vectors = bundle.image_vectors if reason == "looks alike" else bundle.text_vectors
             assert nearest(vectors, anchor, item) or nearest(vectors, item, anchor)
@@ -144,4 +144,4 @@ def test_every_reason_in_a_whole_shop_is_true(small_bundle: Path) -> None:
         for shown in recommender.similar_items(f"i{page}", k=8):
             for reason in shown.reasons:
                 check(reason, page, bundle.items.idx(shown.item_id))
-    assert heard == {"same", "liked", "looks", "reads"}
+    assert heard == {"same", "viewed", "looks", "reads"}
