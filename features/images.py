@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import weakref
 import zipfile
 import zlib
 from functools import cached_property
@@ -41,7 +42,8 @@ class ImageSource(Protocol):
 def inside(name: str) -> bool:
     """Whether a name stays within its folder: relative, and without "..", drive letters or NUL."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not set(":\0") & set(name)
+    drive = len(name) > 1 and name[1] == ":" and name[0].isalpha()
+    return bool(path.parts) and not (path.is_absolute() or ".." in path.parts or drive or "\0" in name)
 
 
 class FolderImages:
@@ -78,7 +80,7 @@ class FolderImages:
         if not path.is_relative_to(self._root):
             raise KeyError(f"picture {name!r} is a link out of its folder")
         try:
-            with path.open("rb", opener=_open_plain) as file:
+            with os.fdopen(_open_plain(path), "rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > self._max_bytes:
                     raise UnreadableImage(f"has {size:,} bytes, at most {self._max_bytes:,} are taken")
@@ -107,9 +109,9 @@ class FolderImages:
         return found
 
 
-def _open_plain(path: str, flags: int) -> int:
-    """Open a regular file and nothing else: a pipe would wait forever."""
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _open_plain(path: Path) -> int:
+    """Open a regular file and nothing else (a pipe would wait forever); its descriptor."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FileNotFoundError(path)
@@ -134,6 +136,7 @@ class ZipImages:
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES) -> None:
         try:
             self._file = path.open("rb")
+            weakref.finalize(self, self._file.close)
             with zipfile.ZipFile(self._file) as archive:
                 members = archive.infolist()
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
