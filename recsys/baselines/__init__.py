@@ -1,0 +1,1 @@
+"""What any new model must beat: chance, popularity, neighbors, matrix factorization, and content alone."""
