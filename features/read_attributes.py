@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,5 +92,5 @@ def _bands(column: pd.Series[Any]) -> NDArray[np.object_]:
     known = np.isfinite(numbers)
     cuts = np.unique(np.quantile(numbers[known], np.linspace(0, 1, BANDS + 1)))
     band = np.clip(np.searchsorted(cuts, numbers, side="right") - 1, 0, len(cuts) - 2)
-    labels = np.array([f"{low:g}-{high:g}" for low, high in zip(cuts[:-1], cuts[1:], strict=True)], dtype=object)
+    labels = np.array([f"{low:g}-{high:g}" for low, high in pairwise(cuts)], dtype=object)
     return np.where(known, labels[band], "")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from features.errors import InputError
-from features.images import ImageSource, leaves_folder
+from features.images import ImageSource, inside
 from features.quarantine import Quarantine
 from features.read_attributes import read_attributes
 from features.shop_config import ShopConfig
@@ -91,9 +91,9 @@ def read_catalog(path: Path, config: ShopConfig, images: ImageSource | None, *, 
 def _with_ids(table: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.DataFrame:
     ids = as_text(table["item_id"])
     missing = ids == ""
-    quarantine.refuse_rows(file, table.index[missing], "item_id is missing", [""] * int(missing.sum()))
+    quarantine.refuse_all(file, table.index[missing], "item_id is missing", [""] * int(missing.sum()))
     twice = pd.Series(ids).duplicated().to_numpy() & ~missing
-    quarantine.refuse_rows(file, table.index[twice], "item_id was there before", ids[twice].tolist())
+    quarantine.refuse_all(file, table.index[twice], "item_id was there before", ids[twice].tolist())
     kept: pd.DataFrame = table.loc[~missing & ~twice]
     return kept
 
@@ -107,7 +107,7 @@ def _price(table: pd.DataFrame, rows: NDArray[Any], file: str, quarantine: Quara
         return np.full(len(table), np.nan)
     price, bad = as_numbers(table["price"])
     bad |= price < 0
-    quarantine.refuse_rows(file, rows[bad], "price must be a number >= 0", table["price"][bad].tolist())
+    quarantine.refuse_all(file, rows[bad], "price must be a number >= 0", table["price"][bad].tolist())
     return np.where(bad, np.nan, price)
 
 
@@ -117,7 +117,7 @@ def _available(table: pd.DataFrame, rows: NDArray[Any], file: str, quarantine: Q
     text = np.char.lower(as_text(table["available"]).astype(str))
     no = np.isin(text, list(FALSE))
     bad = ~no & ~np.isin(text, [*TRUE, ""])
-    quarantine.refuse_rows(file, rows[bad], "available must be true or false", table["available"][bad].tolist())
+    quarantine.refuse_all(file, rows[bad], "available must be true or false", table["available"][bad].tolist())
     return ~no
 
 
@@ -141,7 +141,7 @@ def _images(
         result[row] = ""
         if name.startswith(("http://", "https://")):
             remote += 1
-        elif leaves_folder(name):
+        elif not inside(name):
             quarantine.refuse(file, int(rows[row]), "image path leaves the folder", name)
         elif name.removeprefix("images/") in there:
             result[row] = name.removeprefix("images/")

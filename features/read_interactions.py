@@ -80,7 +80,7 @@ def read_interactions(
 
     def refuse(bad: NDArray[np.bool_], rule: str, values: NDArray[Any]) -> None:
         new = bad & ~refused
-        quarantine.refuse_rows(path.name, rows[new], rule, values[new].tolist())
+        quarantine.refuse_all(path.name, rows[new], rule, values[new].tolist())
         refused[new] = True
 
     refuse(user == "", "user_id is missing", user)
@@ -127,4 +127,4 @@ def _rules(event_type: NDArray[np.object_], config: ShopConfig) -> tuple[NDArray
     rules = [config.rule(name) for name in types.tolist()]
     weight = np.array([rule.weight for rule in rules], dtype=np.float64)
     least = np.array([np.nan if rule.min_value is None else rule.min_value for rule in rules], dtype=np.float64)
-    return (weight[codes], least[codes]) if len(rules) else (np.zeros(0), np.zeros(0))
+    return (weight[codes], least[codes]) if rules else (np.zeros(0), np.zeros(0))

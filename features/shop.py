@@ -116,8 +116,8 @@ def _read_users(shop: Path, config: ShopConfig, quarantine: Quarantine) -> tuple
     ids = as_text(table["user_id"])
     missing = ids == ""
     twice = table["user_id"].duplicated().to_numpy() & ~missing
-    quarantine.refuse_rows(path.name, table.index[missing], "user_id is missing", [""] * int(missing.sum()))
-    quarantine.refuse_rows(path.name, table.index[twice], "user_id was there before", ids[twice].tolist())
+    quarantine.refuse_all(path.name, table.index[missing], "user_id is missing", [""] * int(missing.sum()))
+    quarantine.refuse_all(path.name, table.index[twice], "user_id was there before", ids[twice].tolist())
     kept = table.loc[~missing & ~twice].reset_index(drop=True)
     columns = [name for name in kept.columns if name != "user_id" and name not in config.ignore]
     facts, left_out = read_attributes(kept, columns)
