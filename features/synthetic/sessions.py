@@ -20,7 +20,7 @@ SHELF = 192
 
 SESSIONS_A_USER = 12.0
 MOST_VIEWS = 10
-INTENT = 1.2
+INTENT = 2.5
 """What the intended category of a session adds to its products' utility, in logits."""
 
 CHUNK = 4096

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +86,15 @@ def write_shop(
         )
     if found is None and out.is_dir() and any(out.iterdir()):
         raise InputError(f"a shop is only written to a new or empty folder, {out} holds other files")
-    building = out.parent / f".{out.name}.building"
+    building = out.absolute().parent / f".{out.absolute().name}.building"
     if building.exists() and _load(building / "request.json") != request:
         shutil.rmtree(building)
     (building / "truth").mkdir(parents=True, exist_ok=True)
     (building / "request.json").write_text(json.dumps(request))
 
     world = plant_world(n_items=n_items, n_users=n_users, seed=seed)
+    if not pictures:
+        world = replace(world, picture_of=np.arange(n_items))
     texts, events = write_texts(world), browse(world)
     item_ids, user_ids = _ids("sku-", n_items), _ids("user-", n_users)
     _write_items(building, world, texts, item_ids, pictures=pictures)
