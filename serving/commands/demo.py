@@ -34,6 +34,12 @@ def demo(
     split: Annotated[
         Path | None, typer.Option(help="Split file to evaluate on, as for recsys fit.", show_default=False)
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting of recsys fit, such as train.epochs=20; may be repeated.", show_default=False
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The next free one is taken if this one is in use.")
@@ -64,7 +70,7 @@ def demo(
     )
     if shop_dir is None:
         _make_shop(folder, items=items, seed=seed, console=console)
-    _fit(folder, seed=seed, split=split, console=console)
+    _fit(folder, seed=seed, split=split, settings=setting or [], cache=work / "cache", console=console)
 
     chosen = free_port(host, port)
     if port and chosen != port:
@@ -96,15 +102,20 @@ def _make_shop(folder: DemoFolder, *, items: int, seed: int, console: Console) -
     folder.record("synth", arguments)
 
 
-def _fit(folder: DemoFolder, *, seed: int, split: Path | None, console: Console) -> None:
+def _fit(
+    folder: DemoFolder, *, seed: int, split: Path | None, settings: list[str], cache: Path, console: Console
+) -> None:
     """Train and evaluate, unless that was done with the same shop and arguments."""
-    arguments = {"seed": seed, "split": None if split is None else [str(split.resolve()), split.stat().st_mtime_ns]}
+    split_state = None if split is None else [str(split.resolve()), split.stat().st_size, split.stat().st_mtime_ns]
+    arguments = {"seed": seed, "split": split_state, "settings": settings}
     if (folder.run.bundle / "manifest.json").is_file() and folder.is_made("fit", arguments):
         console.print(f"[dim]trained before, nothing has changed: {folder.run.bundle}[/]")
         return
-    command = ["fit", str(folder.shop), "--out", str(folder.path), "--set", f"seed={seed}"]
+    command = ["fit", str(folder.shop), "--out", str(folder.path), "--cache", str(cache), "--seed", str(seed)]
     if split is not None:
         command += ["--split", str(split)]
+    for setting in settings:
+        command += ["--set", setting]
     folder.forget("fit")
     _step(console, "Training and evaluating", command)
     folder.record("fit", arguments)

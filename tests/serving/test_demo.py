@@ -40,7 +40,7 @@ def fitted(shop: Path, small_bundle: Path, tmp_path: Path) -> DemoFolder:
     """A demo of that shop that was fitted before, by way of the small bundle."""
     folder = DemoFolder.of_shop(tmp_path / "work", shop)
     shutil.copytree(small_bundle, folder.run.bundle)
-    folder.record("fit", {"seed": 0, "split": None})
+    folder.record("fit", {"seed": 0, "split": None, "settings": []})
     return folder
 
 

@@ -116,3 +116,11 @@ def test_a_bought_product_is_remembered_until_the_visitor_asks_to_be_forgotten(v
     store.page.reload()
     store.page.wait_for_selector("#for-you .card[data-item]")
     assert store.page.inner_text("#person-name").endswith("u1")
+
+
+def test_the_api_docs_open_from_the_footer_and_list_the_feed(visit: Visit) -> None:
+    store = visit()
+    store.wait_for_home()
+    store.page.click("footer >> text=API")
+    store.page.wait_for_selector(".opblock-summary-path >> text=/feed")
+    store.keep_screenshot("api-docs")
