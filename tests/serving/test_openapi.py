@@ -1,0 +1,60 @@
+"""The description of the API is complete, and the service does what it says, whatever is sent."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+import pytest
+
+
+def test_every_route_of_the_api_is_described(service: Any) -> None:
+    paths = service.get("/openapi.json").json()["paths"]
+    assert {path: sorted(operations) for path, operations in paths.items()} == {
+        "/v1/items": ["get"],
+        "/v1/items/{item_id}": ["get"],
+        "/v1/items/{item_id}/similar": ["get"],
+        "/v1/users/{user_id}": ["delete", "get"],
+        "/v1/users/{user_id}/feed": ["get"],
+        "/v1/events": ["post"],
+        "/v1/images/{item_id}": ["get"],
+        "/health": ["get"],
+        "/ready": ["get"],
+        "/metrics": ["get"],
+    }
+    k = paths["/v1/users/{user_id}/feed"]["get"]["parameters"][1]
+    assert (k["name"], k["schema"]["minimum"], k["schema"]["maximum"], k["schema"]["default"]) == ("k", 1, 100, 12)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_service_keeps_to_its_description_whatever_is_sent(service: Any) -> None:
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+
+    schema = schemathesis.openapi.from_url(service.base_url + "/openapi.json")
+    end = time.monotonic() + 20.0
+    tried = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @seed(0)
+        @settings(
+            max_examples=20,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def keeps(case: Any) -> None:
+            nonlocal tried
+            if time.monotonic() < end:
+                case.call_and_validate()
+                tried += 1
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            keeps()
+    assert tried >= 150

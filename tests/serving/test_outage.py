@@ -1,0 +1,160 @@
+"""Redis goes away and comes back; shoppers notice as little as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from recsys.bundle import Bundle
+from serving import keys
+from serving.publishing import Publisher
+
+
+def view(user_id: str, item_id: str, **more: Any) -> dict[str, Any]:
+    return {"user_id": user_id, "item_id": item_id, "event_type": "view", **more}
+
+
+@pytest.fixture
+def published(mortal_redis: Any, small_bundle: Path, start_service: Callable[..., Any], tmp_path: Path) -> Any:
+    """A service on a Redis that the test may kill."""
+    with mortal_redis.client() as client:
+        Publisher(client, state_dir=tmp_path / "state").publish(Bundle.open(small_bundle))
+    return start_service(bundle=small_bundle, redis_url=mortal_redis.url)
+
+
+def test_a_lost_redis_costs_no_answer_is_counted_and_recovers_by_itself(
+    published: Any, mortal_redis: Any, eventually: Any
+) -> None:
+    similar = published.get("/v1/items/i3/similar").json()
+    assert (similar["store"], published.feed("u1")["store"]) == ("redis", "redis")
+    mortal_redis.kill()
+    for _ in range(5):
+        for path in ("/v1/items/i3/similar", "/v1/users/u1/feed", "/v1/items", "/v1/items/i3", "/v1/users/u1"):
+            answer = published.get(path)
+            assert answer.status_code == 200, (path, answer.text)
+            assert answer.json().get("store") in (None, "bundle")
+    alone = published.get("/v1/items/i3/similar").json()
+    assert [slot["item"] for slot in alone["recommendations"]] == [slot["item"] for slot in similar["recommendations"]]
+    assert published.metric("recsys_bundle_fallbacks_total", surface="similar", reason="redis is down") == 6
+    assert published.metric("recsys_bundle_fallbacks_total", surface="feed", reason="redis is down") == 5
+    assert published.metric("recsys_redis_failures_total") >= 3
+    assert published.metric("recsys_redis_up") == 0
+    assert published.get("/ready").json() == {
+        "ready": True,
+        "version": similar["model_version"],
+        "redis": "down",
+        "pending_events": 0,
+    }
+    mortal_redis.start()
+    eventually(lambda: published.get("/v1/items/i3/similar").json()["store"] == "redis")
+    assert published.feed("u1")["store"] == "redis"
+    assert published.metric("recsys_redis_up") == 1
+
+
+def test_without_redis_a_feed_still_follows_what_is_viewed_before_and_during(
+    published: Any, mortal_redis: Any, eventually: Any
+) -> None:
+    published.post(view("visitor", "i10"))
+    mortal_redis.kill()
+    before = published.feed_ids("visitor")
+    assert "i10" not in before
+    assert published.post(view("visitor", before[0])).json() == {"accepted": 1, "duplicates": 0, "refused": []}
+    after = published.feed("visitor")
+    assert after["store"] == "bundle"
+    assert after["source"] == "personalized"
+    assert not {"i10", before[0]} & {slot["item"]["item_id"] for slot in after["recommendations"]}
+
+
+def test_events_of_an_outage_are_applied_once_when_redis_is_back(
+    published: Any, mortal_redis: Any, eventually: Any
+) -> None:
+    published.post(view("visitor", "i10", event_id="before"))
+    mortal_redis.kill()
+    batch = [view("visitor", "i12", event_id="a"), view("visitor", "i14", event_id="b")]
+    assert published.post(*batch).json()["accepted"] == 2
+    assert published.post(*batch).json() == {"accepted": 0, "duplicates": 2, "refused": []}
+    published.post(view("visitor", "i10", event_id="before"))  # cannot be known as a duplicate now, is found out later
+    assert published.get("/ready").json()["pending_events"] == 3
+    assert published.metric("recsys_pending_events") == 3
+    mortal_redis.start()
+    eventually(lambda: published.get("/ready").json()["redis"] == "up")
+    assert published.get("/ready").json()["pending_events"] == 0
+    with mortal_redis.client() as client:
+        stored = [entry[0] for entry in map(orjson.loads, client.lrange(keys.recent("visitor"), 0, -1))]
+        assert stored == ["i14", "i12", "i10"]
+        assert client.xlen(keys.EVENTS) == 3
+    assert published.metric("recsys_pending_events_replayed_total") == 3
+    assert published.post(*batch).json()["duplicates"] == 2
+
+
+def test_a_redis_that_comes_back_empty_is_answered_around(
+    published: Any, mortal_redis: Any, small_bundle: Path, eventually: Any, tmp_path: Path
+) -> None:
+    mortal_redis.forget_everything()
+    for _ in range(3):
+        answer = published.get("/v1/items/i3/similar").json()
+        assert (answer["store"], len(answer["recommendations"])) == ("bundle", 12)
+        feed = published.feed("u1")
+        assert (feed["store"], feed["source"]) == ("bundle", "personalized")
+    assert published.metric("recsys_bundle_fallbacks_total", surface="similar", reason="not published") == 3
+    published.post(view("visitor", "i10"))
+    assert "i10" not in published.feed_ids("visitor")
+    with mortal_redis.client() as client:
+        Publisher(client, state_dir=tmp_path / "state").publish(Bundle.open(small_bundle))
+    eventually(lambda: published.get("/v1/items/i3/similar").json()["store"] == "redis")
+
+
+def test_a_deletion_is_not_promised_while_redis_is_away(published: Any, mortal_redis: Any) -> None:
+    mortal_redis.kill()
+    answer = httpx.delete(published.base_url + "/v1/users/u1")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "2"
+    assert answer.json()["type"] == "urn:recsys:problem:store-down"
+
+
+def test_a_service_without_any_redis_answers_from_its_bundle(start_service: Any, small_bundle: Path) -> None:
+    alone = start_service(bundle=small_bundle)
+    assert alone.get("/ready").json()["redis"] == "none"
+    first = alone.feed("u1")
+    assert first["store"] == "bundle"
+    viewed = first["recommendations"][0]["item"]["item_id"]
+    alone.post(view("u1", viewed))
+    assert viewed not in alone.feed_ids("u1")
+    assert httpx.delete(alone.base_url + "/v1/users/u1").status_code == 204
+    assert alone.feed_ids("u1") == [slot["item"]["item_id"] for slot in first["recommendations"]]
+
+
+def test_a_service_with_neither_bundle_nor_version_says_it_is_not_ready(
+    start_service: Any, redis_server: Any, publisher: Any, small_bundle: Path, eventually: Any
+) -> None:
+    waiting = start_service(redis_url=redis_server.url)
+    assert waiting.get("/health").json() == {"status": "alive"}
+    assert waiting.get("/ready").status_code == 503
+    answer = waiting.get("/v1/users/u1/feed")
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "urn:recsys:problem:not-ready"
+    publisher.publish(Bundle.open(small_bundle))
+    eventually(lambda: waiting.get("/ready").status_code == 200)
+    assert waiting.feed("u1")["store"] == "redis"
+
+
+def test_a_redis_that_hangs_does_not_hang_the_service(published: Any, mortal_redis: Any, eventually: Any) -> None:
+    import os
+    import signal
+    import time
+
+    pid = mortal_redis.running.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        for _ in range(20):
+            assert published.feed("u1")["store"] == "bundle"
+        assert time.monotonic() - began < 3.0  # three calls of 0.1 s each, then nobody asks any more
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: published.feed("u1")["store"] == "redis")

@@ -1,0 +1,87 @@
+"""Workers follow the published version without missing a request."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from recsys.bundle import Bundle
+
+
+def test_switching_versions_under_load_fails_no_request(
+    service: Any, publisher: Any, small_bundle: Path, changed_bundle: Path, eventually: Any
+) -> None:
+    old, new = Bundle.open(small_bundle).version, Bundle.open(changed_bundle).version
+    statuses: set[int] = set()
+    versions: dict[str, int] = {}
+    ending = threading.Event()
+    counting = threading.Lock()
+
+    def shop(number: int) -> None:
+        with service.client() as client:
+            while not ending.is_set():
+                for path in (f"/v1/items/i{number}/similar", f"/v1/users/u{number}/feed"):
+                    answer = client.get(path)
+                    with counting:
+                        statuses.add(answer.status_code)
+                        version = answer.json().get("model_version", "none")
+                        versions[version] = versions.get(version, 0) + 1
+
+    shoppers = [threading.Thread(target=shop, args=(number,)) for number in range(4)]
+    for shopper in shoppers:
+        shopper.start()
+    try:
+        eventually(lambda: versions.get(old, 0) > 50)
+        publisher.publish(Bundle.open(changed_bundle))
+        eventually(lambda: versions.get(new, 0) > 50)
+        publisher.rollback()
+        back = versions.get(old, 0)
+        eventually(lambda: versions.get(old, 0) > back + 50)
+    finally:
+        ending.set()
+        for shopper in shoppers:
+            shopper.join()
+    assert statuses == {200}
+    assert set(versions) == {old, new}
+    assert service.metric("recsys_version_switches_total") == 3  # to the first at start, to the second, and back
+
+
+def test_another_version_gives_other_answers(
+    service: Any, publisher: Any, changed_bundle: Path, eventually: Any
+) -> None:
+    before = service.feed("u1")
+    publisher.publish(Bundle.open(changed_bundle))
+    eventually(lambda: service.feed("u1")["model_version"] != before["model_version"])
+    after = service.feed("u1")
+    assert after["store"] == "redis"
+    assert all("shoe" in slot["item"]["title"] for slot in before["recommendations"])
+    assert all("mug" in slot["item"]["title"] for slot in after["recommendations"])  # the embeddings are turned around
+
+
+def test_a_version_whose_bundle_does_not_open_is_not_followed(
+    service: Any, publisher: Any, changed_bundle: Path, tmp_path: Path, eventually: Any
+) -> None:
+    before = service.feed("u1")["model_version"]
+    version = Bundle.open(changed_bundle).version
+    publisher.publish(Bundle.open(changed_bundle))
+    eventually(lambda: service.get("/ready").json()["version"] == version)
+    publisher.rollback()
+    eventually(lambda: service.get("/ready").json()["version"] == before)
+    with (tmp_path / "state" / "bundles" / version / "popularity.npy").open("r+b") as file:
+        file.truncate(10)
+    publisher._client.set("rs:current", version)
+    eventually(lambda: service.metric("recsys_version_failures_total") == 1)
+    answer = service.feed("u1")
+    assert (answer["model_version"], answer["store"]) == (before, "redis")
+
+
+def test_a_worker_elsewhere_uses_its_own_copy_of_the_version(
+    start_service: Any, publisher: Any, redis_server: Any, small_bundle: Path
+) -> None:
+    publisher.publish(Bundle.open(small_bundle))
+    with redis_server.client() as client:
+        client.hset(f"rs:{publisher.current()}:meta", "bundle", "/not/on/this/machine")
+    there = start_service(bundle=small_bundle, redis_url=redis_server.url)
+    assert there.get("/ready").json()["version"] == publisher.current()
+    assert there.feed("u1")["store"] == "redis"
