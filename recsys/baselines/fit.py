@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from features.encoders.embeddings import ItemVectors
 from features.progress import bar
 from recsys.baselines.als import fit_als
@@ -17,7 +19,7 @@ from recsys.scorer import Scorer
 
 def fit_baselines(
     split: Split, *, vectors: ItemVectors | None = None, config: BaselinesConfig | None = None, seed: int = 0
-) -> dict[str, Scorer]:
+) -> Iterator[Scorer]:
     """Fit the configured baselines on the training side.
 
     Args:
@@ -26,18 +28,17 @@ def fit_baselines(
         config: models and grids.
         seed: of random choices.
 
-    Returns:
-        Name → scorer in the configured order; `params` says what was chosen, `fit_s` how long it took.
+    Yields:
+        Scorers in the configured order, each fitted when it is asked for; `params` says what was chosen, `fit_s` how
+        long it took.
     """
     config = config or BaselinesConfig()
     names = [name for name in config.models if name != "content" or vectors is not None]
-    scorers: dict[str, Scorer] = {}
     with bar("baselines", total=len(names)) as progress:
         for name in names:
             progress.note(name)
-            scorers[name] = _fit(name, split, vectors, config, seed)
+            yield _fit(name, split, vectors, config, seed)
             progress.advance()
-    return scorers
 
 
 def _fit(name: BaselineName, split: Split, vectors: ItemVectors | None, config: BaselinesConfig, seed: int) -> Scorer:
