@@ -25,6 +25,9 @@ from features.shop import Shop
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+UNREADABLE = "picture cannot be read"
+"""The rule under which a picture is refused; the value says why."""
+
 log = structlog.get_logger()
 
 
@@ -100,8 +103,8 @@ def encode_images(
         def read(name: str) -> tuple[bytes, Prepared | None]:
             try:
                 content = source.read(name) if source is not None else b""
-            except (KeyError, OSError) as error:
-                raise UnreadableImage(str(error)) from error
+            except KeyError as error:
+                raise UnreadableImage(str(error.args[0])) from error
             key = content_key(content)
             return key, None if key in cache else encoder.prepare(decode(content))
 
@@ -130,7 +133,7 @@ def encode_images(
                 flush()
         for row, name in enumerate(names):
             if name in reason_of:
-                quarantine.refuse(name, row, "unreadable image", reason_of[name])
+                quarantine.refuse(name, row, UNREADABLE, reason_of[name])
         keys = [key_of.get(name) for name in names]
         return _gather(keys, cache, encoder, modality="image", encoded=encoded, start=start)
 
