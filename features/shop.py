@@ -1,141 +1,171 @@
-"""A shop folder, read: items, events, users, pictures."""
+"""A shop folder, read whole: items, events, users, and where the pictures are."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 import structlog
 
+from features import cells
+from features.attribute_reader import AttributeNotes, read_attributes
 from features.catalog import Attributes, Catalog
+from features.catalog_reader import read_catalog, require, with_our_names
+from features.cells import Sieve
 from features.errors import InputError
 from features.images import FolderImages, ImageSource, ZipImages
+from features.interaction_reader import InteractionsRead, read_interactions
 from features.interactions import Interactions
 from features.quarantine import Quarantine
-from features.read_attributes import read_attributes
-from features.read_catalog import read_catalog
-from features.read_interactions import read_interactions
-from features.shop_config import FILE, ShopConfig, read_shop_config
-from features.tables import ENDINGS, as_text, find_table, read_table
+from features.shop_config import ShopConfig, read_shop_config
+from features.tables import SUFFIXES, find_table, read_table
+from features.vocabulary import Vocabulary
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, eq=False)
-class Shop:
-    """What a shop gives.
+@dataclass(frozen=True)
+class Reading:
+    """What is worth telling about how a shop was read, beside what was refused.
 
     Args:
-        name: of `shop.toml`, else the folder's.
+        left_out: event type -> number of events left out by its rule.
+        ignored_columns: table -> columns that were not read.
+        attribute_columns: table -> column -> how it was binned, or why it is no attribute.
+        remote_images: item row -> address, of items whose picture is elsewhere; it is not fetched.
+        remarks: what else one should know, in sentences.
+    """
+
+    left_out: dict[str, int] = field(default_factory=dict)
+    ignored_columns: dict[str, list[str]] = field(default_factory=dict)
+    attribute_columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    remote_images: dict[int, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Shop:
+    """A shop as its folder has it.
+
+    Args:
+        name: from shop.toml, or the folder's name.
         path: the folder.
-        catalog: its items.
-        interactions: its events, perhaps none; `interactions.users` are all users, those of the user table too.
-        user_attributes: facts of the users; `row_idx` is a row of `interactions.users`.
-        images: where its pictures are, None where it has none.
-        fingerprint: hex digest of everything the folder says; of pictures, of their archive or names and sizes.
-        notes: what a reader should know: columns and events left out, addresses not fetched.
+        catalog: the items.
+        interactions: the events, in the order of their file, possibly none; its `users` are all users of the shop,
+            first those of the user table, then others in the order of their first event.
+        users_attributes: what is known of the users, by row of `interactions.users`.
+        images: the pictures, None where the folder has neither images/ nor images.zip.
+        fingerprint: hex digest of everything read; two shops that have the same are the same.
+        reading: how it was read.
     """
 
     name: str
     path: Path
     catalog: Catalog
     interactions: Interactions
-    user_attributes: Attributes
+    users_attributes: Attributes
     images: ImageSource | None
     fingerprint: str
-    notes: tuple[str, ...]
+    reading: Reading = field(default_factory=Reading)
 
 
 def read_shop(path: Path, *, quarantine: Quarantine) -> Shop:
-    """Read a shop folder; see the README for its files.
+    """Read a shop folder: `items.*`, `interactions.*`, `users.*` (parquet, csv or jsonl), `images/` or `images.zip`,
+    `shop.toml`; only the items must be there. Pictures are listed, not opened.
 
     Args:
         path: the folder.
         quarantine: takes every row and value that is refused.
 
     Raises:
-        InputError: it is no folder, has no item table, no usable item, or a file cannot be read.
+        InputError: there is no such folder, a table cannot be read or lacks a column, shop.toml is wrong, or no item
+            is usable.
     """
     if not path.is_dir():
-        raise InputError(f"{path}: a shop must be a folder, this is {'a file' if path.exists() else 'not there'}")
+        raise InputError(f"a shop must be a folder with items{SUFFIXES[0]}, .csv or .jsonl, {path} is none")
     config = read_shop_config(path)
-    item_table = find_table(path, "items")
-    if item_table is None:
-        raise InputError(f"{path}: a shop needs items{', items'.join(ENDINGS)}; none is there")
-    images = open_images(path)
-    items = read_catalog(item_table, config, images, quarantine=quarantine)
-    user_ids, user_facts, user_notes = _read_users(path, config, quarantine)
-    events = read_interactions(
-        find_table(path, "interactions"), config, items.catalog.items, user_ids, quarantine=quarantine
-    )
-    rows = events.interactions.users.idxs(user_ids)
-    notes = [f"items: column {name!r} is no attribute: it {why}" for name, why in items.left_out.items()]
-    notes += user_notes
-    notes += [f"interactions: column {name!r} has no meaning here" for name in events.ignored_columns]
-    notes += [
-        f"interactions: {count} {kind!r} events say nothing about taste by the shop's event rules and are left out"
-        for kind, count in events.left_out.items()
-    ]
-    if items.remote_images:
-        notes.append(f"items: {items.remote_images} pictures are addresses on the network, which are not fetched")
-    if quarantine.total:
-        log.warning("rows or values refused", shop=str(path), **{"refused": quarantine.total})
-    return Shop(
+    tables = {name: find_table(path, name) for name in ("items", "interactions", "users")}
+    items_path = tables["items"]
+    if items_path is None:
+        raise InputError(f"{path} has no item table: items.parquet, items.csv or items.jsonl must be there")
+    images = _open_images(path, quarantine)
+    items = read_catalog(items_path, config, images, quarantine=quarantine)
+    user_ids, user_attributes, user_notes = _read_users(tables["users"], config, quarantine)
+    if tables["interactions"] is None:
+        events = InteractionsRead(Interactions.empty(Vocabulary.of(user_ids), items.catalog.items))
+    else:
+        events = read_interactions(tables["interactions"], items.catalog.items, user_ids, config, quarantine=quarantine)
+    shop = Shop(
         name=config.name or path.resolve().name,
         path=path,
         catalog=items.catalog,
         interactions=events.interactions,
-        user_attributes=Attributes(rows[user_facts.row_idx], user_facts.name, user_facts.value),
+        users_attributes=user_attributes,
         images=images,
-        fingerprint=_fingerprint(path),
-        notes=tuple(notes),
+        fingerprint=_fingerprint([*tables.values(), path / "shop.toml"], images),
+        reading=Reading(
+            left_out=events.left_out,
+            ignored_columns={"interactions": events.ignored} if events.ignored else {},
+            attribute_columns={
+                table: notes.binned | {name: f"left out, {why}" for name, why in notes.left_out.items()}
+                for table, notes in (("items", items.notes), ("users", user_notes))
+                if notes.binned or notes.left_out
+            },
+            remote_images=items.remote_images,
+            remarks=tuple(events.remarks),
+        ),
     )
+    log.info(
+        "shop read",
+        shop=shop.name,
+        items=len(shop.catalog),
+        users=len(shop.interactions.users),
+        interactions=len(shop.interactions),
+        refused=quarantine.total,
+    )
+    return shop
 
 
-def open_images(shop: Path) -> ImageSource | None:
-    """Where a shop's pictures are: `images/`, else `images.zip`, else None.
+def _open_images(path: Path, quarantine: Quarantine) -> ImageSource | None:
+    folder, archive = path / "images", path / "images.zip"
+    if folder.is_dir():
+        if archive.is_file():
+            raise InputError(f"{path} must hold its pictures once, it has both images/ and images.zip")
+        return FolderImages(folder)
+    if not archive.is_file():
+        return None
+    images = ZipImages(archive)
+    for name in images.outside:
+        quarantine.refuse(archive.name, None, "member path leaves the folder", name)
+    return images
 
-    Raises:
-        InputError: `images.zip` is no zip archive.
-    """
-    if (shop / "images").is_dir():
-        return FolderImages(shop / "images")
-    if (shop / "images.zip").is_file():
-        return ZipImages(shop / "images.zip")
-    return None
 
-
-def _read_users(shop: Path, config: ShopConfig, quarantine: Quarantine) -> tuple[list[str], Attributes, list[str]]:
-    path = find_table(shop, "users")
+def _read_users(
+    path: Path | None, config: ShopConfig, quarantine: Quarantine
+) -> tuple[list[str], Attributes, AttributeNotes]:
+    """Ids in row order and what is known of them."""
     if path is None:
-        return [], Attributes.of([]), []
-    table = read_table(path, config.columns.users, quarantine=quarantine)
-    if "user_id" not in table.columns:
-        raise InputError(f"{path}: column 'user_id' is missing; there are {', '.join(table.columns) or 'none'}")
-    ids = as_text(table["user_id"])
-    missing = ids == ""
-    twice = table["user_id"].duplicated().to_numpy() & ~missing
-    quarantine.refuse_all(path.name, table.index[missing], "user_id is missing", [""] * int(missing.sum()))
-    quarantine.refuse_all(path.name, table.index[twice], "user_id was there before", ids[twice].tolist())
-    kept = table.loc[~missing & ~twice].reset_index(drop=True)
-    columns = [name for name in kept.columns if name != "user_id" and name not in config.ignore]
-    facts, left_out = read_attributes(kept, columns)
-    notes = [f"users: column {name!r} is no attribute: it {why}" for name, why in left_out.items()]
-    return ids[~missing & ~twice].tolist(), facts, notes
+        return [], Attributes.of([]), AttributeNotes()
+    frame = read_table(path, quarantine=quarantine)
+    frame, hidden = with_our_names(frame, "users", path, config)
+    require(frame, "users", path, ("user_id",))
+    sieve = Sieve(path.name, frame, quarantine)
+    codes, ids = cells.coded_ids(frame["user_id"])
+    sieve.refuse(codes < 0, "user_id is missing", frame["user_id"])
+    sieve.refuse(pd.Series(codes).duplicated().to_numpy(), "user_id is there already", frame["user_id"])
+    attributes, notes = read_attributes(frame.loc[sieve.kept].drop(columns="user_id"), config.attributes)
+    notes.left_out |= dict.fromkeys(hidden, "another column was given its name in shop.toml")
+    return [ids[code] for code in codes[sieve.kept].tolist()], attributes, notes
 
 
-def _fingerprint(shop: Path) -> str:
+def _fingerprint(files: list[Path | None], images: ImageSource | None) -> str:
     digest = hashlib.sha256()
-    files = [shop / FILE, shop / "images.zip"]
-    files += [shop / f"{table}{ending}" for table in ("items", "interactions", "users") for ending in ENDINGS]
-    for file in sorted(files):
-        if file.is_file():
-            with file.open("rb") as opened:
-                digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    if (shop / "images").is_dir():
-        for file in sorted((shop / "images").rglob("*")):
-            if file.is_file():
-                status = file.stat()
-                digest.update(f"{file.relative_to(shop)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for path in files:
+        if path is not None and path.is_file():
+            with path.open("rb") as file:
+                digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    if images is not None:
+        digest.update(images.fingerprint().encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -1,26 +1,53 @@
-"""What `shop.toml` may say: the shop's name, its own column names, what its events mean, its time zone."""
+"""What a shop says about itself in `shop.toml`, and the defaults where it says nothing."""
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, NonNegativeFloat, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from features.errors import InputError
 from features.section import Section
 
-FILE = "shop.toml"
+TableName = Literal["items", "interactions", "users", "impressions"]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "items": ("item_id", "title", "description", "image", "price", "available"),
+    "interactions": ("user_id", "item_id", "event_type", "event_value", "timestamp"),
+    "users": ("user_id",),
+    "impressions": (
+        "request_id",
+        "user_id",
+        "item_id",
+        "position",
+        "propensity",
+        "policy",
+        "clicked",
+        "timestamp",
+    ),
+}
+"""The columns that mean something; every other column of items and users is an attribute."""
 
 
 class EventRule(Section):
-    """What one type of event says about taste."""
+    """How much an event of one type says about taste."""
 
-    weight: NonNegativeFloat = 1.0
-    """Weight of such an event; 0 leaves the type out."""
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Weight of an event; 0 leaves the type out."""
+
     min_value: float | None = None
-    """Events with a lower `event_value` (a rating of 2, say) are left out; unset: all count."""
+    """Events whose event_value is below this are left out; None takes all of them, with or without a value."""
+
+    @field_validator("min_value")
+    @classmethod
+    def _is_a_number(cls, value: float | None) -> float | None:
+        if value is not None and math.isnan(value):
+            raise ValueError("min_value must be a number")
+        return None if value == -math.inf else value
 
 
 DEFAULT_EVENTS = {
@@ -30,69 +57,104 @@ DEFAULT_EVENTS = {
     "cart": EventRule(weight=3),
     "purchase": EventRule(weight=5),
     "review": EventRule(weight=3),
-    "rating": EventRule(weight=3, min_value=4),
+    "rating": EventRule(weight=3, min_value=4),  # on a scale to 5: a rating of 1 is no liking
 }
-"""Rules of well-known event types; `shop.toml` overrides them, and any other type has weight 1. A rating below 4 is no
-liking."""
+"""The rules of well-known event types; any other type has the rule `EventRule()`, weight 1."""
 
 
-class Columns(Section):
-    """The shop's own column names: ours → theirs, a table."""
+class AttributesConfig(Section):
+    """How the columns beside the known ones become attributes."""
 
-    items: dict[str, str] = Field(default_factory=dict)
-    """Such as {item_id = "sku", title = "product_name"}."""
-    interactions: dict[str, str] = Field(default_factory=dict)
-    """Such as {user_id = "customer", timestamp = "ts"}."""
-    users: dict[str, str] = Field(default_factory=dict)
-    """Such as {user_id = "customer"}."""
-    impressions: dict[str, str] = Field(default_factory=dict)
-    """Such as {propensity = "propensity_score", clicked = "click"}."""
+    paths: tuple[str, ...] = ("category",)
+    """Columns that hold a path from the general to the special: an ordered list, or a text with " > " between."""
+
+    separators: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Text columns that hold several values, and what stands between them, such as {genre = "|"}."""
+
+    leave_out: tuple[str, ...] = ()
+    """Columns that are no attributes."""
 
 
 class ShopConfig(Section):
     """The content of `shop.toml`; every field may be left out."""
 
-    name: str = ""
-    """What the shop is called; unset: its folder's name."""
+    name: Annotated[str, Field(min_length=1)] | None = None
+    """What the shop is called; the folder's name where absent."""
+
     timezone: str = "UTC"
-    """Time zone of timestamps that do not name one, such as "Europe/Paris"."""
-    columns: Columns = Columns()
-    """The shop's own column names."""
+    """Time zone of times that name none, such as "Europe/Berlin"."""
+
+    default_event_type: Annotated[str, Field(min_length=1)] = "interaction"
+    """Type of the events where the table has no event_type column; "rating" makes event_value count."""
+
+    columns: dict[TableName, dict[str, str]] = Field(default_factory=dict)
+    """By table, our name of a column and the shop's: [columns.items] item_id = "sku"."""
+
     events: dict[str, EventRule] = Field(default_factory=dict)
-    """What each type of event means; see `DEFAULT_EVENTS`."""
-    paths: tuple[str, ...] = ("category",)
-    """Item columns whose list is a path from the general to the special, not a set of values."""
-    ignore: tuple[str, ...] = ()
-    """Item and user columns that are no attributes."""
+    """Rules that differ from `DEFAULT_EVENTS`: a weight, or a table with weight and min_value. What is not given keeps
+    its default; min_value = -inf takes all values."""
+
+    attributes: AttributesConfig = AttributesConfig()
+    """How other columns are read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("events"), dict):
+            return given
+        events: dict[str, Any] = {}
+        for kind, rule in given["events"].items():
+            fields = {"weight": rule} if isinstance(rule, int | float) and not isinstance(rule, bool) else rule
+            if isinstance(fields, dict):
+                fields = {**DEFAULT_EVENTS.get(kind.strip().lower(), EventRule()).model_dump(), **fields}
+            events[kind.strip().lower()] = fields
+        return {**given, "events": events}
 
     @field_validator("timezone")
     @classmethod
-    def _is_known(cls, timezone: str) -> str:
+    def _is_known(cls, name: str) -> str:
         try:
-            ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError("is no time zone of the IANA database") from error
-        return timezone
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError('a time zone looks like "Europe/Berlin" or "UTC"') from None
+        return name
+
+    @field_validator("columns")
+    @classmethod
+    def _are_ours(cls, columns: dict[TableName, dict[str, str]]) -> dict[TableName, dict[str, str]]:
+        for table in ("interactions", "impressions"):
+            for ours in columns.get(table, {}):
+                if ours not in COLUMNS[table]:
+                    raise ValueError(f"{table} have the columns {', '.join(COLUMNS[table])}; {ours!r} is none of them")
+        for table, mapping in columns.items():
+            if len(set(mapping.values())) < len(mapping):
+                raise ValueError(f"a column of {table} may be mapped once only")
+        return columns
 
     def rule(self, event_type: str) -> EventRule:
-        """What an event of this type means."""
+        """The rule of an event type (lower case)."""
         return self.events.get(event_type) or DEFAULT_EVENTS.get(event_type) or EventRule()
 
 
-def read_shop_config(shop: Path) -> ShopConfig:
-    """Read `shop.toml` of a shop folder; the defaults where there is none.
+def read_shop_config(folder: Path) -> ShopConfig:
+    """Read a folder's `shop.toml`; the defaults where there is none.
 
     Raises:
-        InputError: it is no TOML, or a field is unknown or unusable; the message names it.
+        InputError: the file cannot be read, or says something it cannot say.
     """
-    path = shop / FILE
-    if not path.is_file():
-        return ShopConfig()
+    path = folder / "shop.toml"
     try:
-        return ShopConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        given = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return ShopConfig()
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
+        raise InputError(f"{path} cannot be read as TOML: {error}") from error
+    try:
+        return ShopConfig.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: field {field!r}: {first['msg']}, got {first['input']!r}") from error
+        raise InputError(f"{path}, {field}: {first['msg']}, got {first['input']!r}") from error
+
+
+assert set(get_args(TableName)) == set(COLUMNS)  # noqa: S101 - two spellings of one list

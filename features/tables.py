@@ -1,106 +1,163 @@
-"""A shop's tables: `items.parquet`, `items.csv` or `items.jsonl` all give the same rows."""
+"""Tables of a shop folder: `NAME.parquet`, `NAME.csv` or `NAME.jsonl` as one kind of data frame.
+
+An absent cell (null, or "" in CSV) is null in the frame. A cell that says NaN is told apart from it: it stays the float
+NaN, or the text "NaN", in a column of objects, so that the readers of numbers can refuse it.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
 from features.errors import InputError
 from features.quarantine import Quarantine
 
-ENDINGS = (".parquet", ".csv", ".jsonl")
+SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 
-def find_table(shop: Path, name: str) -> Path | None:
-    """The file of a table, None where the shop has none.
+def find_table(folder: Path, name: str) -> Path | None:
+    """The file of a table, or None.
 
     Raises:
-        InputError: there are several, so that nobody could say which counts.
+        InputError: the table is there more than once.
     """
-    found = [shop / f"{name}{ending}" for ending in ENDINGS if (shop / f"{name}{ending}").is_file()]
+    found = [folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()]
     if len(found) > 1:
-        raise InputError(f"{shop}: table {name!r} must be one file, found {', '.join(path.name for path in found)}")
+        raise InputError(f"{folder} must hold one {name} table, it holds {' and '.join(path.name for path in found)}")
     return found[0] if found else None
 
 
-def read_table(path: Path, columns: Mapping[str, str], *, quarantine: Quarantine) -> pd.DataFrame:
-    """Read a table and give its columns our names; the index is the row in the file.
-
-    Of CSV every cell is read as text, and an empty cell is missing. Of JSONL a line that is no JSON object is refused.
+def read_table(path: Path, *, quarantine: Quarantine) -> pd.DataFrame:
+    """Read a table as it stands, with text for the cells of a CSV file.
 
     Args:
-        path: the file.
-        columns: our name → the file's name; columns that are not mapped keep theirs.
-        quarantine: takes lines that cannot be read.
+        path: a file ending in .parquet, .csv or .jsonl.
+        quarantine: takes the rows that are no rows: a CSV row with too many or too few cells, a line that is no JSON
+            object.
+
+    Returns:
+        a frame whose index is each row's position in the file, from 0 (a CSV header is not counted).
 
     Raises:
-        InputError: the file cannot be read, or a mapped column is not there.
+        InputError: the file cannot be read as what its name says.
     """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"a table must end in {', '.join(SUFFIXES)}, got {path.name!r}")
     try:
         if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8-sig")
-        else:
-            table = pd.DataFrame.from_dict(dict(_json_lines(path, quarantine)), orient="index")
-    except InputError:
-        raise
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
-    for ours, theirs in columns.items():
-        if theirs not in table.columns:
-            raise InputError(
-                f"{path}: shop.toml maps {ours!r} to column {theirs!r}, which is not there; "
-                f"there are {', '.join(map(str, table.columns))}"
-            )
-    renamed = table.rename(columns={theirs: ours for ours, theirs in columns.items()})
-    renamed.columns = renamed.columns.astype(str)
-    twice = renamed.columns[renamed.columns.duplicated()]
-    if len(twice):
-        raise InputError(f"{path}: column names must differ, {twice[0]!r} is there twice")
-    if path.suffix != ".jsonl":
-        renamed.index = pd.RangeIndex(len(renamed))
-    return renamed
+            return _frame(pq.read_table(path))
+        return _read_csv(path, quarantine) if path.suffix == ".csv" else _read_jsonl(path, quarantine)
+    except (OSError, UnicodeDecodeError, pa.ArrowException, csv.Error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def _json_lines(path: Path, quarantine: Quarantine) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for row, line in enumerate(file):
-            if not line.strip():
-                continue
+def _frame(table: pa.Table) -> pd.DataFrame:
+    if len(set(table.column_names)) < len(table.column_names):
+        twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
+        raise pa.ArrowInvalid(f"column names must differ, {twice!r} is there twice")
+    whole = {kind: pd.Int64Dtype() for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())}
+    whole |= {kind: pd.UInt64Dtype() for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=whole.get, date_as_object=False, ignore_metadata=True)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_floating(column.type):
+            nan = pc.fill_null(pc.is_nan(column), fill_value=False)
+            if pc.any(nan).as_py():
+                cells = frame[name].astype(object)
+                frame[name] = cells.where(cells.notna() | nan.to_numpy(), None)
+    return frame
+
+
+def _read_csv(path: Path, quarantine: Quarantine) -> pd.DataFrame:
+    """Every cell as text; quotes may hold line breaks."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), None)
+    if not header:
+        raise InputError(f"{path} is empty: a CSV file starts with a line of column names")
+    header = [name.strip() for name in header]
+    refused: list[int] = []
+
+    def refuse(row: pa_csv.InvalidRow) -> str:
+        number = row.number - 2  # counted from 1, the header included
+        rule = f"a CSV row must have as many cells as the header ({row.expected_columns}), it has {row.actual_columns}"
+        quarantine.refuse(path.name, number, rule, row.text)
+        refused.append(number)
+        return "skip"
+
+    table = pa_csv.read_csv(
+        path,
+        read_options=pa_csv.ReadOptions(column_names=header, skip_rows_after_names=1, use_threads=False),
+        parse_options=pa_csv.ParseOptions(
+            newlines_in_values=True, invalid_row_handler=refuse, ignore_empty_lines=len(header) > 1
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+            null_values=[""],
+        ),
+    )
+    frame = _frame(table)
+    frame.index = pd.Index(_numbers(len(frame), refused))
+    return frame
+
+
+def _numbers(n: int, refused: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Positions in the file of the n rows that were taken, where others were refused."""
+    taken = np.ones(n + len(refused), dtype=bool)
+    taken[refused] = False
+    return np.flatnonzero(taken).astype(np.int64)
+
+
+def _read_jsonl(path: Path, quarantine: Quarantine) -> pd.DataFrame:
+    """One object a line; blank lines are counted and skipped."""
+    rows: list[dict[str, object]] = []
+    numbers: list[int] = []
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines):
             try:
-                value = json.loads(line)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
-                yield row, value
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                if not line.strip(b" \t\r\n\xef\xbb\xbf"):
+                    continue
+                row = _lenient(line, first=number == 0)
+            if isinstance(row, dict):
+                rows.append(row)
+                numbers.append(number)
             else:
-                quarantine.refuse(path.name, row, "line is no JSON object", line.decode(errors="replace").strip())
+                quarantine.refuse(path.name, number, "a line must be a JSON object", line.decode("utf-8", "replace"))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    return pd.DataFrame(columns, index=pd.Index(numbers, dtype=np.int64))
 
 
-def as_text(column: pd.Series[Any]) -> NDArray[np.object_]:
-    """A column as text, object [n] of str; "" where missing, and whole numbers without a decimal point."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        names = np.append(as_text(pd.Series(column.cat.categories)), "")
-        return names[column.cat.codes.to_numpy()]
-    missing = column.isna().to_numpy()
-    if pd.api.types.is_float_dtype(column.dtype):
-        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.all((numbers[~missing] % 1 == 0) & (np.abs(numbers[~missing]) < 2**53)):
-            column = column.astype("Int64")
-    text = column.astype(object).where(~missing, "").map(str, na_action=None).str.strip().to_numpy(dtype=object)
-    result: NDArray[np.object_] = text
-    return result
+def _lenient(line: bytes, *, first: bool) -> object:
+    """What strict JSON refuses: NaN as a number, and a byte-order mark in front of the file; None for no JSON."""
+    try:
+        text = line.decode("utf-8-sig" if first else "utf-8")
+        row = json.loads(text)
+        text.encode("utf-8")
+        json.dumps(row, ensure_ascii=False).encode("utf-8")  # a lone surrogate can be written to no file
+    except (ValueError, RecursionError):
+        return None
+    return row
 
 
-def as_numbers(column: pd.Series[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """A column as float64 [n], NaN where missing or no number; and where something stood that is no finite number."""
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = ~column.isna().to_numpy() & ~np.isfinite(numbers)
-    return np.where(np.isfinite(numbers), numbers, np.nan), bad
+def _column(cells: list[object]) -> pd.Series:
+    """Numbers and texts in their own types; anything mixed, and NaN, as objects."""
+    kinds = {type(cell) for cell in cells} - {type(None)}
+    if kinds == {str}:
+        return pd.Series(cells, dtype="str")
+    if kinds == {int} and all(-(2**63) <= cell < 2**63 for cell in cells if isinstance(cell, int)):
+        return pd.Series(cells, dtype="Int64")
+    if kinds == {float} and not any(cell != cell for cell in cells):  # noqa: PLR0124 - NaN differs from itself
+        return pd.Series(cells, dtype="float64")
+    return pd.Series(cells, dtype="object")

@@ -1,65 +1,73 @@
-"""Points in time as shops write them, turned into UTC seconds."""
+"""Times as shops write them (numbers of any unit, ISO texts, dates with or without a zone) to UTC seconds."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-EARLIEST = pd.Timestamp("1990-01-01", tz="UTC").timestamp()
-LATEST = pd.Timestamp("2100-01-01", tz="UTC").timestamp()
+from features.cells import plain
+
+EARLIEST_S = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
+LATEST_S = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+
+UNITS_PER_S = (1.0, 1e3, 1e6, 1e9)
+"""Seconds, milliseconds, microseconds, nanoseconds; between 1990 and 2100 no number is a time in two of them."""
+
+_HAS_ZONE = r"(?i)(?:[zZ]|UTC|GMT|:\d{2}(?:\.\d+)?\s*[+-]\d{2}(?::?\d{2})?)$"
 
 
-def utc_seconds(column: pd.Series[Any], *, timezone: str) -> NDArray[np.float64]:
-    """UTC seconds of each time, float64 [n]; NaN where it is missing or no time between 1990 and 2100.
+def utc_seconds(column: pd.Series, *, timezone: str) -> NDArray[np.float64]:
+    """Read a column of times.
 
-    Understood are dates and ISO 8601 text (without an offset it is the shop's local time), and numbers since 1970 in
-    seconds, milliseconds, microseconds or nanoseconds: the one unit that puts the column's middle value between 1990
-    and 2100 (there is at most one).
+    Numbers, also as text, are taken in the one unit that fits most of them; a time without a zone is local time of
+    `timezone` (where the clock is put back the first of the two, where it is put forward the next that exists).
 
     Args:
-        column: the times.
-        timezone: IANA name of the shop's time zone.
+        column: numbers, texts, datetimes or dates.
+        timezone: name of the zone of times that tell none.
+
+    Returns:
+        float64 [n] UTC seconds; NaN where a cell is absent, no time, or outside [1990, 2100).
     """
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+    column = plain(column)
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(column.dtype):
         seconds = _of_datetimes(column, timezone)
+    elif pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        seconds = _of_numbers(column.to_numpy(dtype=np.float64, na_value=np.nan))
     else:
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        seconds = numbers / _per_second(numbers)
-        text = ~np.isfinite(numbers) & ~column.isna().to_numpy()
-        if text.any():
-            seconds = seconds.copy()
-            seconds[text] = _of_text(column[text], timezone)
-    inside = (seconds >= EARLIEST) & (seconds < LATEST)
-    return np.where(inside, seconds, np.nan)
+        seconds = _of_texts(column, timezone)
+    sane = (seconds >= EARLIEST_S) & (seconds < LATEST_S)
+    return np.where(sane, seconds, np.nan)
 
 
-def _per_second(numbers: NDArray[np.float64]) -> float:
-    finite = numbers[np.isfinite(numbers)]
-    middle = float(np.median(finite)) if len(finite) else 0.0
-    for unit in (1.0, 1e3, 1e6, 1e9):
-        if EARLIEST <= middle / unit < LATEST:
-            return unit
-    return 1.0
+def _of_numbers(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    in_unit = [numbers / per_s for per_s in UNITS_PER_S]
+    fits = [int(((seconds >= EARLIEST_S) & (seconds < LATEST_S)).sum()) for seconds in in_unit]
+    return in_unit[int(np.argmax(fits))]
 
 
-def _of_text(column: pd.Series[Any], timezone: str) -> NDArray[np.float64]:
-    aware = column.astype(str).str.contains(r"(?:Z|[+-]\d\d:?\d\d)\s*$", regex=True).to_numpy()
-    seconds = np.full(len(column), np.nan)
-    for offset_given in (True, False):
-        rows = aware == offset_given
-        if rows.any():
-            parsed = pd.to_datetime(column[rows], errors="coerce", format="ISO8601", utc=offset_given)
-            seconds[rows] = _of_datetimes(parsed, timezone)
-    return seconds
-
-
-def _of_datetimes(column: pd.Series[Any], timezone: str) -> NDArray[np.float64]:
+def _of_datetimes(column: pd.Series, timezone: str) -> NDArray[np.float64]:
     if column.dt.tz is None:
         column = column.dt.tz_localize(
             timezone, ambiguous=np.ones(len(column), dtype=bool), nonexistent="shift_forward"
         )
-    micros = column.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
-    return np.where(micros.isna(), np.nan, micros.astype("int64").to_numpy() / 1e6)
+    utc = column.dt.tz_convert("UTC").dt.tz_localize(None).dt.as_unit("us").to_numpy()
+    return np.where(np.isnat(utc), np.nan, utc.astype(np.int64) / 1e6)
+
+
+def _of_texts(column: pd.Series, timezone: str) -> NDArray[np.float64]:
+    texts = column.where(column.notna()).astype("str").str.strip()
+    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    seconds = _of_numbers(numbers)
+    wordy = np.isnan(numbers) & column.notna().to_numpy()
+    if not wordy.any():
+        return seconds
+    texts = texts[wordy]
+    zoned = texts.str.contains(_HAS_ZONE, regex=True).to_numpy(dtype=bool)
+    as_utc = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+    read = np.where(zoned, _of_datetimes(as_utc, timezone), _of_datetimes(as_utc.dt.tz_localize(None), timezone))
+    seconds[wordy] = read
+    return seconds
