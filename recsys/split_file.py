@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features.cells import coded_ids
 from features.errors import InputError
 from features.interactions import Interactions
 from features.quarantine import Quarantine
-from features.tables import ENDINGS, as_text, read_table
+from features.tables import read_table
 from features.vocabulary import Vocabulary
 from recsys.held_out import SIDES, Pairs, Split, assemble, pair_keys
 
@@ -74,10 +75,8 @@ def _read(path: Path, quarantine: Quarantine | None) -> tuple[NDArray[np.int64],
     """Each row's number in the file, and the three columns as text; a missing cell is "", no id and no split name."""
     if not path.is_file():
         raise InputError(f"split file {path} is not there")
-    if path.suffix not in ENDINGS:
-        raise InputError(f"a split file must end in {', '.join(ENDINGS)}, got {path.name!r}")
     unread = quarantine or Quarantine()
-    table = read_table(path, {}, quarantine=unread)
+    table = read_table(path, quarantine=unread)
     if quarantine is None and unread.refusals:
         first = unread.refusals[0]
         raise InputError(f"{path.name}, row {first.row}: {first.rule}, got {first.value}")
@@ -86,4 +85,8 @@ def _read(path: Path, quarantine: Quarantine | None) -> tuple[NDArray[np.int64],
         raise InputError(
             f"split file {path.name} must have the columns {', '.join(COLUMNS)}, {missing[0]!r} is missing"
         )
-    return table.index.to_numpy(dtype=np.int64), {column: as_text(table[column]) for column in COLUMNS}
+    columns = {}
+    for column in COLUMNS:
+        codes, texts = coded_ids(table[column])
+        columns[column] = np.array([*texts, ""], dtype=object)[codes]
+    return table.index.to_numpy(dtype=np.int64), columns
