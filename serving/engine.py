@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from recsys.recommendation import UserState
-from serving.codec import Slot, unpack
+from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.display import Page, item_json
 from serving.events import Event, Past
 from serving.impressions import ImpressionLog
@@ -99,6 +99,8 @@ class Engine:
                 packed = await self._store.similar(live.version, item_id)
                 slots = None if packed is None else unpack(packed)[:k]
                 why = "not published"
+                if slots is not None and LIST_LENGTH <= len(slots) < k:
+                    slots, why = None, "longer than published"
             except StoreDownError:
                 pass
         origin: Origin = "redis"

@@ -28,7 +28,7 @@ from recsys.bundle_format import read_manifest
 from recsys.recommendation import Recommendation, Source, UserState
 from recsys.recommender import BundleRecommender
 from serving import keys
-from serving.codec import Slot, pack
+from serving.codec import LIST_LENGTH, Slot, pack
 from serving.display import item_json
 from serving.footprint import string_bytes
 
@@ -36,10 +36,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 _Field = bytes | bytearray | memoryview | str | int | float
 
-LIST_LENGTH = 100
-"""Slots of a published list: the largest k of the API."""
 BATCH = 200
-SAMPLE = 300
+SAMPLE = 100
 """Items, and users, whose lists are made ahead to predict the memory of all."""
 RETIRE_S = 60
 """A version no longer kept lives on for so long, for workers that have not moved yet."""

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,9 +173,9 @@ class Service:
         return sum(found)
 
 
-@pytest.fixture
-def start_service() -> Iterator[Callable[..., Service]]:
-    """Starts services that end with the test; takes settings by name."""
+@contextmanager
+def starter() -> Iterator[Callable[..., Service]]:
+    """Starts services that end with the context; takes settings by name."""
     with ExitStack() as stack:
 
         def start(**given: Any) -> Service:
@@ -200,6 +200,23 @@ def start_service() -> Iterator[Callable[..., Service]]:
             return Service(app, f"http://127.0.0.1:{port}")
 
         yield start
+
+
+@pytest.fixture
+def start_service() -> Iterator[Callable[..., Service]]:
+    """Starts services that end with the test; takes settings by name."""
+    with starter() as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def standing_service(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The small bundle, published and served, for tests that only read."""
+    folder = tmp_path_factory.mktemp("standing")
+    with EmbeddedRedis(folder / "redis") as server, starter() as start:
+        with redis.Redis.from_url(server.url) as client:
+            Publisher(client, state_dir=folder / "state").publish(Bundle.open(small_bundle))
+        yield start(bundle=small_bundle, redis_url=server.url)
 
 
 @pytest.fixture

@@ -47,9 +47,9 @@ print(json.dumps([seconds, [name for name in {HEAVY!r} if name in sys.modules]])
     assert min(runs) < 2.0
 
 
-def test_every_answer_has_a_request_id_and_the_security_headers(service: Any) -> None:
+def test_every_answer_has_a_request_id_and_the_security_headers(standing_service: Any) -> None:
     for path in ("/", "/v1/items", "/v1/items/nope", "/nothing/here", "/docs"):
-        answer = service.get(path)
+        answer = standing_service.get(path)
         assert len(answer.headers["x-request-id"]) == 32
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
@@ -60,15 +60,15 @@ def test_every_answer_has_a_request_id_and_the_security_headers(service: Any) ->
         assert "server" not in answer.headers
 
 
-def test_a_sensible_request_id_is_kept_and_a_strange_one_is_not(service: Any) -> None:
-    kept = httpx.get(service.base_url + "/health", headers={"x-request-id": "abc-123"})
+def test_a_sensible_request_id_is_kept_and_a_strange_one_is_not(standing_service: Any) -> None:
+    kept = httpx.get(standing_service.base_url + "/health", headers={"x-request-id": "abc-123"})
     assert kept.headers["x-request-id"] == "abc-123"
-    strange = httpx.get(service.base_url + "/health", headers={"x-request-id": "x" * 100})
+    strange = httpx.get(standing_service.base_url + "/health", headers={"x-request-id": "x" * 100})
     assert len(strange.headers["x-request-id"]) == 32
 
 
-def test_a_path_that_is_not_there_is_a_problem_404(service: Any) -> None:
-    answer = service.get("/nothing/here")
+def test_a_path_that_is_not_there_is_a_problem_404(standing_service: Any) -> None:
+    answer = standing_service.get("/nothing/here")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
@@ -89,23 +89,23 @@ def test_a_failure_inside_is_a_problem_500_that_names_its_log_entry(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_storefront_and_its_files_are_served(service: Any) -> None:
-    page = service.get("/")
+def test_the_storefront_and_its_files_are_served(standing_service: Any) -> None:
+    page = standing_service.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
     assert "<title>" in page.text
-    script = service.get("/static/storefront.js")
+    script = standing_service.get("/static/storefront.js")
     assert script.status_code == 200
     assert "javascript" in script.headers["content-type"]
 
 
-def test_the_api_page_needs_nothing_from_elsewhere(service: Any) -> None:
-    page = service.get("/docs").text
+def test_the_api_page_needs_nothing_from_elsewhere(standing_service: Any) -> None:
+    page = standing_service.get("/docs").text
     assert "http" not in page.replace("http-equiv", "")
     for path in ("/docs/assets/swagger-ui-bundle.js", "/docs/assets/swagger-ui.css", "/docs/start.js"):
         assert path in page
-        assert service.get(path).status_code == 200
-    assert "/openapi.json" in service.get("/docs/start.js").text
+        assert standing_service.get(path).status_code == 200
+    assert "/openapi.json" in standing_service.get("/docs/start.js").text
 
 
 def test_readiness_tells_the_version_and_the_state_of_redis(service: Any, publisher: Any) -> None:

@@ -62,23 +62,29 @@ def test_a_bad_event_is_refused_by_rule_and_the_others_are_taken(service: Any) -
         (b'{"events": [' + b'{"user_id":"u","item_id":"i","event_type":"v"},' * 500 + b"{}]}", "body.events"),
     ],
 )
-def test_a_body_of_another_shape_is_refused_as_a_whole_naming_the_place(service: Any, body: bytes, place: str) -> None:
-    answer = httpx.post(service.base_url + "/v1/events", content=body, headers={"content-type": "application/json"})
+def test_a_body_of_another_shape_is_refused_as_a_whole_naming_the_place(
+    standing_service: Any, body: bytes, place: str
+) -> None:
+    answer = httpx.post(
+        standing_service.base_url + "/v1/events", content=body, headers={"content-type": "application/json"}
+    )
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
     places = [error["place"] for error in answer.json()["errors"]]
     assert place in places
-    assert service.get("/v1/users/u1").json()["events"] == []
+    assert standing_service.get("/v1/users/u1").json()["events"] == []
 
 
-def test_a_body_that_is_no_json_by_its_own_word_is_refused(service: Any) -> None:
-    answer = httpx.post(service.base_url + "/v1/events", content=b"x", headers={"content-type": "text/xml"})
+def test_a_body_that_is_no_json_by_its_own_word_is_refused(standing_service: Any) -> None:
+    answer = httpx.post(standing_service.base_url + "/v1/events", content=b"x", headers={"content-type": "text/xml"})
     assert answer.status_code == 415
 
 
-def test_a_body_past_the_limit_is_refused_declared_or_not(service: Any) -> None:
+def test_a_body_past_the_limit_is_refused_declared_or_not(standing_service: Any) -> None:
     big = b" " * 1_000_001
-    declared = httpx.post(service.base_url + "/v1/events", content=big, headers={"content-type": "application/json"})
+    declared = httpx.post(
+        standing_service.base_url + "/v1/events", content=big, headers={"content-type": "application/json"}
+    )
     assert declared.status_code == 413
 
     def pieces() -> Any:
@@ -86,7 +92,7 @@ def test_a_body_past_the_limit_is_refused_declared_or_not(service: Any) -> None:
             yield b" " * 100_000
 
     streamed = httpx.post(
-        service.base_url + "/v1/events", content=pieces(), headers={"content-type": "application/json"}
+        standing_service.base_url + "/v1/events", content=pieces(), headers={"content-type": "application/json"}
     )
     assert streamed.status_code == 413
     assert streamed.json()["type"] == "urn:recsys:problem:body-too-large"

@@ -11,8 +11,8 @@ from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
 
 
-def test_an_item_is_shown_with_everything_known_of_it(service: Any, small_bundle: Path) -> None:
-    answer = service.get("/v1/items/i3")
+def test_an_item_is_shown_with_everything_known_of_it(standing_service: Any, small_bundle: Path) -> None:
+    answer = standing_service.get("/v1/items/i3")
     assert answer.status_code == 200
     item = answer.json()
     match_score = float(Bundle.open(small_bundle).match_scores[3])
@@ -28,15 +28,15 @@ def test_an_item_is_shown_with_everything_known_of_it(service: Any, small_bundle
     }
 
 
-def test_what_is_unknown_is_null_not_zero(service: Any) -> None:
-    item = service.get("/v1/items/i59").json()
+def test_what_is_unknown_is_null_not_zero(standing_service: Any) -> None:
+    item = standing_service.get("/v1/items/i59").json()
     assert item["image_url"] is None
     assert item["match_score"] is None
 
 
-def test_an_unknown_item_is_a_problem_404_on_its_own_page_and_on_its_similar_items(service: Any) -> None:
+def test_an_unknown_item_is_a_problem_404_on_its_own_page_and_on_its_similar_items(standing_service: Any) -> None:
     for path in ("/v1/items/nope", "/v1/items/nope/similar"):
-        answer = service.get(path)
+        answer = standing_service.get(path)
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json() == {
@@ -48,17 +48,17 @@ def test_an_unknown_item_is_a_problem_404_on_its_own_page_and_on_its_similar_ite
         }
 
 
-def test_an_id_may_hold_slashes_spaces_and_line_ends(service: Any) -> None:
+def test_an_id_may_hold_slashes_spaces_and_line_ends(standing_service: Any) -> None:
     for item_id in ("a/b", "a b", "a\nb", "50%", "ä", "/"):
-        answer = service.get(f"/v1/items/{quote(item_id, safe='')}")
+        answer = standing_service.get(f"/v1/items/{quote(item_id, safe='')}")
         assert answer.status_code == 404
         assert answer.json()["item_id"] == item_id
 
 
 def test_similar_items_are_those_of_the_bundle_s_recommender_and_come_from_redis(
-    service: Any, small_bundle: Path
+    standing_service: Any, small_bundle: Path
 ) -> None:
-    answer = service.get("/v1/items/i3/similar", k=5).json()
+    answer = standing_service.get("/v1/items/i3/similar", k=5).json()
     expected = BundleRecommender(Bundle.open(small_bundle)).similar_items("i3", 5)
     slots = answer["recommendations"]
     assert [slot["item"]["item_id"] for slot in slots] == [one.item_id for one in expected]
@@ -72,37 +72,37 @@ def test_similar_items_are_those_of_the_bundle_s_recommender_and_come_from_redis
     assert len(answer["recommendation_id"]) == 32
 
 
-def test_each_answer_has_an_id_of_its_own(service: Any) -> None:
-    ids = {service.get("/v1/items/i3/similar").json()["recommendation_id"] for _ in range(3)}
+def test_each_answer_has_an_id_of_its_own(standing_service: Any) -> None:
+    ids = {standing_service.get("/v1/items/i3/similar").json()["recommendation_id"] for _ in range(3)}
     assert len(ids) == 3
 
 
-def test_k_is_kept_to_and_bounded(service: Any) -> None:
-    assert len(service.get("/v1/items/i3/similar").json()["recommendations"]) == 12
-    assert len(service.get("/v1/items/i3/similar", k=1).json()["recommendations"]) == 1
-    most = service.get("/v1/items/i3/similar", k=100).json()["recommendations"]
+def test_k_is_kept_to_and_bounded(standing_service: Any) -> None:
+    assert len(standing_service.get("/v1/items/i3/similar").json()["recommendations"]) == 12
+    assert len(standing_service.get("/v1/items/i3/similar", k=1).json()["recommendations"]) == 1
+    most = standing_service.get("/v1/items/i3/similar", k=100).json()["recommendations"]
     assert len(most) == 58  # all but the item itself and the one that cannot be bought
     for k in ("0", "101", "-1", "1.5", "many", "", "٣"):
         for path in ("/v1/items/i3/similar", "/v1/users/u1/feed", "/v1/items"):
-            answer = service.get(path, k=k)
+            answer = standing_service.get(path, k=k)
             assert answer.status_code == 422, (path, k)
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.json()["errors"][0]["place"] == "query.k"
 
 
-def test_an_unknown_query_parameter_is_refused_by_name(service: Any) -> None:
+def test_an_unknown_query_parameter_is_refused_by_name(standing_service: Any) -> None:
     for path in ("/v1/items", "/v1/items/i3", "/v1/items/i3/similar", "/v1/users/u1", "/v1/users/u1/feed", "/health"):
-        answer = service.get(path, limit=3)
+        answer = standing_service.get(path, limit=3)
         assert answer.status_code == 422, path
         assert "query.limit" in answer.json()["detail"]
 
 
-def test_the_grid_shows_everything_once_most_popular_first(service: Any, small_bundle: Path) -> None:
+def test_the_grid_shows_everything_once_most_popular_first(standing_service: Any, small_bundle: Path) -> None:
     bundle = Bundle.open(small_bundle)
     seen: list[str] = []
     offset: int | None = 0
     while offset is not None:
-        page = service.get("/v1/items", k=25, offset=offset).json()
+        page = standing_service.get("/v1/items", k=25, offset=offset).json()
         assert page["total"] == 60
         seen += [item["item_id"] for item in page["items"]]
         offset = page["next_offset"]
@@ -111,20 +111,24 @@ def test_the_grid_shows_everything_once_most_popular_first(service: Any, small_b
     assert popularity == sorted(popularity, reverse=True)
 
 
-def test_the_grid_narrows_to_a_category_and_to_words_of_the_title(service: Any) -> None:
-    shoes = service.get("/v1/items", k=100, category="Apparel > Shoe").json()
+def test_the_grid_narrows_to_a_category_and_to_words_of_the_title(standing_service: Any) -> None:
+    shoes = standing_service.get("/v1/items", k=100, category="Apparel > Shoe").json()
     assert shoes["total"] == 30
     assert all("shoe" in item["title"] for item in shoes["items"])
-    red_shoes = service.get("/v1/items", k=100, category="Apparel > Shoe", q="RED sh").json()
+    red_shoes = standing_service.get("/v1/items", k=100, category="Apparel > Shoe", q="RED sh").json()
     assert red_shoes["total"] == 10
     assert all(item["title"].startswith("Red shoe") for item in red_shoes["items"])
-    assert service.get("/v1/items", category="Nothing").json() == {"items": [], "total": 0, "next_offset": None}
-    assert service.get("/v1/items", offset=60).json() == {"items": [], "total": 60, "next_offset": None}
+    assert standing_service.get("/v1/items", category="Nothing").json() == {
+        "items": [],
+        "total": 0,
+        "next_offset": None,
+    }
+    assert standing_service.get("/v1/items", offset=60).json() == {"items": [], "total": 60, "next_offset": None}
 
 
-def test_a_method_that_is_not_there_is_a_problem_405(service: Any) -> None:
+def test_a_method_that_is_not_there_is_a_problem_405(standing_service: Any) -> None:
     for method, path in (("DELETE", "/v1/users/u1/feed"), ("POST", "/v1/items/i3/similar"), ("PUT", "/v1/events")):
-        answer = httpx.request(method, service.base_url + path)
+        answer = httpx.request(method, standing_service.base_url + path)
         assert answer.status_code == 405, (method, path)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["allow"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 
-def test_every_route_of_the_api_is_described(service: Any) -> None:
-    paths = service.get("/openapi.json").json()["paths"]
+def test_every_route_of_the_api_is_described(standing_service: Any) -> None:
+    paths = standing_service.get("/openapi.json").json()["paths"]
     assert {path: sorted(operations) for path, operations in paths.items()} == {
         "/v1/items": ["get"],
         "/v1/items/{item_id}": ["get"],

@@ -37,7 +37,7 @@ def test_a_published_version_holds_every_item_list_and_feed(
         item = orjson.loads(client.get(keys.item(small.version, "i3")))
         assert (item["title"], item["image_url"]) == ("Red shoe 3", "/v1/images/i3")
         slots = unpack(client.get(keys.similar(small.version, "i3")))
-        expected = BundleRecommender(small).similar_items("i3", 100)
+        expected = BundleRecommender(small).similar_items("i3", 50)
         assert [small.items[slot.item_idx] for slot in slots] == [one.item_id for one in expected]
         feed = unpack(client.get(keys.feed(small.version, "u1")))
         assert feed[0].source == "published"
