@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -57,8 +58,14 @@ def _draw_all(waiting: list[tuple[Path, list[Entry]]]) -> Iterator[int]:
         yield from map(_draw_chunk, waiting)
         return
     # fresh processes: a fork would copy the locks of whatever threads run here
-    with ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_workers, mp_context=fresh, initializer=_leave_interrupts_alone) as pool:
         yield from pool.map(_draw_chunk, waiting)
+
+
+def _leave_interrupts_alone() -> None:
+    """Let Ctrl-C end the run in one place: helpers finish their chunk, and nothing further is started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw_chunk(task: tuple[Path, list[Entry]]) -> int:

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from features.errors import InputError
+from features.quarantine import Quarantine
+from features.shop import read_shop
 from features.synthetic import album
 from features.synthetic import assortment as assort
 from features.synthetic.pictures import Look, draw
@@ -64,6 +66,22 @@ def test_the_folder_holds_the_shop_its_pictures_and_the_truth(synthetic_shop: Pa
         assert archive.namelist() == items.image.tolist()
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
         assert Image.open(io.BytesIO(archive.read("sku-00000.jpg"))).size == (256, 256)
+
+
+def test_it_reads_as_a_shop_with_nothing_refused(synthetic_shop: Path) -> None:
+    quarantine = Quarantine()
+    shop = read_shop(synthetic_shop, quarantine=quarantine)
+    assert quarantine.total == 0
+    assert shop.name == "The Planted Shop"
+    assert len(shop.catalog) == 240
+    assert shop.interactions.timestamp is not None
+    assert shop.images is not None
+    assert shop.images.names() == set(shop.catalog.image.tolist())
+    assert shop.catalog.attributes.names() == ["brand", "category", "material"]
+    assert {"Kitchen", "Kitchen > Mugs"} <= set(shop.catalog.attributes.only("category").value)
+    assert shop.users_attributes.names() == ["age_group", "country"]
+    weight_of = dict(zip(shop.interactions.event_type, shop.interactions.weight, strict=True))
+    assert weight_of == {"view": 1, "cart": 3, "purchase": 5}
 
 
 def test_the_truth_says_what_was_planted(synthetic_shop: Path) -> None:
