@@ -1,0 +1,128 @@
+"""`recsys check`: what is in a shop folder, and what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from features.quarantine import Quarantine
+    from features.shop import Shop
+
+
+def check(
+    shop: Annotated[
+        Path,
+        typer.Argument(
+            help="Shop folder: items.parquet, .csv or .jsonl, and where there are any, interactions.*, users.*, images/ "
+            "or images.zip, shop.toml.",
+            show_default=False,
+        ),
+    ],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for quarantine.jsonl. Default: .recsys/<shop>.", show_default=False),
+    ] = None,
+    pictures: Annotated[bool, typer.Option(help="Open every picture, to find unreadable and duplicate ones.")] = True,
+    match: Annotated[
+        bool, typer.Option("--match", help="List the listings whose picture and words agree least (trains a model).")
+    ] = False,
+    worst: Annotated[int, typer.Option(min=1, help="How many listings --match shows.")] = 20,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings of encoders and match, as for `recsys fit`.")
+    ] = None,
+) -> None:
+    """Validate a shop and count what it holds.
+
+    Every row, value or picture that cannot be used is written to quarantine.jsonl with file, row, rule and value; the
+    rest is what `recsys fit` works with. The shop folder itself is not touched. Exits with 0 where at least one item
+    is usable, with 2 and one line that says why where the shop cannot be used at all.
+
+    Next: recsys fit SHOP
+    """
+    from features.errors import InputError
+    from features.picture_check import check_pictures
+    from features.quarantine import Quarantine
+    from features.shop import read_shop
+    from features.summary import summarize
+
+    quarantine = Quarantine()
+    file = (out or Path(".recsys") / (shop.resolve().name or "shop")) / "quarantine.jsonl"
+    try:
+        found = read_shop(shop, quarantine=quarantine)
+    except InputError as error:
+        if not quarantine.total:
+            raise
+        _write(quarantine, file)
+        raise InputError(f"{error}; what was refused is in {file}") from error
+    report = check_pictures(found, quarantine=quarantine) if pictures else None
+    _write(quarantine, file)
+    summary = summarize(found, quarantine, pictures=report)
+    summary["quarantine"]["file"] = str(file)
+    if match:
+        summary["match"] = _match(found, config, worst)
+    _show(summary, as_json=as_json)
+
+
+def _write(quarantine: Quarantine, file: Path) -> None:
+    from features.errors import InputError
+
+    try:
+        quarantine.write(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}; give a folder with --out") from error
+
+
+def _match(shop: Shop, config_file: Path | None, worst: int) -> dict[str, Any]:
+    """The listings that agree least: `judged`, how many have a score, and `worst`, the worst first."""
+    from features.encoders.catalog import encode_catalog
+    from features.match.training import fit_match
+    from features.quarantine import Quarantine
+    from recsys.config import load_config
+    from recsys.run_folder import CACHE
+
+    config = load_config(config_file)
+    catalog = shop.catalog
+    pairs = sum(bool(text and image) for text, image in zip(catalog.texts(), catalog.image.tolist(), strict=True))
+    if pairs < config.match.min_pairs:
+        return {"judged": 0, "worst": []}
+    # what cannot be read was told by the picture check
+    vectors = encode_catalog(shop, config.encoders, cache_dir=CACHE, quarantine=Quarantine())
+    scores = fit_match(vectors, config.match, seed=config.seed).score(vectors)
+    return {
+        "judged": int(scores.known.sum()),
+        "worst": [
+            {
+                "item_id": catalog.items[row],
+                "score": round(float(scores.score[row]), 4),
+                "title": catalog.title[row],
+                "image": catalog.image[row],
+            }
+            for row in scores.worst(worst).tolist()
+        ],
+    }
+
+
+def _show(summary: dict[str, Any], *, as_json: bool) -> None:
+    import json
+    import sys
+
+    from rich.console import Console
+
+    from recsys.check_tables import match_table, summary_tables
+
+    if as_json:
+        sys.stdout.write(json.dumps(summary, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+        return
+    console = Console(highlight=False)
+    for table in summary_tables(summary):
+        console.print(table)
+    if "match" in summary:
+        console.print(match_table(summary["match"]))
+    refused = summary["quarantine"]
+    console.print(f"{refused['total']:,} refused, each one in {refused['file']}", soft_wrap=True, markup=False)
+    console.print(f"Next: recsys fit {summary['path']}", soft_wrap=True, markup=False)
