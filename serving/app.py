@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.impressions import ImpressionLog
@@ -101,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, open_pictures(settings.shop)
     app.router.routes.extend([*items.hot, *users.hot, *events.hot, *pages.pages()])
     for module in (items, users, images, health):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)
     hot_documented = [route for module in (items, users, events) for route in module.documented.routes]
 
     def openapi() -> dict[str, Any]:
@@ -148,8 +149,12 @@ def _handlers() -> dict[int | type[Exception], Any]:
         detail = "; ".join(f"{one['place']}: {one['rule']}" for one in errors)
         return problem(422, "invalid-request", detail, errors=errors)
 
-    async def on_http(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, None, str(error.detail), headers=error.headers)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        if error.status_code == 405:
+            partly = (route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL)
+            headers["allow"] = ", ".join(sorted({method for route in partly for method in route.methods}))
+        return problem(error.status_code, None, str(error.detail), headers=headers)
 
     return {
         ProblemError: on_problem,
