@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -54,26 +55,30 @@ class VectorCache:
         self.about = about
         self.dim: int | None = None
         self._rows: dict[bytes, int] = {}
+        self._held = ExitStack()
 
     def __enter__(self) -> VectorCache:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        lock = self._held.enter_context((self.folder / "lock").open("w"))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             log.info("waiting for another process that encodes into the same cache", folder=str(self.folder))
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._read_meta()
-        self._vectors = (self.folder / "vectors.f32").open("ab")
-        self._keys = (self.folder / "keys.bin").open("ab")
-        self._load()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            self._read_meta()
+            self._vectors = self._held.enter_context((self.folder / "vectors.f32").open("ab"))
+            self._keys = self._held.enter_context((self.folder / "keys.bin").open("ab"))
+            self._load()
+        except BaseException:
+            self._held.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (self._vectors, self._keys, self._lock):
-            file.close()
+        self._held.close()
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.encoders.cache import VectorCache, content_key
+from features.errors import InputError
+
+KEYS = [content_key(name) for name in (b"a", b"b", b"c", b"d")]
+VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def filled(root: Path, n: int) -> Path:
+    with VectorCache(root, "enc", "a test") as cache:
+        cache.append(KEYS[:n], VECTORS[:n])
+    return root / "enc"
+
+
+def test_what_was_put_in_is_found_again_by_content(tmp_path: Path) -> None:
+    filled(tmp_path, 2)
+    with VectorCache(tmp_path, "enc", "a test") as cache:
+        assert (len(cache), cache.dim) == (2, 3)
+        assert KEYS[1] in cache
+        assert KEYS[2] not in cache
+        cache.append(KEYS[2:], VECTORS[2:])
+        np.testing.assert_array_equal(cache.take([KEYS[3], KEYS[0], KEYS[3]]), VECTORS[[3, 0, 3]])
+    with VectorCache(tmp_path, "enc", "a test") as cache:
+        np.testing.assert_array_equal(cache.take(KEYS), VECTORS)
+    assert json.loads((tmp_path / "enc" / "meta.json").read_text())["encoder"] == "a test"
+
+
+def test_encoders_do_not_share_vectors(tmp_path: Path) -> None:
+    filled(tmp_path, 4)
+    with VectorCache(tmp_path, "other", "another") as cache:
+        assert (len(cache), cache.dim) == (0, None)
+        assert KEYS[0] not in cache
+
+
+def test_content_keys_tell_contents_apart() -> None:
+    assert len(set(KEYS)) == 4
+    assert all(len(key) == 32 for key in KEYS)
+
+
+@pytest.mark.parametrize("tail", ["vectors", "half a vector", "half a key"])
+def test_the_tail_of_a_killed_run_is_cut_and_the_rest_kept(tmp_path: Path, tail: str) -> None:
+    folder = filled(tmp_path, 2)
+    with (folder / "vectors.f32").open("ab") as file:
+        file.write(b"\1" * (5 if tail == "half a vector" else 12))
+    if tail == "half a key":
+        with (folder / "keys.bin").open("ab") as file:
+            file.write(KEYS[2][:7])
+    with VectorCache(tmp_path, "enc", "a test") as cache:
+        assert len(cache) == 2
+        cache.append(KEYS[2:], VECTORS[2:])
+        np.testing.assert_array_equal(cache.take(KEYS), VECTORS)
+    assert (folder / "vectors.f32").stat().st_size == 4 * 3 * 4
+    assert (folder / "keys.bin").stat().st_size == 4 * 32
+
+
+def test_a_cut_vector_file_drops_only_what_is_gone(tmp_path: Path) -> None:
+    folder = filled(tmp_path, 4)
+    with (folder / "vectors.f32").open("r+b") as file:
+        file.truncate(3 * 12 - 1)
+    with VectorCache(tmp_path, "enc", "a test") as cache:
+        assert [key in cache for key in KEYS] == [True, True, False, False]
+        np.testing.assert_array_equal(cache.take(KEYS[:2]), VECTORS[:2])
+
+
+def test_a_second_user_waits_and_then_sees_what_the_first_wrote(tmp_path: Path) -> None:
+    seen: list[int] = []
+    entered = threading.Event()
+
+    def second() -> None:
+        entered.set()
+        with VectorCache(tmp_path, "enc", "a test") as cache:
+            seen.append(len(cache))
+
+    with VectorCache(tmp_path, "enc", "a test") as cache:
+        other = threading.Thread(target=second)
+        other.start()
+        entered.wait(5)
+        cache.append(KEYS[:3], VECTORS[:3])
+        assert seen == []
+    other.join(10)
+    assert seen == [3]
+
+
+@pytest.mark.parametrize(
+    ("keys", "vectors", "rule"),
+    [
+        (KEYS[2:], VECTORS[2:, :2], r"vectors must be \[2, 3\]"),
+        (KEYS[2:3], VECTORS[2:], r"vectors must be \[1, 3\]"),
+        (KEYS[2:3], np.full((1, 3), np.nan, dtype=np.float32), "row 0 is not"),
+        (KEYS[:1], VECTORS[:1], "encoded once"),
+        ([KEYS[2], KEYS[2]], VECTORS[:2], "encoded once"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_leaves_no_trace(
+    tmp_path: Path, keys: list[bytes], vectors: np.ndarray, rule: str
+) -> None:
+    filled(tmp_path, 2)
+    with VectorCache(tmp_path, "enc", "a test") as cache, pytest.raises(ValueError, match=rule):
+        cache.append(keys, vectors)
+    with VectorCache(tmp_path, "enc", "a test") as cache:
+        assert len(cache) == 2
+
+
+def test_another_format_is_named_and_not_overwritten(tmp_path: Path) -> None:
+    folder = filled(tmp_path, 2)
+    (folder / "meta.json").write_text(json.dumps({"format": 99, "dim": 3}))
+    with pytest.raises(InputError, match=r"format 1, .* has 99"), VectorCache(tmp_path, "enc", "a test"):
+        pass
+    assert (folder / "keys.bin").stat().st_size == 2 * 32
