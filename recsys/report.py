@@ -117,7 +117,7 @@ def _headline(evaluation: Mapping[str, Any], k: int) -> str:
             '<p class="lead">There are no held-out choices to judge by, so nothing can be said about accuracy. '
             "Similar items and content-based lists still work.</p>"
         )
-    said = f"Of what people really chose, {escape(label(own))} has {value:.1%} among its first {k} suggestions."
+    said = f"{escape(label(own))} puts {value:.1%} of what people really chose among its first {k} suggestions."
     rival = best_of({name: number(_test(result).get(metric)) for name, result in models.items() if name != own})
     lead = (((evaluation.get("lead") or {}).get("over") or {}).get(rival) or {}).get(metric) if rival else None
     if rival is not None and lead:

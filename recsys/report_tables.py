@@ -26,7 +26,7 @@ SEGMENT_LABELS = {
 """Names of segments for readers."""
 
 
-_BEST = ' class="best"'
+_BEST, _WORDS = ' class="best"', ' class="words"'
 
 
 def label(name: str) -> str:
@@ -84,7 +84,7 @@ def facts_html(caption: str, facts: Mapping[str, Any]) -> str:
         f'<tr><th scope="row">{escape(str(name).replace("_", " "))}</th><td>{escape(_plain(value))}</td></tr>'
         for name, value in facts.items()
     ]
-    return _table(caption, ["What", "Value"], body)
+    return _table(caption, ["What", "Value"], body, kind="scroll facts")
 
 
 def chosen_html(caption: str, models: Mapping[str, Mapping[str, Any]]) -> str:
@@ -106,7 +106,7 @@ def _cell(value: float, interval: tuple[float, float] | None, *, best: bool) -> 
     if best:
         shown = f'<strong>{shown}</strong><span class="hidden"> (best)</span>'
     if interval is not None and all(map(math.isfinite, interval)):
-        shown += f'<span class="interval">{interval[0]:.4f} to {interval[1]:.4f}</span>'
+        shown += f'<span class="interval">{interval[0]:.4f}–{interval[1]:.4f}</span>'
     return f"<td{_BEST if best else ''}>{shown}</td>"
 
 
@@ -122,9 +122,9 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _table(caption: str, heads: Iterable[str], body: Sequence[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+def _table(caption: str, heads: Iterable[str], body: Sequence[str], *, kind: str = "scroll") -> str:
+    head = "".join(f'<th scope="col"{_WORDS if text == "Chosen" else ""}>{escape(text)}</th>' for text in heads)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}"><table>'
+        f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
