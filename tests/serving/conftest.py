@@ -179,7 +179,8 @@ def starter() -> Iterator[Callable[..., Service]]:
     with ExitStack() as stack:
 
         def start(**given: Any) -> Service:
-            settings = Settings(**{"poll_s": 0.05, "log_requests": False, **given})
+            patient = {"redis_timeout_s": 2.0}  # a busy machine is no lost Redis
+            settings = Settings(**{"poll_s": 0.05, "log_requests": False, **patient, **given})
             app = create_app(settings)
             config = uvicorn.Config(
                 app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none", server_header=False

@@ -37,10 +37,13 @@ except InputError as error:
     return [sys.executable, "-c", program, *given]
 
 
+FAST = {"RECSYS_POLL_S": "0.1", "RECSYS_REDIS_TIMEOUT_S": "2"}
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if "REDIS" not in name and not name.startswith("RECSYS")}
-    return {**kept, "RECSYS_STATE_DIR": str(tmp_path / "state"), "COLUMNS": "200", "RECSYS_POLL_S": "0.1"}
+    return {**kept, "RECSYS_STATE_DIR": str(tmp_path / "state"), "COLUMNS": "200", **FAST}
 
 
 def run(environment: dict[str, str], name: str, *given: str) -> subprocess.CompletedProcess[str]:

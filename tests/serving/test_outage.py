@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,18 +146,18 @@ def test_a_service_with_neither_bundle_nor_version_says_it_is_not_ready(
     assert waiting.feed("u1")["store"] == "redis"
 
 
-def test_a_redis_that_hangs_does_not_hang_the_service(published: Any, mortal_redis: Any, eventually: Any) -> None:
-    import os
-    import signal
-    import time
-
-    pid = mortal_redis.running.pid
-    os.kill(pid, signal.SIGSTOP)
+def test_a_redis_that_hangs_does_not_hang_the_service(
+    published: Any, start_service: Any, mortal_redis: Any, eventually: Any
+) -> None:
+    impatient = start_service(redis_url=mortal_redis.url, redis_timeout_s=0.1)
+    os.kill(mortal_redis.running.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        for _ in range(20):
-            assert published.feed("u1")["store"] == "bundle"
-        assert time.monotonic() - began < 3.0  # three calls of 0.1 s each, then nobody asks any more
+        for _ in range(50):
+            assert impatient.feed("u1")["store"] == "bundle"
+        assert impatient.metric("recsys_redis_up") == 0
+        assert impatient.metric("recsys_redis_failures_total") < 40  # after a few nobody asks; the prober goes on
+        assert time.monotonic() - began < 20
     finally:
-        os.kill(pid, signal.SIGCONT)
-    eventually(lambda: published.feed("u1")["store"] == "redis")
+        os.kill(mortal_redis.running.pid, signal.SIGCONT)
+    eventually(lambda: impatient.feed("u1")["store"] == "redis")
