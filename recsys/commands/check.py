@@ -16,7 +16,7 @@ def check(
     shop: Annotated[
         Path,
         typer.Argument(
-            help="Shop folder: items.parquet, .csv or .jsonl, and where there are any, interactions.*, users.*, images/ "
+            help="Shop folder: items.parquet, .csv or .jsonl; where there are any, interactions.*, users.*, images/ "
             "or images.zip, shop.toml.",
             show_default=False,
         ),
