@@ -40,19 +40,22 @@ class Split:
             raise ValueError(f"the sides of split {self.name!r} must share one user vocabulary")
         if not (self.train.items == self.valid.items == self.test.items):
             raise ValueError(f"the sides of split {self.name!r} must share one item vocabulary")
-        keys = {side: pair_keys(getattr(self, side)) for side in SIDES}
-        for side in ("valid", "test"):
-            different, counts = np.unique(keys[side], return_counts=True)
-            if len(different) < len(keys[side]):
-                raise ValueError(
-                    f"a pair must be held out once, {self._pair(different[counts > 1][0])} is twice in {side}"
-                )
-        for one, other in (("train", "valid"), ("train", "test"), ("valid", "test")):
-            shared = np.intersect1d(keys[one], keys[other])
+        held = {side: np.sort(pair_keys(getattr(self, side))) for side in ("valid", "test")}
+        for side, keys in held.items():
+            twice = keys[1:][keys[1:] == keys[:-1]]
+            if len(twice):
+                raise ValueError(f"a pair must be held out once, {self._pair(twice[0])} is twice in {side}")
+        train = pair_keys(self.train)
+        for one, keys, other in (
+            ("train", train, "valid"),
+            ("train", train, "test"),
+            ("valid", held["valid"], "test"),
+        ):
+            shared = keys[among(keys, held[other])]
             if len(shared):
                 raise ValueError(
                     f"no pair may be in both {one} and {other} of split {self.name!r}, {self._pair(shared[0])} is "
-                    f"(with {len(shared) - 1} more)"
+                    f"(with {len(set(shared.tolist())) - 1} more)"
                 )
 
     def _pair(self, key: np.int64) -> str:
@@ -61,20 +64,21 @@ class Split:
 
     def summary(self) -> dict[str, object]:
         """Counts for reports (JSON-able): events and pairs a side, users judged, users and items unseen in training."""
-        seen_users, seen_items = np.unique(self.train.user_idx), np.unique(self.train.item_idx)
+        train = self.train.matrix(binary=True)
+        user_seen, item_seen = np.diff(train.indptr) > 0, train.getnnz(axis=0) > 0
         return {
             "name": self.name,
             "n_users": len(self.train.users),
             "n_items": len(self.train.items),
             "train_events": len(self.train),
-            "train_pairs": len(np.unique(pair_keys(self.train))),
+            "train_pairs": int(train.nnz),
             "valid_pairs": len(self.valid),
             "test_pairs": len(self.test),
             "valid_users": len(np.unique(self.valid.user_idx)),
             "test_users": len(np.unique(self.test.user_idx)),
-            "test_users_unseen_in_train": len(np.setdiff1d(self.test.user_idx, seen_users)),
-            "items_unseen_in_train": len(self.train.items) - len(seen_items),
-            "test_items_unseen_in_train": len(np.setdiff1d(self.test.item_idx, seen_items)),
+            "test_users_unseen_in_train": len(np.unique(self.test.user_idx[~user_seen[self.test.user_idx]])),
+            "items_unseen_in_train": int((~item_seen).sum()),
+            "test_items_unseen_in_train": len(np.unique(self.test.item_idx[~item_seen[self.test.item_idx]])),
         }
 
 
@@ -103,6 +107,14 @@ class Pairs:
 def pair_keys(interactions: Interactions) -> NDArray[np.int64]:
     """One number a (user, item) pair: int64 [n_events], user_idx * n_items + item_idx."""
     return interactions.user_idx * np.int64(max(len(interactions.items), 1)) + interactions.item_idx
+
+
+def among(keys: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each key is one of the ordered ones, bool as `keys`."""
+    if len(ordered) == 0:
+        return np.zeros(keys.shape, dtype=np.bool_)
+    found: NDArray[np.bool_] = ordered[np.searchsorted(ordered, keys).clip(max=len(ordered) - 1)] == keys
+    return found
 
 
 def assemble(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.interactions import Interactions
 from recsys import metrics
 from recsys.bootstrap import bootstrap_means, interval
-from recsys.held_out import pair_keys
+from recsys.held_out import among, pair_keys
 
 SEGMENTS = ("cold_users", "cold_items", "cold_items_among_cold")
 """Parts of the held-out pairs reported on their own."""
@@ -54,8 +54,7 @@ class Judged:
         wanted = np.sort(pair_keys(held))
         n_held = np.bincount(held.user_idx, minlength=len(held.users))[users]
         keys = np.where(top >= 0, users[:, None] * np.int64(max(len(held.items), 1)) + top, -1)
-        hits = np.append(wanted, -2)[np.searchsorted(wanted, keys)] == keys
-        return cls(users, top, hits, n_held, bits)
+        return cls(users, top, among(keys, wanted), n_held, bits)
 
     def only(self, keep: NDArray[np.bool_]) -> Judged:
         """The users of a mask, bool [n]."""

@@ -14,7 +14,7 @@ from features.interactions import Interactions
 from features.quarantine import Quarantine
 from features.tables import read_table
 from features.vocabulary import Vocabulary
-from recsys.held_out import SIDES, Pairs, Split, assemble, pair_keys
+from recsys.held_out import SIDES, Pairs, Split, among, assemble, pair_keys
 
 COLUMNS = ("user_id", "item_id", "split")
 
@@ -57,17 +57,13 @@ def file_split(interactions: Interactions, path: Path, *, quarantine: Quarantine
     pairs = Pairs.of(interactions)
     known = pair_keys(interactions)[pairs.first_event]
     keys = users * np.int64(max(len(interactions.items), 1)) + items
-    place = np.searchsorted(known, keys)
-    absent = np.ones(len(keys), dtype=np.bool_)
-    inside = place < len(known)
-    absent[inside] = known[place[inside]] != keys[inside]
-    refuse(absent, "a listed pair must have an event in the interactions", "user_id", "item_id")
+    refuse(~among(keys, known), "a listed pair must have an event in the interactions", "user_id", "item_id")
     refuse(pd.Series(keys).where(~refused).duplicated().to_numpy(), "a pair must be listed once", *COLUMNS)
     if refused.all():
         raise InputError(f"{path.name} has no usable row ({len(number)} rows, all refused)")
 
     side_of_pair = np.full(len(known), -1, dtype=np.int64)
-    side_of_pair[place[~refused]] = side[~refused]
+    side_of_pair[np.searchsorted(known, keys[~refused])] = side[~refused]
     return assemble(path.stem, interactions, pairs, side_of_pair, side_of_pair[pairs.of_event] == 0)
 
 
