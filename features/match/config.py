@@ -46,8 +46,9 @@ class MatchConfig(Section):
     """Share of listings supposed to carry the right picture, before it is looked at. A shop whose pictures say nothing
     about its words gives every listing this score."""
 
-    min_pairs: Annotated[int, Field(ge=8)] = 50
-    """A shop with fewer listings that have both words and a picture is not judged: all scores are NaN."""
+    min_pairs: Annotated[int, Field(ge=32)] = 50
+    """A shop with fewer different texts, or fewer different pictures, among the listings that have both is not judged:
+    all scores are NaN."""
 
     max_pairs: PositiveInt = 50_000
     """Larger shops are learned from a random sample of this many pairs."""

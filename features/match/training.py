@@ -28,6 +28,8 @@ SCALES = (2.0, 5.0, 10.0, 20.0, 40.0)
 """Inverse temperatures tried for the linear start."""
 BANK = 1000
 """Pairs that a margin is measured against."""
+LEAST_LEARNED = 16
+"""Pairs that a model must have learned from before it judges others."""
 FOREIGN = 4
 """Foreign pictures tried with each text when the margins are calibrated."""
 
@@ -76,21 +78,31 @@ def fit_match(vectors: ItemVectors, config: MatchConfig, *, seed: int) -> MatchM
         seed: of folds, weights, batches and foreign pictures.
 
     Returns:
-        A model; one that scores nothing (all NaN) where fewer than `config.min_pairs` listings have both modalities.
+        A model; one that scores nothing (all NaN) where fewer than `config.min_pairs` listings have words and a
+        picture that differ from the others'.
     """
     start = time.perf_counter()
     rows = np.flatnonzero(vectors.paired)
-    if len(rows) < config.min_pairs:
-        log.info("match not judged: too few listings with words and a picture", pairs=len(rows), need=config.min_pairs)
-        return MatchModel.unfitted(vectors.text.dim, vectors.image.dim, config, pairs=len(rows))
     rng = np.random.default_rng(seed)
     if len(rows) > config.max_pairs:
         rows = np.sort(rng.choice(rows, config.max_pairs, replace=False))
     text, image = vectors.text.vectors[rows], vectors.image.vectors[rows]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pairs = Pairs.of(text, image, device)
+    distinct = min(int(pairs.same_text.max()), int(pairs.same_image.max())) + 1 if len(pairs) else 0
+    if distinct < config.min_pairs:
+        log.info(
+            "match not judged: too few listings with words and a picture of their own",
+            pairs=len(rows),
+            distinct=distinct,
+            need=config.min_pairs,
+        )
+        return MatchModel.unfitted(vectors.text.dim, vectors.image.dim, config, pairs=len(rows))
     rule = FoldRule.of(text, image, folds=config.folds, seed=seed)
     fold = rule(text, image)
+    if np.bincount(fold).max() > len(rows) - LEAST_LEARNED:
+        log.info("match not judged: the listings are nearly all the same", pairs=len(rows))
+        return MatchModel.unfitted(vectors.text.dim, vectors.image.dim, config, pairs=len(rows))
     judges: list[Judge] = []
     own, foreign = np.zeros(len(rows)), np.full((len(rows), FOREIGN), np.nan)
     for number in track(range(config.folds), "learning which pictures and words belong together"):
