@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+
+from features.encoders.catalog import UNREADABLE, encode_catalog
+from features.encoders.config import EncoderConfig
+from features.encoders.embeddings import ItemVectors
+from features.encoders.image import TimmEncoder
+from features.encoders.text import TextEncoder
+from features.errors import InputError
+from features.quarantine import Quarantine
+from features.shop import read_shop
+
+CONFIG = EncoderConfig(text_batch=2, image_batch=2)
+COLORS = {"a.png": "crimson", "b.png": "navy", "c.png": "olive", "twin.png": "crimson"}
+
+
+class Counter:
+    """Counts what the encoders are given, and can fail at a chosen call."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.texts: list[str] = []
+        self.pictures = 0
+        self.fail_after: int | None = None
+        text, image = TextEncoder.encode, TimmEncoder.encode
+
+        def encode_text(encoder: TextEncoder, batch: list[str]) -> np.ndarray:
+            self.texts += batch
+            return text(encoder, batch)
+
+        def encode_image(encoder: TimmEncoder, batch: list[np.ndarray]) -> np.ndarray:
+            if self.fail_after is not None and self.pictures >= self.fail_after:
+                raise KeyboardInterrupt
+            self.pictures += len(batch)
+            return image(encoder, batch)
+
+        monkeypatch.setattr(TextEncoder, "encode", encode_text)
+        monkeypatch.setattr(TimmEncoder, "encode", encode_image)
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    return Counter(monkeypatch)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Seven items: two with the same words, two with the same picture file, one picture that is none, one without."""
+    folder = tmp_path / "shop"
+    (folder / "images").mkdir(parents=True)
+    for name, color in COLORS.items():
+        picture = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(picture).ellipse((10, 10, 50, 50), fill=color)
+        picture.save(folder / "images" / name)
+    (folder / "images" / "broken.png").write_bytes((folder / "images" / "a.png").read_bytes()[:60])
+    pd.DataFrame(
+        {
+            "item_id": [f"i{i}" for i in range(7)],
+            "title": ["red disc", "blue disc", "olive disc", "red disc", "red disc, again", "a broken one", ""],
+            "image": ["a.png", "b.png", "c.png", "a.png", "twin.png", "broken.png", "b.png"],
+        }
+    ).to_csv(folder / "items.csv", index=False)
+    return folder
+
+
+def encode(shop: Path, cache: Path, quarantine: Quarantine | None = None) -> ItemVectors:
+    quarantine = quarantine or Quarantine()
+    read = read_shop(shop, quarantine=quarantine)
+    return encode_catalog(read, CONFIG, cache_dir=cache, quarantine=quarantine)
+
+
+def test_contents_are_encoded_once_and_a_second_run_encodes_nothing(
+    shop: Path, tmp_path: Path, counter: Counter
+) -> None:
+    first = encode(shop, tmp_path / "cache")
+    assert sorted(counter.texts) == ["a broken one", "blue disc", "olive disc", "red disc", "red disc, again"]
+    assert counter.pictures == 3
+    second = encode(shop, tmp_path / "cache")
+    assert (len(counter.texts), counter.pictures) == (5, 3)
+    np.testing.assert_array_equal(second.text.vectors, first.text.vectors)
+    np.testing.assert_array_equal(second.image.vectors, first.image.vectors)
+
+
+def test_each_item_has_its_own_content_and_what_is_missing_is_a_masked_zero_row(shop: Path, tmp_path: Path) -> None:
+    vectors = encode(shop, tmp_path / "cache")
+    assert vectors.text.mask.tolist() == [True] * 6 + [False]
+    assert vectors.image.mask.tolist() == [True] * 5 + [False, True]
+    assert not vectors.text.vectors[6].any()
+    assert not vectors.image.vectors[5].any()
+    np.testing.assert_array_equal(vectors.text.vectors[0], vectors.text.vectors[3])
+    np.testing.assert_array_equal(vectors.image.vectors[0], vectors.image.vectors[4])
+    np.testing.assert_array_equal(vectors.image.vectors[1], vectors.image.vectors[6])
+    lone = TextEncoder.of(CONFIG).encode(["olive disc"])[0]
+    np.testing.assert_allclose(vectors.text.vectors[2], lone / np.linalg.norm(lone), atol=1e-5)
+    assert vectors.text.encoder != vectors.image.encoder
+
+
+def test_an_unreadable_picture_is_quarantined_with_its_item_on_every_run(shop: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        quarantine = Quarantine()
+        encode(shop, tmp_path / "cache", quarantine)
+        refused = [refusal for refusal in quarantine.refusals if refusal.rule == UNREADABLE]
+        assert [(refusal.file, refusal.row) for refusal in refused] == [("broken.png", 5)]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(shop: Path, tmp_path: Path, counter: Counter) -> None:
+    counter.fail_after = 2
+    with pytest.raises(KeyboardInterrupt):
+        encode(shop, tmp_path / "cache")
+    assert (len(counter.texts), counter.pictures) == (5, 2)
+    counter.fail_after = None
+    resumed = encode(shop, tmp_path / "cache")
+    assert (len(counter.texts), counter.pictures) == (5, 3)
+    whole = encode(shop, tmp_path / "another cache")
+    np.testing.assert_allclose(resumed.image.vectors, whole.image.vectors, atol=1e-4)
+
+
+def test_only_what_changed_is_encoded_again(shop: Path, tmp_path: Path, counter: Counter) -> None:
+    encode(shop, tmp_path / "cache")
+    counter.texts.clear()
+    items = pd.read_csv(shop / "items.csv")
+    items.loc[1, "title"] = "a navy disc"
+    items.to_csv(shop / "items.csv", index=False)
+    Image.new("RGB", (64, 64), "black").save(shop / "images" / "c.png")
+    encode(shop, tmp_path / "cache")
+    assert counter.texts == ["a navy disc"]
+    assert counter.pictures == 4
+
+
+def test_a_shop_without_pictures_has_rows_of_the_encoder_s_length_and_loads_no_network(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for picture in (shop / "images").iterdir():
+        picture.unlink()
+    (shop / "images").rmdir()
+    monkeypatch.setattr(TimmEncoder, "_network", property(lambda encoder: pytest.fail("the network is not needed")))
+    vectors = encode(shop, tmp_path / "cache")
+    assert vectors.image.vectors.shape == (7, 1280)
+    assert not vectors.image.mask.any()
+    assert vectors.text.mask.sum() == 6
+
+
+def test_a_mistake_in_a_decoding_thread_is_raised_and_not_taken_for_a_bad_picture(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(encoder: TimmEncoder, image: Image.Image) -> np.ndarray:
+        raise InputError("image_model cannot be read")
+
+    monkeypatch.setattr(TimmEncoder, "prepare", prepare)
+    with pytest.raises(InputError, match="image_model cannot be read"):
+        encode(shop, tmp_path / "cache")
+
+
+def test_a_picture_that_vanishes_while_reading_is_refused(shop: Path, tmp_path: Path) -> None:
+    quarantine = Quarantine()
+    read = read_shop(shop, quarantine=quarantine)
+    (shop / "images" / "c.png").unlink()
+    vectors = encode_catalog(read, CONFIG, cache_dir=tmp_path / "cache", quarantine=quarantine)
+    assert not vectors.image.mask[2]
+    assert quarantine.counts[UNREADABLE] == 2
