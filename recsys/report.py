@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -56,7 +56,7 @@ def write_report(
         training_history: one entry a look at validation, with "epoch", "recall@20" and "loss" as far as known.
         match_report: facts about image-text agreement, and under "scores" one agreement an item (null or NaN where
             unknown) for a histogram.
-        shop_summary: facts about the shop; "name" is its title, plain values are listed.
+        shop_summary: facts about the shop; "name" is its title; the rest is listed, but for where it lies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -277,10 +277,23 @@ def _explanation(evaluation: Mapping[str, Any]) -> str:
 
 
 def _details(evaluation: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    plain = {name: value for name, value in summary.items() if isinstance(value, int | float | str)}
+    facts = dict(_flat({name: value for name, value in summary.items() if name not in ("path", "fingerprint")}))
     return (
         "<h2>Details</h2>"
         + chosen_html("Chosen on validation", evaluation["models"])
         + facts_html("The split", evaluation.get("split_summary") or {})
-        + (facts_html("The shop", plain) if plain else "")
+        + (facts_html("The shop", facts) if facts else "")
     )
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested facts as lines: "events: view" and its value; lists in one line, and nothing where there is nothing."""
+    for name, value in values.items():
+        path = f"{above}: {name}" if above else str(name)
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        elif isinstance(value, list | tuple):
+            if value:
+                yield path, ", ".join(map(str, value))
+        elif value is not None:
+            yield path, value

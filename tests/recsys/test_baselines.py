@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -172,3 +175,36 @@ def test_a_factorization_that_runs_away_is_refused_and_not_ranked(world: Split) 
     config = ONE_OF_EACH.model_copy(update={"bpr_rates": (1e6,), "bpr_penalties": (1e6,)})
     with pytest.raises(ValueError, match="bpr: every value tried gave scores that are not finite"):
         fit_bpr(world, config, seed=0)
+
+
+@pytest.mark.real_data
+def test_tuned_baselines_keep_their_order_on_real_likes(real_data: Path) -> None:
+    import pandas as pd
+
+    from recsys.split import file_split
+
+    shop = real_data / "ml100k-posters"
+    table = pd.read_parquet(shop / "interactions.parquet")
+    items = pd.read_parquet(shop / "items.parquet")["item_id"].tolist()
+    users = Vocabulary.of(table["user_id"].tolist())
+    catalog = Vocabulary.of(items)
+    pairs = zip(users.idxs(table["user_id"]).tolist(), catalog.idxs(table["item_id"]).tolist(), strict=True)
+    counted = events(list(pairs), n_users=len(users), n_items=len(catalog))
+    interactions = replace(counted, users=users, items=catalog)
+    split = file_split(interactions, shop / "split-warm.parquet")
+    config = BaselinesConfig(
+        models=("random", "popularity", "item_knn", "als"),
+        als_alphas=(15.0,),
+        als_penalties=(0.1, 0.03),
+        als_factors=(64,),
+        time_budget_s=None,
+    )
+    judge = EvaluationConfig(bootstrap_samples=0)
+    recall = {
+        scorer.name: evaluate(scorer, split, on="test", config=judge).metrics["recall@20"]
+        for scorer in fit_baselines(split, config=config)
+    }
+    assert recall["random"] < 0.02
+    assert recall["popularity"] == pytest.approx(0.207, abs=0.01)
+    assert recall["item_knn"] > 0.34
+    assert recall["als"] > 0.39

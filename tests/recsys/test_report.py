@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,48 @@ def test_every_picture_and_table_has_words_for_those_who_do_not_see_it(tmp_path:
     assert all(attributes.get("scope") for attributes in page.all("th"))
     assert '<html lang="en">' in text
     assert "prefers-color-scheme: dark" in text
+
+
+def test_facts_about_the_shop_are_listed_but_not_where_it_lies(tmp_path: Path) -> None:
+    summary = {
+        "name": "Posters",
+        "path": "/home/somebody/shop",
+        "events": {"view": 12345, "like": 7},
+        "modalities": {"image": {"items": 40, "share": 0.5}},
+        "remarks": ["half of the items have no picture"],
+        "date_range": None,
+    }
+    page, text = page_of(tmp_path, evaluation(), shop_summary=summary)
+    for shown in ("events: view", "12,345", "modalities: image: share", "half of the items have no picture"):
+        assert shown in page.text, shown
+    assert "somebody" not in text
+    assert "date range" not in page.text
+
+
+def test_the_page_fits_a_phone_and_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Debian's chromium is not installed (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path / "report.html"
+    write_report(path, evaluation(), training_history=HISTORY, match_report={"scores": [0.1, 0.9]})
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 360, "height": 800}, color_scheme="dark")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+        plots = page.locator("svg")
+        assert plots.count() == 6
+        assert all(plots.nth(n).bounding_box()["width"] > 250 for n in range(6))  # type: ignore[index]
+        browser.close()
+    assert asked == [path.as_uri()]
+    assert complaints == []
 
 
 def test_bars_are_as_long_as_their_values() -> None:
