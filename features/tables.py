@@ -136,7 +136,9 @@ def _read_jsonl(path: Path, quarantine: Quarantine) -> pd.DataFrame:
                 quarantine.refuse(path.name, number, "a line must be a JSON object", line.decode("utf-8", "replace"))
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
-    return pd.DataFrame(columns, index=pd.Index(numbers, dtype=np.int64))
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
+    frame.index = pd.Index(numbers, dtype=np.int64)
+    return frame
 
 
 def _lenient(line: bytes, *, first: bool) -> object:
