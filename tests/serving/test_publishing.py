@@ -11,7 +11,7 @@ import redis
 from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
-from serving import keys, publishing
+from serving import keys, versions
 from serving.codec import unpack
 from serving.publishing import Publisher
 
@@ -107,7 +107,7 @@ def test_versions_past_the_kept_ones_expire(
         publisher.publish(changed)
         for name in (keys.item(small.version, "i0"), keys.meta(small.version), keys.feed(small.version, "u0")):
             ttl = client.ttl(name)
-            assert ttl == -1 if keep else 0 < ttl <= publishing.RETIRE_S
+            assert ttl == -1 if keep else 0 < ttl <= versions.RETIRE_S
         assert client.ttl(keys.item(changed.version, "i0")) == -1
         assert (tmp_path / "bundles" / small.version).exists() == bool(keep)
 
@@ -169,7 +169,7 @@ def test_what_does_not_read_back_as_written_is_not_made_current(
         publisher.publish(changed)
     assert publisher.current() == small.version
     with redis_server.client() as client:  # what was loaded for nothing goes away by itself
-        assert 0 < client.ttl(keys.item(changed.version, "i0")) <= publishing.RETIRE_S
+        assert 0 < client.ttl(keys.item(changed.version, "i0")) <= versions.RETIRE_S
 
 
 def test_two_cannot_publish_at_once(publisher: Publisher, small: Bundle, redis_server: Any) -> None:

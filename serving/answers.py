@@ -1,0 +1,80 @@
+"""Answers as JSON bytes, with the items' own bytes put in as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import orjson
+
+from recsys.recommendation import UserState
+from serving.codec import Slot
+from serving.display import Page
+from serving.events import Past
+from serving.memory import LiveState
+
+Origin = Literal["redis", "bundle"]
+"""Whether Redis held what was asked for, or the worker had to answer from its bundle."""
+
+
+def list_json(
+    slots: Sequence[Slot],
+    items: Sequence[bytes],
+    propensities: Sequence[float],
+    *,
+    recommendation_id: str,
+    version: str,
+    store: Origin,
+) -> bytes:
+    """A ranked list; `items` holds the JSON of each slot's item."""
+    shown = [
+        {
+            "item": orjson.Fragment(item),
+            "score": slot.score,
+            "source": slot.source,
+            "reasons": slot.reasons,
+            "propensity": propensity,
+        }
+        for slot, item, propensity in zip(slots, items, propensities, strict=True)
+    ]
+    return orjson.dumps(
+        {
+            "recommendations": shown,
+            "recommendation_id": recommendation_id,
+            "model_version": version,
+            "source": slots[0].source if slots else None,
+            "store": store,
+        }
+    )
+
+
+def page_json(page: Page, items: Sequence[bytes]) -> bytes:
+    """A part of the browse grid."""
+    shown = [orjson.Fragment(item) for item in items]
+    return orjson.dumps({"items": shown, "total": page.total, "next_offset": page.next_offset})
+
+
+def past_json(user_id: str, recent: Sequence[Past], items: Sequence[bytes], *, store: Origin) -> bytes:
+    """A user's recent events with their items."""
+    events = [
+        {
+            "item_id": past.item_id,
+            "event_type": past.event_type,
+            "timestamp": past.timestamp,
+            "item": orjson.Fragment(item),
+        }
+        for past, item in zip(recent, items, strict=True)
+    ]
+    return orjson.dumps({"user_id": user_id, "events": events, "store": store})
+
+
+def user_state(user_id: str, state: LiveState) -> UserState:
+    """What the recommender is told of a user."""
+    now = time.time()
+    return UserState(
+        user_id,
+        recent_items=tuple(past.item_id for past in state.recent),
+        recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in state.recent),
+        seen=state.seen,
+    )
