@@ -41,7 +41,15 @@ class Sieve:
         """Refuse a value and keep its row: it goes to quarantine, and the row stays."""
         bad = bad & self.kept
         if bad.any():
-            self._quarantine.refuse_all(self.file, self._rows[bad].tolist(), rule, column[bad].tolist())
+            self._quarantine.refuse_all(self.file, self._rows[bad].tolist(), rule, _told(column[bad]))
+
+
+def _told(column: pd.Series) -> list[object]:
+    """The cells as they are told to a person: None where absent, whatever the column's type says instead."""
+    cells: list[object] = column.tolist()
+    if pd.api.types.is_object_dtype(column.dtype):
+        return cells
+    return [None if absent else cell for cell, absent in zip(cells, column.isna().tolist(), strict=True)]
 
 
 def coded_ids(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
