@@ -201,3 +201,21 @@ def test_a_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "SHOP_DIR must be a folder" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "work").exists()
+
+
+def test_from_nothing_to_a_storefront_with_a_trained_model(tmp_path: Path) -> None:
+    """The whole way on the smallest synthetic shop, with one baseline and short training."""
+    quick = ["baselines.models=['popularity']", "train.epochs=10", "match.epochs=5"]
+    arguments = [sys.executable, "-m", "recsys", "demo", "--work", str(tmp_path), "--items", "200", "--port", "0"]
+    arguments += ["--check", *(word for setting in quick for word in ("--set", setting))]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ready in" in done.stdout
+    folder = DemoFolder.synthetic(tmp_path, items=200, seed=0)
+    models = json.loads(folder.run.evaluation.read_text())["models"]
+    assert models["gnn"]["test"]["recall@20"] > models["popularity"]["test"]["recall@20"]
+    assert folder.run.report.stat().st_size > 1000
+    again = subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=60, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "nothing has changed" in again.stdout
+    assert "Training" not in again.stdout
