@@ -108,9 +108,9 @@ def present(column: pd.Series) -> NDArray[np.bool_]:
     column = plain(column)
     there: NDArray[np.bool_] = np.array(column.notna(), dtype=np.bool_)
     if pd.api.types.is_object_dtype(column.dtype):
-        return there | np.array([isinstance(cell, float) for cell in column.tolist()], dtype=bool)
-    if isinstance(column.dtype, pd.StringDtype):
-        there &= (column.str.strip() != "").fillna(value=False).to_numpy(dtype=np.bool_)
+        there |= np.array([isinstance(cell, float) for cell in column.tolist()], dtype=np.bool_)
+    elif isinstance(column.dtype, pd.StringDtype):
+        there &= np.array((column.str.strip() != "").fillna(value=False), dtype=np.bool_)
     return there
 
 

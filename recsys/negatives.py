@@ -33,7 +33,8 @@ def draw_batch(
 ) -> Batch:
     """The pairs of some users, with candidates.
 
-    Up to `max_candidates` items, all of them are candidates. Beyond, the candidates are liked items of the batch (at
+    Only items that somebody likes are candidates: a new item would be a negative in every batch and never a positive,
+    and so learn to be shown to nobody. Up to `max_candidates` such items, all of them are candidates. Beyond, the candidates are liked items of the batch (at
     most half; where there are more, a random half stays and the pairs of the others wait for another epoch) and a
     uniform sample of the rest, so that scores take at most len(users) * max_candidates numbers whatever the catalog.
 
@@ -46,14 +47,14 @@ def draw_batch(
     rows = liked[users]
     user = np.repeat(np.arange(len(users), dtype=np.int64), np.diff(rows.indptr))
     item_idx = rows.indices.astype(np.int64)
-    n_items = int(liked.shape[1])
-    if n_items <= max_candidates:
-        everything = np.arange(n_items, dtype=np.int64)
-        return Batch(users, everything, np.zeros(n_items, dtype=np.float32), user, item_idx)
+    known = np.bincount(liked.indices, minlength=liked.shape[1]) > 0
+    if known.sum() <= max_candidates:
+        items = np.flatnonzero(known)
+        return Batch(users, items, np.zeros(len(items), dtype=np.float32), user, np.searchsorted(items, item_idx))
     certain = np.unique(item_idx)
     if len(certain) > max_candidates // 2:
         certain = np.sort(rng.choice(certain, max_candidates // 2, replace=False))
-    rest = np.ones(n_items, dtype=bool)
+    rest = known.copy()
     rest[certain] = False
     pool = np.flatnonzero(rest)
     n_sampled = min(max_candidates - len(certain), len(pool))
@@ -62,5 +63,5 @@ def draw_batch(
     chance[len(certain) :] = np.log(n_sampled / len(pool))
     order = np.argsort(items)
     items, chance = items[order], chance[order]
-    kept = ~rest[item_idx]
+    kept = np.isin(item_idx, certain)
     return Batch(users, items, chance, user[kept], np.searchsorted(items, item_idx[kept]))

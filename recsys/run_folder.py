@@ -55,6 +55,27 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self._request, orjson.dumps(request, option=orjson.OPT_INDENT_2))
 
+    def done(self, request: dict[str, Any]) -> bool:
+        """Whether exactly this was asked before and completed, and its bundle and evaluation are still here."""
+        return (
+            self._request.is_file()
+            and orjson.loads(self._request.read_bytes()) == {**request, "done": True}
+            and (self.bundle / "manifest.json").is_file()
+            and self.evaluation.is_file()
+            and self.report.is_file()
+        )
+
+    def read_evaluation(self) -> dict[str, Any]:
+        """The content of `evaluation.json`.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not self.evaluation.is_file():
+            raise InputError(f"{self.evaluation}: is missing; run recsys fit or recsys evaluate first")
+        evaluation: dict[str, Any] = orjson.loads(self.evaluation.read_bytes())
+        return evaluation
+
     def request(self) -> dict[str, Any]:
         """What was asked of the fit.
 
@@ -62,7 +83,9 @@ class RunFolder:
             InputError: nothing was ever fitted into this folder.
         """
         if not self._request.is_file():
-            raise InputError(f"{self.path}: nothing was fitted here ({self._request.name} is missing): run recsys fit first")
+            raise InputError(
+                f"{self.path}: nothing was fitted here ({self._request.name} is missing): run recsys fit first"
+            )
         remembered: dict[str, Any] = orjson.loads(self._request.read_bytes())
         return remembered
 

@@ -1,0 +1,55 @@
+"""Judge what an earlier fit left, with the evaluation's own settings changed if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.errors import InputError
+from recsys.bundle import Bundle
+from recsys.compare import compare, gnn_scorer, judge
+from recsys.config import FitConfig, load_config
+from recsys.prepare import prepare
+from recsys.run_folder import RunFolder
+
+FREE = ("evaluation.", "baselines.")
+"""Settings that do not decide what the bundle is."""
+
+
+def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path) -> dict[str, Any]:
+    """Judge a fitted bundle and the baselines, and write evaluation.json and report.html anew.
+
+    Args:
+        folder: where the fit left its bundle.
+        overrides: settings of the evaluation or the baselines.
+        cache_dir: encoded words and pictures.
+
+    Returns:
+        What evaluation.json holds.
+
+    Raises:
+        InputError: nothing was fitted there, the shop has changed since, or a setting would need a new fit.
+    """
+    overrides = list(overrides)
+    for override in overrides:
+        if not override.startswith(FREE):
+            raise InputError(f"{override!r} would make another bundle: give it to recsys fit instead")
+    request = folder.request()
+    bundle = Bundle.open(folder.bundle)
+    fitted_with = FitConfig.model_validate(request["config"])
+    asked = load_config(None, overrides)
+    changed = {override.partition(".")[0] for override in overrides}
+    config = fitted_with.model_copy(update={section: getattr(asked, section) for section in changed})
+    split_file = Path(request["split_file"]) if request["split_file"] else None
+    prepared = prepare(Path(request["shop"]), split_file=split_file, config=config, cache_dir=cache_dir)
+    if prepared.shop.fingerprint != request["shop_fingerprint"]:
+        raise InputError(
+            f"{request['shop']}: the shop has changed since {folder.path} was fitted: run recsys fit again"
+        )
+    training = bundle.manifest.metrics["training"]
+    scorer = gnn_scorer(np.asarray(bundle.user_embeddings), np.asarray(bundle.item_embeddings), training)
+    judged = judge(scorer, prepared.split, config.evaluation)
+    return compare(prepared, scorer, judged, config, folder, history=training["history"])

@@ -1,0 +1,215 @@
+"""From a shop folder to a bundle: the whole training, step by step, each step resumable."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from features.catalog import Catalog
+from features.interactions import Interactions
+from graph.build import build_graph
+from recsys.bundle_writer import write_bundle
+from recsys.compare import compare, gnn_scorer, judge
+from recsys.config import FitConfig
+from recsys.prepare import Prepared, file_fingerprint, prepare
+from recsys.run_folder import RunFolder
+from recsys.similar import co_liked, similar_lists
+from recsys.training import FittedGNN, fit_gnn
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What a fit did.
+
+    Args:
+        folder: where everything lies.
+        evaluation: content of `evaluation.json`.
+        up_to_date: True where the folder already held exactly this and nothing was done.
+        seconds: seconds a step, by name.
+        peak_bytes: most memory the process held.
+    """
+
+    folder: RunFolder
+    evaluation: dict[str, Any]
+    up_to_date: bool
+    seconds: dict[str, float]
+    peak_bytes: int
+
+
+def fit(
+    shop_dir: Path,
+    *,
+    out: Path,
+    split_file: Path | None = None,
+    config: FitConfig | None = None,
+    cache_dir: Path,
+) -> FitSummary:
+    """Train on a shop and leave a bundle, an evaluation and a report.
+
+    A second call with the same shop, split and configuration finds everything done and does nothing; an interrupted
+    one goes on from the encoder cache and the last checkpoint. What is served was trained on the training side only;
+    the other sides are used to choose when to stop and to report.
+
+    Args:
+        shop_dir: the shop folder.
+        out: where to leave bundle/, evaluation.json, report.html, quarantine.jsonl and runs/.
+        split_file: which pairs are on which side; None splits as configured.
+        config: of every step.
+        cache_dir: encoded words and pictures are kept here.
+
+    Raises:
+        InputError: the shop, the split file or the folder cannot be used.
+    """
+    config = config or FitConfig()
+    folder = RunFolder(out)
+    clock = Clock()
+    prepared = prepare(shop_dir, split_file=split_file, config=config, cache_dir=cache_dir)
+    clock.lap("prepare")
+    request = {
+        "shop": str(shop_dir.resolve()),
+        "shop_fingerprint": prepared.shop.fingerprint,
+        "split_file": str(split_file.resolve()) if split_file is not None else None,
+        "split_fingerprint": file_fingerprint(split_file),
+        "config": config.model_dump(mode="json"),
+        "version": version("recsys"),
+    }
+    if folder.done(request):
+        return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
+    folder.remember(request)
+    prepared.quarantine.write(folder.quarantine)
+    fitted = train(prepared, config, folder)
+    clock.lap("train")
+    training = {"history": fitted.history, "best_epoch": fitted.best_epoch, "fit_s": clock.seconds["train"]}
+    scorer = gnn_scorer(fitted.user_embeddings, fitted.item_embeddings, training)
+    judged = judge(scorer, prepared.split, config.evaluation)
+    metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
+    bundle_of(prepared, fitted, config, folder, metrics=metrics, request=request)
+    clock.lap("bundle")
+    evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history)
+    clock.lap("evaluate")
+    folder.remember({**request, "done": True})
+    return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
+
+
+def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> FittedGNN:
+    """Build the knowledge graph from the training side and learn the embeddings on it."""
+    graph = build_graph(
+        prepared.shop.catalog,
+        prepared.split.train,
+        prepared.shop.users_attributes,
+        prepared.neighbors,
+        config.graph,
+    )
+    log.info("graph built", **graph.summary())
+    return fit_gnn(
+        graph,
+        vectors=prepared.vectors,
+        match=prepared.scores,
+        train=prepared.split.train,
+        valid=prepared.split.valid,
+        config=config.train,
+        model_config=config.model,
+        run_dir=folder.runs,
+        seed=config.seed,
+    )
+
+
+def bundle_of(
+    prepared: Prepared,
+    fitted: FittedGNN,
+    config: FitConfig,
+    folder: RunFolder,
+    *,
+    metrics: dict[str, Any],
+    request: dict[str, Any],
+) -> Path:
+    """Write what serving needs; what users have seen and what is popular is told by all of the shop's events."""
+    shop, events = prepared.shop, prepared.shop.interactions
+    likes = events.matrix(binary=True)
+    similar_idx, similar_score = similar_lists(
+        fitted.item_embeddings, prepared.content, prepared.scores.score, k=config.similar
+    )
+    co_idx, co_count = co_liked(likes)
+    return write_bundle(
+        folder.bundle,
+        items=shop.catalog.items,
+        users=events.users,
+        item_embeddings=fitted.item_embeddings,
+        user_embeddings=fitted.user_embeddings,
+        text_vectors=prepared.vectors.text.vectors,
+        image_vectors=prepared.vectors.image.vectors,
+        popularity=np.asarray(likes.sum(axis=0), dtype=np.float32).ravel(),
+        match_scores=prepared.scores.score,
+        display=displays(shop.catalog),
+        seen=_newest_last(events),
+        similar_idx=similar_idx,
+        similar_score=similar_score,
+        neighbors={kind: (near.idx, near.score) for kind, near in prepared.neighbors.items()},
+        co_idx=co_idx,
+        co_count=co_count,
+        config=config.model_dump(mode="json"),
+        metrics=metrics,
+        fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
+    )
+
+
+def displays(catalog: Catalog) -> Iterator[dict[str, Any]]:
+    """What a page shows of each item, in row order."""
+    attributes: list[dict[str, list[str]]] = [{} for _ in range(len(catalog))]
+    facts = catalog.attributes
+    for row, name, value in zip(facts.row_idx.tolist(), facts.name.tolist(), facts.value.tolist(), strict=True):
+        attributes[row].setdefault(name, []).append(value)
+    for row, item_id in enumerate(catalog.items):
+        price = float(catalog.price[row])
+        yield {
+            "item_id": item_id,
+            "title": catalog.title[row],
+            "description": catalog.description[row],
+            "price": price if np.isfinite(price) else None,
+            "available": bool(catalog.available[row]),
+            "image": catalog.image[row] or None,
+            "attributes": attributes[row],
+        }
+
+
+def _newest_last(events: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each user's different items as CSR (indptr, indices), in order of first meeting."""
+    order = np.arange(len(events)) if events.timestamp is None else np.argsort(events.timestamp, kind="stable")
+    user, item = events.user_idx[order], events.item_idx[order]
+    _, first = np.unique(user * len(events.items) + item, return_index=True)
+    first = first[np.lexsort((first, user[first]))]
+    indptr = np.zeros(len(events.users) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(user[first], minlength=len(events.users)), out=indptr[1:])
+    return indptr, item[first]
+
+
+class Clock:
+    """Seconds between one step and the next."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, step: str) -> None:
+        """What went by since the last lap belongs to `step`."""
+        now = time.perf_counter()
+        self.seconds[step] = round(now - self._last, 1)
+        self._last = now
+
+
+def peak_bytes() -> int:
+    """Most memory this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

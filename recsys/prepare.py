@@ -1,0 +1,105 @@
+"""What every fit and every evaluation starts from: the shop, its split, and what each item's content says."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from features.encoders.catalog import encode_catalog
+from features.encoders.embeddings import ItemVectors
+from features.errors import InputError
+from features.match.model import MatchModel
+from features.match.scores import MatchScores
+from features.match.training import fit_match
+from features.quarantine import Quarantine
+from features.shop import Shop, read_shop
+from graph.content import item_content
+from graph.neighbors import Neighbors, top_neighbors
+from recsys.config import FitConfig
+from recsys.split import Split, SplitConfig, file_split, split_by
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A shop, read and understood, before anything is learned from its behavior.
+
+    Args:
+        shop: the shop.
+        split: what is learned from and what is judged on.
+        vectors: frozen text and image vectors.
+        match: the image-text match model; unfitted where too few listings have both words and a picture.
+        scores: agreement of picture and words a listing.
+        content: float32 [n_items, d_text + d_image]; both modalities fused, the picture trusted as far as it matches.
+        neighbors: content neighbors by "text" and "image".
+        quarantine: what was refused on the way.
+    """
+
+    shop: Shop
+    split: Split
+    vectors: ItemVectors
+    match: MatchModel
+    scores: MatchScores
+    content: NDArray[np.float32]
+    neighbors: dict[str, Neighbors]
+    quarantine: Quarantine
+
+
+def prepare(shop_dir: Path, *, split_file: Path | None, config: FitConfig, cache_dir: Path) -> Prepared:
+    """Read a shop, split its events, encode its items, and judge whether pictures and words agree.
+
+    Args:
+        shop_dir: the shop folder.
+        split_file: which pairs are on which side, or None to split as configured.
+        config: of every step.
+        cache_dir: encoded words and pictures are kept here.
+
+    Raises:
+        InputError: the shop or the split file cannot be used.
+    """
+    quarantine = Quarantine()
+    shop = read_shop(shop_dir, quarantine=quarantine)
+    split = split_events(shop, split_file, config)
+    vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
+    match = fit_match(vectors, config.match, seed=config.seed)
+    scores = match.score(vectors)
+    content = item_content(vectors, scores, image_share=config.model.image_share)
+    neighbors = {
+        kind: top_neighbors(modality.vectors, config.neighbors, mask=modality.mask)
+        for kind, modality in (("text", vectors.text), ("image", vectors.image))
+        if modality.mask.any()
+    }
+    return Prepared(shop, split, vectors, match, scores, content, neighbors, quarantine)
+
+
+def split_events(shop: Shop, split_file: Path | None, config: FitConfig) -> Split:
+    """The split of a file, of the configuration, or else by time where every event has one and at random where not."""
+    if split_file is not None:
+        return file_split(shop.interactions, split_file)
+    if config.split is not None:
+        return split_by(shop.interactions, config.split, seed=config.seed)
+    timed = shop.interactions.timestamp is not None and len(shop.interactions) > 0
+    kind = SplitConfig(kind="per_user_time" if timed else "random")
+    log.info("split chosen", kind=kind.kind, why="every event has a time" if timed else "events carry no time")
+    return split_by(shop.interactions, kind, seed=config.seed)
+
+
+def file_fingerprint(path: Path | None) -> str:
+    """Hex sha256 of a file's content, "" for none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if path is None:
+        return ""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
