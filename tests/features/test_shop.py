@@ -290,7 +290,7 @@ def test_the_fingerprint_follows_every_file(read: Read, tmp_path: Path) -> None:
         lambda: put(tmp_path, "interactions", EVENTS[:2]),
         lambda: put(tmp_path, "items", ITEMS[::-1]),
         lambda: (tmp_path / "shop.toml").write_text('name = "x"'),
-        lambda: (tmp_path / "images").mkdir(),
+        (tmp_path / "images").mkdir,
         lambda: (tmp_path / "images" / "a.jpg").write_bytes(b"x"),
     ):
         change()
