@@ -24,7 +24,7 @@ class BaselinesConfig(Section):
     """List length of the validation recall that decides."""
     tuning_users: PositiveInt = 4_000
     """At most so many users, chosen at random, decide."""
-    time_budget_s: PositiveFloat | None = 90.0
+    time_budget_s: PositiveFloat | None = 110.0
     """No further values are tried for a model after so many seconds, and a warning says how many were left out. A
     budget that is reached makes the choice depend on the machine; none (null) never does."""
 
@@ -50,7 +50,7 @@ class BaselinesConfig(Section):
     """Width of the factors."""
     bpr_steps: PositiveInt = 20_000_000
     """Most training steps (one sampled pair each) of a trial; the best number of passes is kept."""
-    bpr_max_passes: PositiveInt = 400
+    bpr_max_passes: PositiveInt = 300
     """Most passes over the pairs of a trial, which ends small shops before `bpr_steps`."""
 
     image_shares: tuple[float, ...] = Field(default=(0.5, 0.0, 0.1, 0.25, 0.75, 1.0), min_length=1)

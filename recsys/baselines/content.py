@@ -29,7 +29,7 @@ def fit_content(split: Split, vectors: ItemVectors, config: BaselinesConfig, *, 
     """
     if len(vectors) != len(split.train.items):
         raise ValueError(f"vectors must have a row an item ({len(split.train.items)}), they have {len(vectors)}")
-    search = Search[EmbeddingScorer]("content", split, config, seed=seed)
+    search = Search[EmbeddingScorer]("content", split, config, seed=seed, knows_new_items=True)
     weights = split.train.matrix()
     shares = config.image_shares if vectors.text.mask.any() and vectors.image.mask.any() else (0.5,)
     for share in shares:

@@ -26,11 +26,16 @@ class Search(Generic[S]):
         split: what is judged on: its validation side.
         config: list length, users and time budget.
         seed: of ties and of the sample of users.
+        knows_new_items: whether the model can rank an item without training events. One that cannot has nothing to be
+            chosen on where all validation pairs are of such items.
     """
 
-    def __init__(self, name: str, split: Split, config: BaselinesConfig, *, seed: int) -> None:
+    def __init__(
+        self, name: str, split: Split, config: BaselinesConfig, *, seed: int, knows_new_items: bool = False
+    ) -> None:
         self.name = name
-        self.decides = len(split.valid) > 0
+        held, seen = split.valid.item_idx, np.bincount(split.train.item_idx, minlength=len(split.train.items)) > 0
+        self.decides = len(held) > 0 if knows_new_items else bool(seen[held].any())
         """Whether there is anything to choose on; without, only the first value of each grid is worth fitting."""
         self.best: S | None = None
         self.best_params: dict[str, object] = {}
@@ -89,6 +94,8 @@ class Search(Generic[S]):
         chosen = {**self.best_params, "tried": self._tried}
         if self.decides:
             chosen[f"valid_{self._metric}"] = round(self.best_recall, 6)
+        else:
+            chosen["note"] = "nothing to choose on in the validation pairs"
         if self._left_out:
             chosen["left_out_by_time_budget"] = self._left_out
         log.info("baseline chosen", model=self.name, seconds=round(self.seconds, 1), **chosen)

@@ -155,6 +155,16 @@ def test_without_validation_pairs_the_first_of_each_grid_is_fitted_once() -> Non
     assert all(scorer.params.get("tried", 1) == 1 for scorer in fitted.values())
 
 
+def test_where_all_validation_items_are_new_only_content_is_tuned() -> None:
+    train, nothing = events([(0, 0), (1, 1), (0, 1)], n_users=2, n_items=4), events([], n_users=2, n_items=4)
+    split = Split("cold", train, events([(0, 2), (1, 3)], n_users=2, n_items=4), nothing)
+    text, image = (Embeddings.of(np.eye(4, dtype=np.float32), np.ones(4, dtype=bool), kind) for kind in ("t", "i"))
+    fitted = {s.name: s for s in fit_baselines(split, vectors=ItemVectors(text, image), config=BaselinesConfig())}
+    tried = {name: fitted[name].params["tried"] for name in ("item_knn", "als", "bpr", "content")}
+    assert tried == {"item_knn": 1, "als": 1, "bpr": 1, "content": len(BaselinesConfig().image_shares)}
+    assert "nothing to choose on" in str(fitted["als"].params["note"])
+
+
 def test_a_shop_without_events_has_baselines_that_know_nothing() -> None:
     none = Embeddings.missing(6, 2, "none")
     split = train_only([], n_users=0, n_items=6)
