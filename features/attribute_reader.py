@@ -6,6 +6,7 @@ import ast
 import json
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ LONGEST_VALUE = 200
 IDENTIFYING_SHARE, IDENTIFYING_ROWS = 0.95, 100
 """Texts of which so large a share differ, over so many rows, name the item instead of telling something of it."""
 PATH_SEPARATOR = " > "
+_LISTS = (list, tuple, np.ndarray)
+_NESTED = (*_LISTS, dict)
 
 
 @dataclass
@@ -58,6 +61,9 @@ def read_attributes(frame: pd.DataFrame, config: AttributesConfig) -> tuple[Attr
         if column in config.leave_out:
             notes.left_out[column] = "named in shop.toml"
             continue
+        if not column.strip():
+            notes.left_out[column] = "has no name"
+            continue
         found = _facts(column, cells.plain(frame[column].reset_index(drop=True)), config, notes)
         found = found[found.notna()].str.strip()
         found = found[found != ""]
@@ -77,11 +83,11 @@ def _facts(name: str, column: pd.Series, config: AttributesConfig, notes: Attrib
     """Values of one column as text, indexed by row; a row may come more than once."""
     if isinstance(column.dtype, pd.StringDtype):
         column = _as_lists(column, config.separators.get(name, PATH_SEPARATOR if name in config.paths else None))
-    nested = [cell for cell in column.head(1000).tolist() if isinstance(cell, list | tuple | np.ndarray | dict)]
-    if any(isinstance(cell, dict) for cell in nested):
+    listed = [] if _is_flat(column) else [cell for cell in column.tolist() if isinstance(cell, _NESTED)]
+    if any(isinstance(cell, dict) or any(isinstance(inner, dict) for inner in cell) for cell in listed):
         notes.left_out[name] = "holds objects"
         found = _none()
-    elif nested:
+    elif listed:
         found = _prefixes(column) if name in config.paths else _spelled(column.explode().explode())
     elif isinstance(column.dtype, pd.StringDtype):
         found = _text_facts(name, column, notes)
@@ -93,6 +99,10 @@ def _facts(name: str, column: pd.Series, config: AttributesConfig, notes: Attrib
     else:
         found = _spelled(column)
     return found
+
+
+def _is_flat(column: pd.Series) -> bool:
+    return not pd.api.types.is_object_dtype(column.dtype)
 
 
 def _none() -> pd.Series:
@@ -128,10 +138,14 @@ def _prefixes(column: pd.Series) -> pd.Series:
     rows: list[int] = []
     values: list[str] = []
     for row, cell in enumerate(column.tolist()):
-        if not isinstance(cell, list | tuple | np.ndarray):
+        paths: list[Any]
+        if isinstance(cell, str):
+            paths = [cell.split(PATH_SEPARATOR)]
+        elif isinstance(cell, _LISTS):
+            paths = list(cell) if len(cell) and isinstance(cell[0], _LISTS) else [cell]
+        else:
             continue
-        several = len(cell) > 0 and isinstance(cell[0], list | tuple | np.ndarray)
-        for path in cell if several else [cell]:
+        for path in paths:
             steps = [str(step).strip() for step in path if step is not None and str(step).strip()]
             values += [PATH_SEPARATOR.join(steps[:length]) for length in range(1, len(steps) + 1)]
             rows += [row] * len(steps)
@@ -177,6 +191,8 @@ def _spelled(column: pd.Series) -> pd.Series:
 
 
 def _spell(cell: object) -> str:
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
     if isinstance(cell, bool | np.bool_):
         return str(cell).lower()
     if isinstance(cell, float) and cell.is_integer():

@@ -97,8 +97,9 @@ def read_catalog(path: Path, config: ShopConfig, images: ImageSource | None, *, 
     sieve.refuse(codes < 0, "item_id is missing", frame["item_id"])
     sieve.refuse(pd.Series(codes).duplicated().to_numpy(), "item_id is there already", frame["item_id"])
     if not sieve.kept.any():
-        refused = quarantine.total - before
-        raise InputError(f"{path} has no usable item: {refused:,} rows read, every one refused{_why(quarantine)}")
+        rows = quarantine.total - before
+        how = f"{rows:,} rows read, every one refused{_why(quarantine)}" if rows else "the table has no rows"
+        raise InputError(f"{path} has no usable item: {how}")
     price = _price(frame, sieve)
     available = _available(frame, sieve)
     names, remote = _images(frame, sieve, images)

@@ -55,16 +55,15 @@ def _told(column: pd.Series) -> list[object]:
 def coded_ids(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
     """Outside ids of any type as text: row -> place in the list of different ids, -1 where missing.
 
-    Whole numbers are written without a fraction (12.0 is "12"); blanks around an id do not belong to it; null, NaN and
-    blank cells are missing.
+    Whole numbers are written without a fraction (12.0 is "12"); blanks around an id do not belong to it; null, NaN,
+    blank cells, lists and objects are missing.
 
     Returns:
         int64 [n_rows], and the different ids in order of first appearance.
     """
-    try:
-        codes, values = pd.factorize(column)
-    except TypeError:  # cells that cannot be hashed, such as lists
-        codes, values = pd.factorize(column.map(lambda cell: str(cell) if isinstance(cell, list | dict) else cell))
+    if pd.api.types.is_object_dtype(column.dtype):
+        column = column.map(lambda cell: None if isinstance(cell, list | dict | np.ndarray) else cell)
+    codes, values = pd.factorize(column)
     texts = [_id_text(value) for value in values.tolist()]
     place = {text: number for number, text in enumerate(dict.fromkeys(text for text in texts if text))}
     of_value = np.array([place.get(text, -1) for text in texts] + [-1], dtype=np.int64)  # code -1 finds the last

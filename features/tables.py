@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from features.errors import InputError
 from features.quarantine import Quarantine
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # pandas writes row labels as a column of this name
 
 
 def find_table(folder: Path, name: str) -> Path | None:
@@ -61,6 +64,7 @@ def read_table(path: Path, *, quarantine: Quarantine) -> pd.DataFrame:
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
+    table = table.drop_columns([name for name in table.column_names if _PANDAS_INDEX.fullmatch(name)])
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
         raise pa.ArrowInvalid(f"column names must differ, {twice!r} is there twice")

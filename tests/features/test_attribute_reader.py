@@ -39,6 +39,7 @@ def test_a_path_is_stored_as_its_prefixes() -> None:
     expected = {0: ["A", "A > B", "A > B > C"], 1: ["A"]}
     assert read(pd.Series([["A", "B", "C"], ["A"]]), PATH)[0] == expected
     assert read(["A > B > C", "A"], PATH)[0] == expected
+    assert read(pd.Series([["A", "B", "C"], "A"]), PATH)[0] == expected
     assert read(pd.Series([[["A", "B"], ["A", "C"]]]), PATH)[0] == {0: ["A", "A > B", "A > C"]}
 
 
@@ -77,7 +78,9 @@ def test_truth_values_and_dates() -> None:
 def test_columns_that_tell_nothing_in_common_are_left_out_and_named() -> None:
     assert "identifies" in read([f"https://x/{n}" for n in range(200)])[1].left_out["it"]
     assert "prose" in read([f"{n} " + "word " * 100 for n in range(5)])[1].left_out["it"]
-    assert read(pd.Series([{"a": 1}]))[1].left_out == {"it": "holds objects"}
+    for cell in ({"a": 1}, [{"a": 1}]):
+        assert read(pd.Series([None, cell], dtype="object"))[1].left_out == {"it": "holds objects"}
+    assert read_attributes(pd.DataFrame({"": ["x"]}), AttributesConfig())[1].left_out == {"": "has no name"}
     by_row, notes = read(["x"], AttributesConfig(leave_out=("it",)))
     assert (by_row, list(notes.left_out)) == ({}, ["it"])
     assert read([f"brand {n % 50}" for n in range(200)])[1].left_out == {}

@@ -269,6 +269,9 @@ def test_what_is_no_shop_is_an_error_that_says_what_is_missing(tmp_path: Path) -
 
     assert "must be a folder" in message(tmp_path / "nowhere")
     assert "items.parquet, items.csv or items.jsonl must be there" in message(tmp_path)
+    (tmp_path / "items.csv").write_text("item_id,title\n")
+    assert "has no usable item: the table has no rows" in message(tmp_path)
+    (tmp_path / "items.csv").unlink()
     put(tmp_path, "items", [{"item_id": "a", "name": "x"}])
     assert "must have a column 'title', it has item_id, name" in message(tmp_path)
     (tmp_path / "shop.toml").write_text('columns.items.title = "nmae"')

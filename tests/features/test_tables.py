@@ -94,6 +94,13 @@ def test_ids_of_any_type_become_text(tmp_path: Path) -> None:
     assert ids([" ü ", "ü", "", None]) == ([0, 0, -1, -1], ["ü"])
     assert ids(pd.Categorical(["b", "a", None], categories=["a", "b", "unused"])) == ([0, 1, -1], ["b", "a"])
     assert ids([b"x", 7, "7"]) == ([0, 1, 1], ["x", "7"])
+    assert ids(pd.Series([["x"], {"a": 1}, np.array([1]), "y"], dtype="object")) == ([-1, -1, -1, 0], ["y"])
+
+
+def test_row_labels_that_pandas_wrote_are_no_column(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1, 2, 3]}).iloc[[0, 2]].to_parquet(tmp_path / "i.parquet")
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "i.parquet").names
+    assert read(tmp_path / "i.parquet")[0].columns.tolist() == ["a"]
 
 
 def test_a_table_may_be_there_once(tmp_path: Path) -> None:
