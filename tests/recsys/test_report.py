@@ -246,12 +246,13 @@ def test_ticks_are_round_numbers(high: float, expected: list[float]) -> None:
     assert nice_ticks(high) == pytest.approx(expected)
 
 
-def test_the_terminal_table_has_a_row_a_model(tmp_path: Path) -> None:
-    console = Console(width=200, record=True, file=(tmp_path / "out").open("w"))
-    console.print(results_table(evaluation()))
-    lines = [line for line in console.export_text().splitlines() if "│" in line]
-    console.file.close()
-    assert [line.split("│")[1].strip() for line in lines] == ["GNN", "ALS", "Random"]
-    assert "0.3100" in lines[0]
-    assert "0.3000-0.3200" in lines[0]
-    assert "-" in lines[0].split("│")[-2]  # no cold items
+def test_the_terminal_table_has_a_row_a_model_and_fits_80_columns(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as nowhere:
+        console = Console(width=80, record=True, file=nowhere)
+        gnn = model(0.31)
+        gnn["segments"]["test"]["cold_items"]["recall@20"] = 0.1234
+        console.print(results_table(evaluation(gnn=gnn, item_knn=model(0.25), random=model(0.02))))
+    lines = [line.split() for line in console.export_text().splitlines() if "0." in line]
+    assert [line[0] for line in lines] == ["GNN", "Item", "Random"]
+    assert lines[0][1:] == ["0.3100", ".300-.320", *["0.3100"] * 4, "0.31", "0.31", "0.1234"]
+    assert lines[1][:3] == ["Item", "neighbors", "0.2500"]
