@@ -98,7 +98,7 @@ def test_ids_of_any_type_become_text(tmp_path: Path) -> None:
 
 
 def test_row_labels_that_pandas_wrote_are_no_column(tmp_path: Path) -> None:
-    pd.DataFrame({"a": [1, 2, 3]}).iloc[[0, 2]].to_parquet(tmp_path / "i.parquet")
+    pd.DataFrame({"a": [1, 2, 3]}).iloc[[2, 0, 1]].to_parquet(tmp_path / "i.parquet")
     assert "__index_level_0__" in pq.read_schema(tmp_path / "i.parquet").names
     assert read(tmp_path / "i.parquet")[0].columns.tolist() == ["a"]
 
