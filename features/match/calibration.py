@@ -7,30 +7,47 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 
 
+SMOOTH_SHARE = 0.1
+"""Share of the straight line in the log odds: it keeps the order of margins within a step and beyond the last."""
+PAIRS_PER_STEP = 15
+MOST_STEPS = 16
+
+
 @dataclass(frozen=True)
 class Calibrator:
-    """Probability of a match = sigmoid(slope * margin + offset), for as many matches as mismatches (Platt, 1999).
+    """Probability of a match = sigmoid(log odds of the margin), for as many matches as mismatches.
+
+    The log odds are a straight line (Platt, 1999) or, with knots, mostly a rising broken line through them (isotonic
+    regression: Zadrozny and Elkan, 2002). They never fall: evidence does not count backwards.
 
     Args:
-        slope: >= 0; evidence never counts backwards.
-        offset: log odds at margin 0.
+        slope: of the straight line, >= 0.
+        offset: of the straight line, log odds at margin 0.
+        knots: margins, rising.
+        log_odds: log odds at the knots, not falling.
     """
 
     slope: float
     offset: float
+    knots: tuple[float, ...] = ()
+    log_odds: tuple[float, ...] = ()
 
     def __call__(self, margin: Floats, *, prior: float = 0.5) -> Floats:
         """Probabilities in [0, 1], where a share `prior` of all pairs match.
 
         Another prior shifts the log odds by its own (Bayes' rule).
         """
-        shift = math.log(prior / (1 - prior))
-        return sigmoid(self.slope * margin + self.offset + shift)
+        odds = self.slope * margin + self.offset
+        if self.knots:
+            broken = np.interp(margin, self.knots, self.log_odds)
+            odds = SMOOTH_SHARE * odds + (1 - SMOOTH_SHARE) * broken
+        return sigmoid(odds + math.log(prior / (1 - prior)))
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -38,13 +55,12 @@ def sigmoid(x: Floats) -> Floats:
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 
-def fit_calibrator(matched: Floats, mismatched: Floats, *, ridge: float = 1e-3) -> Calibrator:
-    """Logistic regression of "matched" on the margin by Newton's method; both sides have the same total weight.
+def fit_calibrator(matched: Floats, mismatched: Floats) -> Calibrator:
+    """Log odds of "matched" by the margin; both sides have the same total weight.
 
     Args:
         matched: margins of pairs that belong together, float64 [n].
         mismatched: margins of pairs that do not, float64 [m].
-        ridge: on the standardized slope, so that separable sides give a finite one.
 
     Raises:
         ValueError: a side is empty.
@@ -52,12 +68,24 @@ def fit_calibrator(matched: Floats, mismatched: Floats, *, ridge: float = 1e-3) 
     if not len(matched) or not len(mismatched):
         raise ValueError(f"both sides need a margin, got {len(matched)} matched and {len(mismatched)} mismatched")
     margin = np.concatenate([matched, mismatched])
-    center, spread = float(margin.mean()), float(margin.std())
-    if spread == 0:
-        return Calibrator(0.0, 0.0)
-    x = np.stack([(margin - center) / spread, np.ones_like(margin)], axis=1)
     label = np.concatenate([np.ones(len(matched)), np.zeros(len(mismatched))])
     weight = np.where(label == 1, 0.5 / len(matched), 0.5 / len(mismatched))
+    slope, offset = _line(margin, label, weight)
+    if slope <= 0:
+        return Calibrator(0.0, 0.0)
+    n_steps = min(MOST_STEPS, min(len(matched), len(mismatched)) // PAIRS_PER_STEP)
+    if n_steps < 2:
+        return Calibrator(slope, offset)
+    knots, log_odds = _steps(margin, label, weight, n_steps)
+    return Calibrator(slope, offset, tuple(knots.tolist()), tuple(log_odds.tolist()))
+
+
+def _line(margin: Floats, label: Floats, weight: Floats, *, ridge: float = 1e-3) -> tuple[float, float]:
+    """Weighted logistic regression by Newton's method; the ridge keeps the slope finite where the sides separate."""
+    center, spread = float(margin.mean()), float(margin.std())
+    if spread == 0:
+        return 0.0, 0.0
+    x = np.stack([(margin - center) / spread, np.ones_like(margin)], axis=1)
     penalty = np.array([ridge, 0.0])
     beta = np.zeros(2)
     for _ in range(100):
@@ -68,10 +96,22 @@ def fit_calibrator(matched: Floats, mismatched: Floats, *, ridge: float = 1e-3) 
         beta -= step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
-    if beta[0] <= 0:
-        return Calibrator(0.0, 0.0)
     slope = float(beta[0] / spread)
-    return Calibrator(slope, float(beta[1] - slope * center))
+    return slope, float(beta[1] - slope * center)
+
+
+def _steps(margin: Floats, label: Floats, weight: Floats, n_steps: int) -> tuple[Floats, Floats]:
+    """Mean margin and log odds of equally heavy stretches of margins, made rising; half a pair is added a side."""
+    order = np.argsort(margin, kind="stable")
+    margin, label, weight = margin[order], label[order], weight[order]
+    place = np.minimum((n_steps * (np.cumsum(weight) - weight / 2)).astype(int), n_steps - 1)
+    total = np.bincount(place, weight, minlength=n_steps)
+    knots = np.bincount(place, weight * margin, minlength=n_steps) / total
+    half_pair = 0.25 / np.array([label.sum(), len(label) - label.sum()])
+    matched = np.bincount(place, weight * label, minlength=n_steps) + half_pair[0]
+    mismatched = np.bincount(place, weight * (1 - label), minlength=n_steps) + half_pair[1]
+    rising = isotonic_regression(np.log(matched / mismatched), weights=total).x
+    return knots, np.asarray(rising, dtype=np.float64)
 
 
 def auroc(positive: Floats, negative: Floats) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BITS = 24
+BITS = 63
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """Knuth's multiplicative hash: neighboring codes go to unrelated folds."""
 
@@ -16,8 +16,8 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 class FoldRule:
     """Signs of random projections, hashed (Charikar, 2002).
 
-    Rounding does not move a listing, and near-twins fall into one fold, where one is not learned when the other is
-    judged.
+    Rounding does not move a listing, and listings that are all but identical fall into one fold, where one is not
+    learned when the other is judged.
 
     Args:
         projection: float32 [d_text + d_image, BITS].

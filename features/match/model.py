@@ -188,7 +188,9 @@ class MatchModel:
             )
             rule = FoldRule(tensors["fold.projection"].numpy(), tensors["fold.offset"].numpy(), config.folds)
             towers = _restored("towers", tensors, config, d_text, d_image)
-            return cls(config, d_text, d_image, towers, judges, rule, Calibrator(**about["calibrator"]), report)
+            line = about["calibrator"]
+            calibrator = Calibrator(line["slope"], line["offset"], tuple(line["knots"]), tuple(line["log_odds"]))
+            return cls(config, d_text, d_image, towers, judges, rule, calibrator, report)
         except InputError:
             raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

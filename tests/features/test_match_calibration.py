@@ -37,8 +37,25 @@ def test_margins_drawn_from_two_normals_give_their_own_odds() -> None:
     # N(1, 1) against N(-1, 1): log odds are exactly 2 * margin
     rng = np.random.default_rng(0)
     calibrator = fit_calibrator(rng.normal(1, 1, 20_000), rng.normal(-1, 1, 60_000))
-    assert calibrator.slope == pytest.approx(2, rel=0.05)
-    assert calibrator.offset == pytest.approx(0, abs=0.05)
+    margin = np.array([-1.5, -0.5, 0.0, 0.5, 1.5])
+    np.testing.assert_allclose(calibrator(margin), 1 / (1 + np.exp(-2 * margin)), atol=0.02)
+
+
+def test_odds_that_are_no_straight_line_are_followed() -> None:
+    # half of the mismatched are like the matched, the other half far below: even odds times 2 above, none below
+    rng = np.random.default_rng(0)
+    matched = rng.normal(0, 1, 5000)
+    mismatched = np.concatenate([rng.normal(0, 1, 5000), rng.normal(-20, 1, 5000)])
+    given = fit_calibrator(matched, mismatched)(np.array([-20.0, -1.0, 0.0, 1.0]))
+    assert given[0] < 0.01
+    np.testing.assert_allclose(given[1:], 2 / 3, atol=0.06)
+
+
+@pytest.mark.parametrize("n", [5, 40, 4000])
+def test_probabilities_rise_strictly_with_the_margin(n: int) -> None:
+    rng = np.random.default_rng(n)
+    calibrator = fit_calibrator(rng.normal(1, 1, n), rng.normal(-1, 1, n))
+    assert (np.diff(calibrator(np.linspace(-8, 8, 400))) > 0).all()
 
 
 def test_a_prior_shifts_the_odds_as_bayes_says() -> None:
