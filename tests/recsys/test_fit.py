@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.errors import InputError
+from features.quarantine import Quarantine
+from features.shop import read_shop
+from recsys.bundle import Bundle
+from recsys.compare import judge
+from recsys.config import FitConfig, load_config
+from recsys.evaluate_run import evaluate_run
+from recsys.fit import FitSummary, fit
+from recsys.prepare import split_events
+from recsys.recommender import BundleRecommender
+from recsys.run_folder import RunFolder
+from recsys.scorer import EmbeddingScorer
+
+QUICK = (
+    "train.epochs=40",
+    "model.dim=32",
+    "match.epochs=5",
+    "match.folds=2",
+    'baselines.models=["popularity", "item_knn", "content"]',
+    "evaluation.bootstrap_samples=50",
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def fitted(synthetic_shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> FitSummary:
+    out = tmp_path_factory.mktemp("fit")
+    return fit(synthetic_shop, out=out, config=load_config(None, QUICK), cache_dir=cache)
+
+
+def test_a_fit_leaves_a_bundle_an_evaluation_and_a_report(fitted: FitSummary) -> None:
+    folder = fitted.folder
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "bundle", "evaluation.json", "fit.json", "quarantine.jsonl", "report.html", "runs",
+    ]  # fmt: skip
+    evaluation = json.loads(folder.evaluation.read_bytes())
+    assert evaluation["split"] == "per_user_time"
+    assert list(evaluation["models"]) == ["gnn", "popularity", "item_knn", "content"]
+    for model in evaluation["models"].values():
+        assert 0 <= model["test"]["recall@20"] <= 1
+        assert 0 <= model["valid"]["ndcg@20"] <= 1
+    assert "per_user_time" in folder.report.read_text()
+
+
+def test_the_gnn_beats_popularity_on_planted_tastes(fitted: FitSummary) -> None:
+    models = fitted.evaluation["models"]
+    assert models["gnn"]["test"]["recall@20"] > 1.3 * models["popularity"]["test"]["recall@20"]
+
+
+def test_what_is_served_is_what_was_judged(fitted: FitSummary, synthetic_shop: Path) -> None:
+    bundle = Bundle.open(fitted.folder.bundle)
+    config = load_config(None, QUICK)
+    split = split_events(read_shop(synthetic_shop, quarantine=Quarantine()), None, config)
+    scorer = EmbeddingScorer("bundle", np.asarray(bundle.user_embeddings), np.asarray(bundle.item_embeddings))
+    again = judge(scorer, split, config.evaluation)["test"].metrics
+    reported = fitted.evaluation["models"]["gnn"]["test"]
+    assert again == pytest.approx({name: np.nan if value is None else value for name, value in reported.items()})
+    assert bundle.manifest.metrics["test"]["recall@20"] == reported["recall@20"]
+
+
+def test_a_user_is_not_shown_what_any_of_the_shops_events_says_they_know(
+    fitted: FitSummary, synthetic_shop: Path
+) -> None:
+    bundle = Bundle.open(fitted.folder.bundle)
+    events = read_shop(synthetic_shop, quarantine=Quarantine()).interactions
+    for user_idx in range(0, len(events.users), 37):
+        known = set(events.item_idx[events.user_idx == user_idx].tolist())
+        assert set(bundle.seen(bundle.users.idx(events.users[user_idx])).tolist()) == known
+
+
+def test_a_second_fit_finds_everything_done_and_changes_no_file(
+    fitted: FitSummary, synthetic_shop: Path, cache: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in fitted.folder.path.rglob("*")}
+    again = fit(synthetic_shop, out=fitted.folder.path, config=load_config(None, QUICK), cache_dir=cache)
+    assert again.up_to_date
+    assert not fitted.up_to_date
+    assert again.evaluation == json.loads(json.dumps(fitted.evaluation))
+    assert {path: path.stat().st_mtime_ns for path in fitted.folder.path.rglob("*")} == before
+
+
+def test_a_bundle_can_be_judged_again_at_other_lengths(fitted: FitSummary, cache: Path, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(fitted.folder.path, copy.path)
+    again = evaluate_run(copy, ["evaluation.ks=[5, 20]", 'baselines.models=["popularity"]'], cache_dir=cache)
+    assert list(again["models"]) == ["gnn", "popularity"]
+    assert again["models"]["gnn"]["test"]["recall@20"] == fitted.evaluation["models"]["gnn"]["test"]["recall@20"]
+    assert again["models"]["gnn"]["test"]["recall@5"] < again["models"]["gnn"]["test"]["recall@20"]
+    assert copy.read_evaluation() == again
+
+
+def test_judging_again_refuses_settings_that_would_make_another_bundle(fitted: FitSummary, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"train\.epochs=3.*another bundle"):
+        evaluate_run(fitted.folder, ["train.epochs=3"], cache_dir=cache)
+
+
+def test_judging_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run recsys fit first"):
+        evaluate_run(RunFolder(tmp_path), [], cache_dir=tmp_path)
+
+
+def test_without_any_event_and_picture_items_still_have_similar_ones(tmp_path: Path, cache: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    names = [f"{color} {kind}" for kind in ("ceramic coffee mug", "leather hiking boot") for color in ("red", "blue")]
+    lines = [{"item_id": f"i{i}", "title": f"{name}, size {i}"} for i, name in enumerate(names * 4)]
+    (shop / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = fit(shop, out=tmp_path / "out", config=FitConfig(), cache_dir=cache)
+    recommender = BundleRecommender(Bundle.open(summary.folder.bundle))
+    similar = [slot.item_id for slot in recommender.similar_items("i0", 7)]
+    assert {int(item_id[1:]) % 4 // 2 for item_id in similar} == {0}, "a mug's nearest are the seven other mugs"
+    assert summary.evaluation["models"]["gnn"]["test"]["recall@20"] is None
+    assert summary.evaluation["models"]["gnn"]["n_users"]["test"] == 0
