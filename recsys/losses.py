@@ -6,32 +6,29 @@ import torch
 
 
 def softmax_loss(
-    scores: torch.Tensor,
+    logits: torch.Tensor,
     user: torch.Tensor,
     item: torch.Tensor,
     *,
-    temperature: float,
     log_inclusion: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over pairs of -log softmax: each liked item against all candidates of its user.
 
-        L = - mean_(u,i) [ s_ui / t - log sum_j exp(s_uj / t) / pi_j ]
+        L = - mean_(u,i) [ s_ui - log sum_j exp(s_uj) / pi_j ]
 
     With pi_j the probability that item j became a candidate, the sum is an unbiased estimate of the sum over the
     whole catalog (Horvitz & Thompson 1952); with all items as candidates it is that sum (Wu et al. 2022).
 
     Args:
-        scores: float [n_users, n_candidates]; cosines.
-        user: int64 [n_pairs]; row of `scores` of each pair.
-        item: int64 [n_pairs]; column of `scores` of each pair.
-        temperature: > 0; the lower, the more the hardest candidates count.
+        logits: float [n_users, n_candidates]; scores over the temperature.
+        user: int64 [n_pairs]; row of `logits` of each pair.
+        item: int64 [n_pairs]; column of `logits` of each pair.
         log_inclusion: float [n_candidates], log pi_j <= 0; None where every item is a candidate.
 
     Returns:
         float [], the loss; 0 without pairs.
     """
     if len(user) == 0:
-        return scores.sum() * 0.0
-    logits = scores / temperature
+        return logits.sum() * 0.0
     against = logits if log_inclusion is None else logits - log_inclusion
     return (torch.logsumexp(against, dim=1)[user] - logits[user, item]).mean()

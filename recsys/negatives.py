@@ -34,9 +34,10 @@ def draw_batch(
     """The pairs of some users, with candidates.
 
     Only items that somebody likes are candidates: a new item would be a negative in every batch and never a positive,
-    and so learn to be shown to nobody. Up to `max_candidates` such items, all of them are candidates. Beyond, the candidates are liked items of the batch (at
-    most half; where there are more, a random half stays and the pairs of the others wait for another epoch) and a
-    uniform sample of the rest, so that scores take at most len(users) * max_candidates numbers whatever the catalog.
+    and so learn to be shown to nobody. Up to `max_candidates` such items, all of them are candidates. Beyond, the
+    candidates are liked items of the batch (at most half; where there are more, a random half stays and the pairs of
+    the others wait for another epoch) and a uniform sample of the rest, so that scores take at most
+    len(users) * max_candidates numbers whatever the catalog.
 
     Args:
         liked: [n_users, n_items]; a nonzero entry is a pair to learn.

@@ -1,13 +1,14 @@
 """Train the GNN on behavior: all users once an epoch, in a few large batches, each against the whole catalog.
 
-One step propagates once over the whole graph and takes, for each user of the batch, the softmax of its cosines with
-all (or a bounded sample of) items; every liked item of the user is a positive. Training by user rather than by pair
+One step propagates once over the whole graph and takes, for each user of the batch, the softmax of its scores for all
+(or a bounded sample of) items; every liked item of the user is a positive. Training by user rather than by pair
 costs one row of scores a user instead of one a pair, and no negative need be drawn while the catalog is small.
 Memory: a few arrays of nodes x dim, and batch_users x max_candidates scores, whatever the size of the catalog.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import structlog
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
-from torch.nn.functional import normalize
 
 from features.encoders.embeddings import ItemVectors
 from features.interactions import Interactions
@@ -35,6 +35,11 @@ from recsys.validation import Validator
 
 log = structlog.get_logger()
 
+NEWCOMER_BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)
+"""What may be added to the scores of items without training events; the best on validation is kept."""
+NEWCOMER_SHARE = 0.01
+"""With a smaller share of validation pairs on such items, validation says too little about them: no bonus."""
+
 
 class TrainConfig(Section):
     """How the GNN is trained."""
@@ -45,17 +50,21 @@ class TrainConfig(Section):
     """Users a step."""
     learning_rate: PositiveFloat = 0.02
     """Of Adam."""
-    temperature: PositiveFloat = 0.15
+    min_steps: PositiveInt = 6
+    """Steps an epoch has at least; a shop of few users takes smaller batches."""
+    temperature: PositiveFloat = 0.2
     """Of the softmax over cosines; lower values make the hardest candidates count more."""
     hidden_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of the items treated as new in each step, so that new items learn to be placed by their content."""
+    content_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the content dimensions left out in each step, so that content is not learned by heart."""
     max_candidates: int = Field(default=16_384, ge=2)
     """Items a batch is trained against; a larger catalog is sampled."""
     weight_decay: NonNegativeFloat = 0.0
     """Pull of all parameters toward zero (decoupled, as in AdamW)."""
-    evaluate_every: PositiveInt = 5
+    evaluate_every: PositiveInt = 3
     """Epochs between two looks at validation; a checkpoint is written at each."""
-    patience: PositiveInt = 4
+    patience: PositiveInt = 5
     """Looks without a better validation recall after which training stops."""
     device: str = "auto"
     """"cpu", "cuda", or "auto" for CUDA where there is one."""
@@ -66,10 +75,11 @@ class FittedGNN:
     """What training leaves; the score of a user and an item is the dot product of their embeddings.
 
     Args:
-        user_embeddings: float32 [n_users, dim], rows of length 1; a user of whom nothing is known has the mean
-            direction of all others, which ranks by popularity.
-        item_embeddings: float32 [n_items, dim], rows of length 1, or 0 where nothing at all is known of an item.
-        history: one entry a look at validation: epoch, loss, recall@20.
+        user_embeddings: float32 [n_users, dim + 1]: a direction of length 1, then a 1; a user of whom nothing is
+            known has the mean direction of all others.
+        item_embeddings: float32 [n_items, dim + 1]: a direction of length 1 (0 where nothing at all is known of the
+            item), then its prior.
+        history: one entry a look at validation: epoch, loss, recall@20, newcomer_bonus.
         best_epoch: the epoch the embeddings are from; 0 where nothing was trained.
     """
 
@@ -77,6 +87,11 @@ class FittedGNN:
     item_embeddings: NDArray[np.float32]
     history: list[dict[str, float]]
     best_epoch: int
+
+    @property
+    def item_directions(self) -> NDArray[np.float32]:
+        """Items without their priors, float32 [n_items, dim]: the cosine of two says how alike their users are."""
+        return self.item_embeddings[:, :-1]
 
 
 def fit_gnn(
@@ -116,7 +131,7 @@ def fit_gnn(
     model = KGGNN(graph, content, model_config, seed=seed, device=device)
     if len(train) == 0:
         log.info("nothing to train on, items are placed by content", items=graph.n_nodes["item"])
-        users, items = _embeddings(model)
+        users, items = _embeddings(model, 0.0)
         return FittedGNN(users, items, [], 0)
     run = fingerprint(
         config.model_dump_json(exclude={"device"}),
@@ -192,23 +207,22 @@ class _Trainer:
         """One pass over the users; mean loss of a step."""
         rng = np.random.default_rng([self._seed, self._epoch])
         order = rng.permutation(self._learners)
-        n_steps = max(1, round(len(order) / self._config.batch_users))
+        n_steps = min(max(math.ceil(len(order) / self._config.batch_users), self._config.min_steps), len(order))
         return float(np.mean([self._step(users, rng) for users in np.array_split(order, n_steps)]))
 
     def _step(self, users: NDArray[np.int64], rng: np.random.Generator) -> float:
         batch = draw_batch(self._liked, users, max_candidates=self._config.max_candidates, rng=rng)
         hidden = rng.random(self._liked.shape[1]) < self._config.hidden_share
+        kept = rng.random(self._model.projection.shape[0]) >= self._config.content_dropout
+        gain = kept.astype(np.float32) / (1 - self._config.content_dropout)
         device = self._model.node.device
-        user_z, item_z = self._model(torch.from_numpy(hidden).to(device))
-        scores = (
-            normalize(user_z[torch.from_numpy(batch.users).to(device)])
-            @ normalize(item_z[torch.from_numpy(batch.items).to(device)]).T
-        )
+        users_z, items_z, prior = self._model(torch.from_numpy(hidden).to(device), torch.from_numpy(gain).to(device))
+        items = torch.from_numpy(batch.items).to(device)
+        cosines = users_z[torch.from_numpy(batch.users).to(device)] @ items_z[items].T
         loss = softmax_loss(
-            scores,
+            cosines / self._config.temperature + prior[items],
             torch.from_numpy(batch.user).to(device),
             torch.from_numpy(batch.item).to(device),
-            temperature=self._config.temperature,
             log_inclusion=torch.from_numpy(batch.log_inclusion).to(device),
         )
         self._optimizer.zero_grad()
@@ -218,13 +232,23 @@ class _Trainer:
 
     def _look(self, loss: float) -> None:
         """Judge the present parameters, keep them if they are the best so far, and write a checkpoint."""
-        users, items = _embeddings(self._model)
-        here = {"users": torch.from_numpy(users), "items": torch.from_numpy(items)}
+        users, items = _embeddings(self._model, self._config.temperature)
+        newcomers = self._model.newcomers
         device = self._model.node.device
-        recall = self._validator.recall(here["users"].to(device), here["items"].to(device))
+        judged = self._validator.share_of(newcomers.cpu().numpy()) >= NEWCOMER_SHARE
+        bonuses = NEWCOMER_BONUSES if judged else NEWCOMER_BONUSES[:1]
+        recalls = self._validator.recall(
+            torch.from_numpy(users).to(device), torch.from_numpy(items).to(device), newcomers, bonuses
+        )
+        recall = max(recalls)
+        bonus = bonuses[recalls.index(recall)]
+        items[:, -1] += np.float32(bonus) * newcomers.cpu().numpy()
         if not self._history or not recall <= self._best_recall():
-            self._best, self._best_epoch = here, self._epoch
-        self._history.append({"epoch": self._epoch, "loss": loss, "recall@20": recall})
+            self._best, self._best_epoch = (
+                {"users": torch.from_numpy(users), "items": torch.from_numpy(items)},
+                self._epoch,
+            )
+        self._history.append({"epoch": self._epoch, "loss": loss, "recall@20": recall, "newcomer_bonus": bonus})
         self._checkpoint().save(self._path)
 
     def _checkpoint(self) -> Checkpoint:
@@ -236,14 +260,17 @@ class _Trainer:
 
 
 @torch.no_grad()
-def _embeddings(model: KGGNN) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Users and items as unit vectors; users of whom nothing is known get the mean direction of the others."""
-    users, items = (normalize(z).cpu().numpy() for z in model())
+def _embeddings(model: KGGNN, temperature: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Users and items with their last column (see `FittedGNN`)."""
+    users, items, prior = (z.cpu().numpy() for z in model())
     unknown = ~users.any(axis=1)
     if unknown.any() and not unknown.all():
         mean = users[~unknown].mean(axis=0)
         users[unknown] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    return users, items
+    ones = np.ones((len(users), 1), dtype=np.float32)
+    return np.concatenate([users, ones], axis=1), np.concatenate(
+        [items, np.float32(temperature) * prior[:, None]], axis=1
+    )
 
 
 def _device(wanted: str) -> str:

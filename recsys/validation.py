@@ -1,6 +1,8 @@
-"""Recall on the validation pairs, quickly and with bounded memory, to decide when training should stop."""
+"""Recall on the validation pairs, with bounded memory: when training should stop, and how far to raise newcomers."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -37,26 +39,40 @@ class Validator:
     def __len__(self) -> int:
         return len(self._users)
 
-    def recall(self, users: torch.Tensor, items: torch.Tensor) -> float:
-        """Mean recall@20 of score = dot product; NaN without validation pairs.
+    def share_of(self, items: NDArray[np.bool_]) -> float:
+        """Share of the validation pairs that are of some items (bool [n_items]); 0 without pairs."""
+        columns = self._held_out.indices
+        return float(items[columns].mean()) if len(columns) else 0.0
+
+    def recall(
+        self, users: torch.Tensor, items: torch.Tensor, raised: torch.Tensor, bonuses: Sequence[float] = (0.0,)
+    ) -> list[float]:
+        """Mean recall@20 under score = dot product, plus a bonus for some items; NaN without validation pairs.
 
         Args:
             users: float [n_users, dim].
             items: float [n_items, dim], on the same device.
+            raised: bool [n_items]; the items that get the bonus.
+            bonuses: what to add to their scores.
+
+        Returns:
+            One recall a bonus.
         """
         if len(self) == 0:
-            return float("nan")
+            return [float("nan")] * len(bonuses)
         n_items = int(self._seen.shape[1])
         width = min(K, n_items)
         step = max(1, CHUNK_SCORES // n_items)
-        per_user = []
+        total = np.zeros(len(bonuses))
         for start in range(0, len(self), step):
             rows = slice(start, min(start + step, len(self)))
             scores = users[torch.from_numpy(self._users[rows]).to(users.device)] @ items.T
             own = self._seen[rows].tocoo()
             scores[torch.from_numpy(own.row.astype(np.int64)), torch.from_numpy(own.col.astype(np.int64))] = -torch.inf
-            top = scores.topk(width, dim=1).indices.cpu().numpy()
             held = self._held_out[rows]
-            hits = np.take_along_axis(held.toarray() > 0, top, axis=1)
-            per_user.append(metrics.recall(hits, np.diff(held.indptr).astype(np.int64), K))
-        return float(np.concatenate(per_user).mean())
+            liked, n_liked = held.toarray() > 0, np.diff(held.indptr).astype(np.int64)
+            for place, bonus in enumerate(bonuses):
+                shifted = scores + bonus * raised if bonus else scores
+                top = shifted.topk(width, dim=1).indices.cpu().numpy()
+                total[place] += metrics.recall(np.take_along_axis(liked, top, axis=1), n_liked, K).sum()
+        return [float(recall) for recall in total / len(self)]

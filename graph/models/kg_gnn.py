@@ -5,10 +5,17 @@ With x0 the embeddings of all nodes, A_b and A_k the normalized behavior and kno
     x0[item] = id[item] + W content[item]        x0[other] = id[other]
     x(l+1)   = (A_b + A_k) x(l)                  z = mean of x(0) ... x(L)
 
-which is LightGCN (He et al. 2020) over typed relations and content. An item or user without training events has no id
-embedding: it is placed by its content, its attribute values and its look-alikes alone. To learn that, a training step
-may hide items: a hidden item loses its id embedding and its behavior edges for that step, as if it were new
-(DropoutNet, Volkovs et al. 2017, carried over to the graph).
+which is LightGCN (He et al. 2020) over typed relations and content. A user and an item are as close as their z's
+directions, and each item has a prior for being liked by anyone at all:
+
+    score(u, i) = cos(z_u, z_i) + t prior_i        t: the temperature of the softmax it is trained with
+
+Without the prior, popularity would have to be spelled by directions, which sparse shops cannot afford.
+
+An item or user without training events has no id embedding: it is placed by its content, its attribute values and its
+look-alikes alone, and all such items share one prior, the newcomers'. To learn that, a training step may hide items: a
+hidden item loses its id embedding, its prior and its behavior edges for that step, as if it were new (DropoutNet,
+Volkovs et al. 2017, carried over to the graph).
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import nn
+from torch.nn.functional import normalize
 
 from features.section import Section
 from graph.csr import Adjacency, propagate
@@ -78,30 +86,45 @@ class KGGNN(nn.Module):
         projected = config.start * start.standard_normal((content.shape[1], config.dim), dtype=np.float32)
         self.node = nn.Parameter(torch.from_numpy(drawn * met[:, None]))
         self.projection = nn.Parameter(torch.from_numpy(projected))
+        popularity = np.log1p(degree[self._items]).astype(np.float32)
+        popularity -= popularity.mean()
+        self.prior = nn.Parameter(torch.from_numpy(popularity))
+        self.newcomer_prior = nn.Parameter(torch.zeros(()))
         self.register_buffer("_met", torch.from_numpy(met)[:, None], persistent=False)
         self.register_buffer("_content", torch.from_numpy(np.ascontiguousarray(content)), persistent=False)
         self._met: torch.Tensor
         self._content: torch.Tensor
         self.to(device)
 
-    def forward(self, hidden: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def newcomers(self) -> torch.Tensor:
+        """Items without training events, bool [n_items]."""
+        return self._met[self._items, 0] == 0
+
+    def forward(
+        self, hidden: torch.Tensor | None = None, content_gain: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Propagate once over the whole graph.
 
         Args:
             hidden: bool [n_items]; items to treat as new in this pass. None hides none.
+            content_gain: float32 [d_content]; factor on each content dimension, to drop some out. None keeps all.
 
         Returns:
-            users float32 [n_users, dim] and items float32 [n_items, dim].
+            users float32 [n_users, dim] and items float32 [n_items, dim], each row of length 1, or 0 where nothing is
+            known; priors float32 [n_items].
         """
         seen = self._met
         if hidden is not None:
             seen = seen.clone()
             seen[self._items] = seen[self._items] * ~hidden[:, None]
+        projection = self.projection if content_gain is None else self.projection * content_gain[:, None]
         x = self.node * seen
-        x = torch.cat([x[: self._items.start], x[self._items] + self._content @ self.projection, x[self._items.stop :]])
+        x = torch.cat([x[: self._items.start], x[self._items] + self._content @ projection, x[self._items.stop :]])
         total = x
         for _ in range(self.config.layers):
             x = seen * propagate(self._behavior, seen * x) + propagate(self._knowledge, x)
             total = total + x
         z = total / (self.config.layers + 1)
-        return z[self._users], z[self._items]
+        prior = torch.where(seen[self._items, 0] > 0, self.prior, self.newcomer_prior)
+        return normalize(z[self._users]), normalize(z[self._items]), prior
