@@ -59,8 +59,8 @@ class Bundle:
         manifest: what it was made from, and the size and hash of each file.
         items: outside ids; row i of every item array belongs to id i.
         users: outside ids of the users, likewise.
-        item_embeddings: float32 [n_items, dim]; item x user score = dot product.
-        user_embeddings: float32 [n_users, dim].
+        item_vectors: float32 [n_items, dim + 1]; an item's embedding, then its prior for being liked by anyone.
+        user_embeddings: float32 [n_users, dim]; score = user embedding . item embedding + item prior.
         text_vectors, image_vectors: float32 [n_items, d_text] and [n_items, d_image]; a zero row = missing.
         similar: the published similar-items lists.
         popularity: float32 [n_items]; 0 = nobody.
@@ -78,7 +78,7 @@ class Bundle:
     manifest: Manifest
     items: Vocabulary
     users: Vocabulary
-    item_embeddings: NDArray[np.float32]
+    item_vectors: NDArray[np.float32]
     user_embeddings: NDArray[np.float32]
     text_vectors: NDArray[np.float32]
     image_vectors: NDArray[np.float32]
@@ -152,6 +152,16 @@ class Bundle:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def item_embeddings(self) -> NDArray[np.float32]:
+        """Items' side of the user-item product, float32 [n_items, dim]."""
+        return self.item_vectors[:, :-1]
+
+    @property
+    def item_prior(self) -> NDArray[np.float32]:
+        """What is added to an item's score for every user, float32 [n_items]."""
+        return self.item_vectors[:, -1]
+
     def seen(self, user_idx: int) -> NDArray[np.int64]:
         """Row numbers of a user's training items, int64, in the order they were given."""
         return self.seen_indices[self.seen_indptr[user_idx] : self.seen_indptr[user_idx + 1]].astype(np.int64)
@@ -203,7 +213,7 @@ class Bundle:
 
 
 _PLAIN_FIELDS = (
-    "item_embeddings",
+    "item_vectors",
     "user_embeddings",
     "text_vectors",
     "image_vectors",

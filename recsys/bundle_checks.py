@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle_format import ARRAYS, neighbor_files
 
-VECTORS = ("item_embeddings.npy", "user_embeddings.npy", "text_vectors.npy", "image_vectors.npy")
+VECTORS = ("item_vectors.npy", "user_embeddings.npy", "text_vectors.npy", "image_vectors.npy")
 """Files in which every number must be finite."""
 
 

@@ -56,7 +56,7 @@ def neighbor_arrays(
         idx = neighbor_files(name)[0]
         if idx not in array:
             raise BundleError(f"{directory / idx}: must come with {file}, the manifest does not list it")
-        n_items = len(array["item_embeddings.npy"])
+        n_items = len(array["item_vectors.npy"])
         if array[idx].shape != array[file].shape or array[idx].ndim != 2 or len(array[idx]) != n_items:
             raise BundleError(
                 f"{directory / idx}: shape must be [{n_items}, k] as in {file}, "

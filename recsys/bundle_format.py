@@ -24,7 +24,7 @@ ITEMS, USERS, DISPLAY = "items.json", "users.json", "display.jsonl"
 ATTRIBUTE_COUNTS, CATEGORIES = "attributes.json", "categories.json"
 
 ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "item_embeddings.npy": ("<f4", ("n_items", "dim")),
+    "item_vectors.npy": ("<f4", ("n_items", "dim + 1")),
     "user_embeddings.npy": ("<f4", ("n_users", "dim")),
     "text_vectors.npy": ("<f4", ("n_items", "d_text")),
     "image_vectors.npy": ("<f4", ("n_items", "d_image")),

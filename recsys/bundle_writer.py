@@ -69,6 +69,7 @@ def write_bundle(
     fingerprints: Mapping[str, Any],
     onnx: Mapping[str, bytes | Path] | None = None,
     category_attribute: str | None = None,
+    item_prior: NDArray[np.float32] | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -95,6 +96,7 @@ def write_bundle(
         onnx: exported networks by file name, as bytes or as a file to copy.
         category_attribute: which attribute is an item's category; None looks for one of
             `display_table.CATEGORY_ATTRIBUTES`.
+        item_prior: float32 [n_items]; what is added to an item's score for every user, None for nothing.
 
     Returns:
         `directory`.
@@ -108,8 +110,10 @@ def write_bundle(
         raise InputError(f"{directory}: a bundle must hold at least one item, there is none")
     if directory.exists() and not (directory / MANIFEST).is_file() and any(directory.iterdir()):
         raise InputError(f"{directory}: exists and is no bundle; name another place, or remove it")
+    prior = np.zeros(len(items), dtype=np.float32) if item_prior is None else item_prior
+    item_vectors = np.concatenate([item_embeddings, np.reshape(prior, (-1, 1))], axis=1, dtype=np.float32)
     arrays: dict[str, NDArray[Any]] = {
-        "item_embeddings.npy": item_embeddings,
+        "item_vectors.npy": item_vectors,
         "user_embeddings.npy": user_embeddings,
         "text_vectors.npy": text_vectors,
         "image_vectors.npy": image_vectors,
@@ -145,7 +149,7 @@ def write_bundle(
             (CATEGORIES, {"attribute": attribute, "names": names}),
         ):
             (aside / file).write_bytes(orjson.dumps(content))
-        index = _write_index(aside / INDEX, item_embeddings, user_embeddings)
+        index = _write_index(aside / INDEX, item_vectors, user_embeddings)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)
             (aside / "onnx" / file).write_bytes(network if isinstance(network, bytes) else network.read_bytes())
@@ -205,12 +209,14 @@ def _entry(path: Path) -> FileEntry:
 
 
 def _write_index(
-    path: Path, item_embeddings: NDArray[np.float32], user_embeddings: NDArray[np.float32]
+    path: Path, item_vectors: NDArray[np.float32], user_embeddings: NDArray[np.float32]
 ) -> dict[str, Any] | None:
     """Large catalogs get a measured approximate index; the report goes to the manifest."""
-    if len(item_embeddings) <= EXACT_LIMIT:
+    if len(item_vectors) <= EXACT_LIMIT:
         return None
-    chosen = choose_index(item_embeddings, user_embeddings if len(user_embeddings) else item_embeddings)
+    like_users = user_embeddings if len(user_embeddings) else item_vectors[:, :-1]
+    ones = np.ones((len(like_users), 1), dtype=np.float32)
+    chosen = choose_index(item_vectors, np.concatenate([like_users, ones], axis=1))
     if chosen is None:
         return None
     save_index(chosen[0], path)

@@ -50,6 +50,7 @@ def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path
             f"{request['shop']}: the shop has changed since {folder.path} was fitted: run recsys fit again"
         )
     training = bundle.manifest.metrics["training"]
-    scorer = gnn_scorer(np.asarray(bundle.user_embeddings), np.asarray(bundle.item_embeddings), training)
+    users = np.concatenate([bundle.user_embeddings, np.ones((len(bundle.users), 1), dtype=np.float32)], axis=1)
+    scorer = gnn_scorer(users, np.asarray(bundle.item_vectors), training)
     judged = judge(scorer, prepared.split, config.evaluation)
     return compare(prepared, scorer, judged, config, folder, history=training["history"])

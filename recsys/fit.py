@@ -139,15 +139,16 @@ def bundle_of(
     shop, events = prepared.shop, prepared.shop.interactions
     likes = events.matrix(binary=True)
     similar_idx, similar_score = similar_lists(
-        fitted.item_embeddings, prepared.content, prepared.scores.score, k=config.similar
+        fitted.item_directions, prepared.content, prepared.scores.score, k=config.similar
     )
     co_idx, co_count = co_liked(likes)
     return write_bundle(
         folder.bundle,
         items=shop.catalog.items,
         users=events.users,
-        item_embeddings=fitted.item_embeddings,
-        user_embeddings=fitted.user_embeddings,
+        item_embeddings=fitted.item_directions,
+        item_prior=fitted.item_embeddings[:, -1],
+        user_embeddings=fitted.user_embeddings[:, :-1],
         text_vectors=prepared.vectors.text.vectors,
         image_vectors=prepared.vectors.image.vectors,
         popularity=np.asarray(likes.sum(axis=0), dtype=np.float32).ravel(),

@@ -138,7 +138,11 @@ class BundleRecommender:
             history=np.concatenate([recent, before]),
             pull=np.concatenate([pull, np.full(len(before), kept / max(1, len(before)), dtype=np.float32)]),
             query=Query(
-                self._unavailable, None if blend is None else blend.vector, anchors, anchor_weights, user.category
+                self._unavailable,
+                None if blend is None else _with_prior(blend.vector),
+                anchors,
+                anchor_weights,
+                user.category,
             ),
         )
 
@@ -186,6 +190,11 @@ def _check_k(k: int) -> None:
         raise ValueError(f"k must be >= 1, it is {k}")
 
 
+def _with_prior(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A user vector that meets `Bundle.item_vectors`: the items' priors count once."""
+    return np.append(vector, np.float32(1))
+
+
 def _index(bundle: Bundle) -> ItemIndex:
     saved = bundle.index_path
-    return ExactIndex(bundle.item_embeddings) if saved is None else load_index(saved, bundle.item_embeddings)
+    return ExactIndex(bundle.item_vectors) if saved is None else load_index(saved, bundle.item_vectors)

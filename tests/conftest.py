@@ -117,7 +117,7 @@ def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
     """Writes and opens a bundle in which nothing is known but what the test says.
 
-    `make_bundle(embeddings, users=..., seen=[[rows], ...], lists={"published": ..., "image": ..., "text": ...},
+    `make_bundle(embeddings, prior=..., users=..., seen=[[rows], ...], lists={"published": ..., "image": ..., "text": ...},
     attributes=[{name: [values]}, ...], popularity=..., unavailable={rows}, together={(row, row): users})`; items are
     `i0`, `i1`, ..., users `u0`, `u1`, ..., titles `Item 0`, ...; a list is {row: [(row, score), ...]}.
     """
@@ -136,6 +136,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
     def make(
         embeddings: np.ndarray,
         *,
+        prior: Sequence[float] | None = None,
         users: np.ndarray | None = None,
         seen: Sequence[Sequence[int]] = (),
         lists: dict[str, dict[int, list[tuple[int, float]]]] | None = None,
@@ -160,6 +161,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             items=Vocabulary(tuple(f"i{row}" for row in range(n_items))),
             users=Vocabulary(tuple(f"u{row}" for row in range(len(people)))),
             item_embeddings=items,
+            item_prior=None if prior is None else np.asarray(prior, dtype=np.float32),
             user_embeddings=people.astype(np.float32),
             text_vectors=nothing,
             image_vectors=nothing,

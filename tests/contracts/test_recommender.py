@@ -29,10 +29,10 @@ def recommender(request: pytest.FixtureRequest, small_bundle: Path, monkeypatch:
     if request.param == "approximate":
         monkeypatch.setattr(
             "recsys.recommender._index",
-            lambda bundle: ApproximateIndex(bundle.item_embeddings, build_ivf(bundle.item_embeddings)),
+            lambda bundle: ApproximateIndex(bundle.item_vectors, build_ivf(bundle.item_vectors)),
         )
     if request.param.startswith("without"):
-        object.__setattr__(bundle, "item_embeddings", np.zeros_like(bundle.item_embeddings))
+        object.__setattr__(bundle, "item_vectors", np.zeros_like(bundle.item_vectors))
     if request.param == "without anything but popularity":
         object.__setattr__(bundle, "neighbors", {})
         object.__setattr__(bundle.similar, "idx", np.full_like(bundle.similar.idx, -1))

@@ -107,7 +107,7 @@ def test_what_is_written_is_read_back(tiny: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_vectors_are_mapped_not_read(small_bundle: Path) -> None:
-    vectors = Bundle.open(small_bundle).item_embeddings
+    vectors = Bundle.open(small_bundle).item_vectors
     assert isinstance(vectors.base, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         vectors[0, 0] = 1.0
@@ -239,7 +239,7 @@ def test_a_folder_that_is_no_bundle_is_never_overwritten(tiny: dict[str, Any], t
     ("change", "says"),
     [
         ({"items": Vocabulary(())}, "must hold at least one item"),
-        ({"item_embeddings": np.array([[1, 1], [1, math.nan]])}, "item_embeddings.npy must be finite, row 1 is not"),
+        ({"item_embeddings": np.array([[1, 1], [1, math.nan]])}, "item_vectors.npy must be finite, row 1 is not"),
         ({"popularity": np.zeros(3)}, r"popularity.npy must have shape \[n_items\] with {'n_items': 2}"),
         ({"user_embeddings": np.zeros((1, 3))}, r"user_embeddings.npy must have shape .* 'dim': 2"),
         ({"similar_idx": np.array([[1], [2]])}, r"similar_idx.npy must be in \[-1, 2\)"),

@@ -64,7 +64,8 @@ def test_what_is_served_is_what_was_judged(fitted: FitSummary, synthetic_shop: P
     bundle = Bundle.open(fitted.folder.bundle)
     config = load_config(None, QUICK)
     split = split_events(read_shop(synthetic_shop, quarantine=Quarantine()), None, config)
-    scorer = EmbeddingScorer("bundle", np.asarray(bundle.user_embeddings), np.asarray(bundle.item_embeddings))
+    users = np.insert(bundle.user_embeddings, bundle.user_embeddings.shape[1], 1, axis=1)
+    scorer = EmbeddingScorer("bundle", users, np.asarray(bundle.item_vectors))
     again = judge(scorer, split, config.evaluation)["test"].metrics
     reported = fitted.evaluation["models"]["gnn"]["test"]
     assert again == pytest.approx({name: np.nan if value is None else value for name, value in reported.items()})

@@ -66,6 +66,16 @@ def test_ranking_agrees_with_a_naive_loop_over_the_catalog(small_bundle: Path) -
         )
 
 
+def test_an_items_prior_counts_once_whoever_asks(make_bundle: Callable[..., Bundle]) -> None:
+    items = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], dtype=np.float32)
+    bundle = make_bundle(items, prior=[0.0, 0.1, 0.85], users=np.array([[1.0, 0.0]]))
+    recommender = BundleRecommender(bundle)
+    known = recommender.recommend(UserState("u0"), k=3)
+    assert [(r.item_id, pytest.approx(r.score)) for r in known] == [("i0", 1.0), ("i1", 0.9), ("i2", 0.85)]
+    visitor = recommender.recommend(UserState(None, ("i0",)), k=2)
+    assert [(r.item_id, pytest.approx(r.score)) for r in visitor] == [("i1", 0.9), ("i2", 0.85)]
+
+
 def test_of_a_repeated_view_only_the_newest_counts(two_tastes: Bundle) -> None:
     recommender = BundleRecommender(two_tastes)
     again = recommender.recommend(UserState(recent_items=("i0", "i1", "i0")), k=5)
