@@ -16,10 +16,10 @@ from recsys.baselines.fit import fit_baselines
 from recsys.config import FitConfig
 from recsys.evaluation import Evaluation, EvaluationConfig, Side, evaluate
 from recsys.evaluation_json import evaluation_json
+from recsys.held_out import Split
 from recsys.prepare import Prepared
 from recsys.report import write_report
 from recsys.run_folder import RunFolder, write_atomically
-from recsys.held_out import Split
 from recsys.scorer import EmbeddingScorer, Scorer
 
 log = structlog.get_logger()
@@ -31,7 +31,8 @@ def gnn_scorer(
     """The GNN as a model among others.
 
     Args:
-        user_embeddings, item_embeddings: float32 [n_users, dim], [n_items, dim].
+        user_embeddings: float32 [n_users, dim].
+        item_embeddings: float32 [n_items, dim]; score = dot product.
         training: "best_epoch" and "fit_s".
     """
     params = {"best_epoch": training["best_epoch"], "dim": item_embeddings.shape[1]}

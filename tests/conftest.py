@@ -117,7 +117,8 @@ def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
     """Writes and opens a bundle in which nothing is known but what the test says.
 
-    `make_bundle(embeddings, prior=..., users=..., seen=[[rows], ...], lists={"published": ..., "image": ..., "text": ...},
+    `make_bundle(embeddings, prior=..., users=..., seen=[[rows], ...],
+    lists={"published": ..., "image": ..., "text": ...},
     attributes=[{name: [values]}, ...], popularity=..., unavailable={rows}, together={(row, row): users})`; items are
     `i0`, `i1`, ..., users `u0`, `u1`, ..., titles `Item 0`, ...; a list is {row: [(row, score), ...]}.
     """
