@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
+from recsys.bundle import Bundle
 from recsys.run_folder import RunFolder, write_atomically
 
 MAX_PORT_STEPS = 50
@@ -65,6 +66,14 @@ class DemoFolder:
     def is_made(self, step: str, arguments: dict[str, Any]) -> bool:
         """True where a step was completed with these arguments and the shop's files are as it left or read them."""
         return bool(self._steps().get(step) == self._state(arguments))
+
+    def why_no_bundle(self) -> str | None:
+        """Why the bundle made earlier cannot be served: absent, broken, or of another format; None where it can."""
+        try:
+            Bundle.open(self.run.bundle)
+        except InputError as error:
+            return str(error)
+        return None
 
     def record(self, step: str, arguments: dict[str, Any]) -> None:
         """Note that a step was completed, for `is_made` at the next start."""

@@ -108,9 +108,12 @@ def _fit(
     """Train and evaluate, unless that was done with the same shop and arguments."""
     split_state = None if split is None else [str(split.resolve()), split.stat().st_size, split.stat().st_mtime_ns]
     arguments = {"seed": seed, "split": split_state, "settings": settings}
-    if (folder.run.bundle / "manifest.json").is_file() and folder.is_made("fit", arguments):
-        console.print(f"[dim]trained before, nothing has changed: {folder.run.bundle}[/]")
-        return
+    if folder.is_made("fit", arguments):
+        reason = folder.why_no_bundle()
+        if reason is None:
+            console.print(f"[dim]trained before, nothing has changed: {folder.run.bundle}[/]")
+            return
+        console.print(f"trained before, but to be done again: {reason}", markup=False)
     command = ["fit", str(folder.shop), "--out", str(folder.path), "--cache", str(cache), "--seed", str(seed)]
     if split is not None:
         command += ["--split", str(split)]

@@ -93,6 +93,17 @@ def test_a_record_that_cannot_be_read_counts_as_none(shop: Path, tmp_path: Path)
     assert folder.is_made("fit", {})
 
 
+def test_a_bundle_that_cannot_be_served_is_noticed(fitted: DemoFolder) -> None:
+    assert fitted.why_no_bundle() is None
+    (fitted.run.bundle / "users.json").write_text("[]")
+    assert "users.json" in str(fitted.why_no_bundle())
+    manifest = fitted.run.bundle / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format_version": "99.0"}))
+    assert "it is 99.0" in str(fitted.why_no_bundle())
+    manifest.unlink()
+    assert "manifest.json" in str(fitted.why_no_bundle())
+
+
 def test_two_shops_of_one_name_have_two_folders(tmp_path: Path) -> None:
     one, other = (DemoFolder.of_shop(tmp_path, tmp_path / where / "shop").path for where in ("a", "b"))
     assert one != other
