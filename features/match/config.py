@@ -12,7 +12,7 @@ from features.section import Section
 class MatchConfig(Section):
     """The two-tower match model; the defaults suit shops of a few hundred to a million listings."""
 
-    dim: PositiveInt = 128
+    dim: PositiveInt = 256
     """Length of a vector in the space that words and pictures share."""
 
     hidden: PositiveInt = 512
@@ -24,10 +24,10 @@ class MatchConfig(Section):
     epochs: PositiveInt = 60
     """Most passes over the pairs."""
 
-    patience: PositiveInt = 6
+    patience: PositiveInt = 4
     """Training stops when the held-out loss has not improved for so many epochs."""
 
-    batch: Annotated[int, Field(ge=2)] = 256
+    batch: Annotated[int, Field(ge=2)] = 512
     """Pairs in a batch; each pair's negatives are the other pairs of its batch."""
 
     learning_rate: PositiveFloat = 1e-3
