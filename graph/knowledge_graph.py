@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -152,7 +153,10 @@ class KnowledgeGraph:
         `edge_weight` float32 [n_edges] a triple, reverses included.
         """
         import torch
-        from torch_geometric.data import HeteroData
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+            from torch_geometric.data import HeteroData
 
         data = HeteroData()
         for kind, count in self.n_nodes.items():
