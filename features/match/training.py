@@ -18,6 +18,7 @@ from features.match.cca import CrossCovariance
 from features.match.config import MatchConfig
 from features.match.folds import FoldRule
 from features.match.model import Judge, MatchModel
+from features.match.threads import threads_for
 from features.match.two_tower import TwoTower, contrastive_loss
 from features.progress import track
 
@@ -103,26 +104,36 @@ def fit_match(vectors: ItemVectors, config: MatchConfig, *, seed: int) -> MatchM
     if np.bincount(fold).max() > len(rows) - LEAST_LEARNED:
         log.info("match not judged: the listings are nearly all the same", pairs=len(rows))
         return MatchModel.unfitted(vectors.text.dim, vectors.image.dim, config, pairs=len(rows))
+    with threads_for(len(rows)):
+        judges, own, foreign = _cross_fit(pairs, fold, config, seed=seed, rng=rng)
+        towers = train_towers(pairs, config, seed=seed + config.folds)
+    calibrator, report = _calibrate(own, foreign, fold)
+    report |= {"pairs": float(len(rows)), "seconds": round(time.perf_counter() - start, 1)}
+    log.info("match model fitted", **{name: round(value, 4) for name, value in report.items()})
+    return MatchModel(config, text.shape[1], image.shape[1], towers, judges, rule, calibrator, report)
+
+
+def _cross_fit(
+    pairs: Pairs, fold: NDArray[np.int64], config: MatchConfig, *, seed: int, rng: np.random.Generator
+) -> tuple[tuple[Judge, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """A judge a fold, and the margins of the pairs it did not learn: their own [n], and with foreign pictures
+    [n, FOREIGN], NaN where text or picture is a twin of the own one.
+    """
     judges: list[Judge] = []
-    own, foreign = np.zeros(len(rows)), np.full((len(rows), FOREIGN), np.nan)
+    text, image = pairs.text.cpu().numpy(), pairs.image.cpu().numpy()
+    same_text, same_image = pairs.same_text.cpu().numpy(), pairs.same_image.cpu().numpy()
+    own, foreign = np.zeros(len(pairs)), np.full((len(pairs), FOREIGN), np.nan)
     for number in track(range(config.folds), "learning which pictures and words belong together"):
-        learned = torch.from_numpy(np.flatnonzero(fold != number)).to(device)
-        judge = _judge(train_towers(pairs.at(learned), config, seed=seed + number), pairs.at(learned), rng)
+        learned = pairs.at(torch.from_numpy(np.flatnonzero(fold != number)).to(pairs.text.device))
+        judge = _judge(train_towers(learned, config, seed=seed + number), learned, rng)
         held = np.flatnonzero(fold == number)
         own[held] = judge.margin(text[held], image[held])
         for column in range(FOREIGN):
             other = held[rng.permutation(len(held))]
-            margin = judge.margin(text[held], image[other])
-            twin = (pairs.same_text[held] == pairs.same_text[other]) | (
-                pairs.same_image[held] == pairs.same_image[other]
-            )
-            foreign[held, column] = np.where(twin.cpu().numpy(), np.nan, margin)
+            twin = (same_text[held] == same_text[other]) | (same_image[held] == same_image[other])
+            foreign[held, column] = np.where(twin, np.nan, judge.margin(text[held], image[other]))
         judges.append(judge)
-    towers = train_towers(pairs, config, seed=seed + config.folds)
-    calibrator, report = _calibrate(own, foreign, fold)
-    report |= {"pairs": float(len(rows)), "seconds": round(time.perf_counter() - start, 1)}
-    log.info("match model fitted", **{name: round(value, 4) for name, value in report.items()})
-    return MatchModel(config, text.shape[1], image.shape[1], towers, tuple(judges), rule, calibrator, report)
+    return tuple(judges), own, foreign
 
 
 def train_towers(pairs: Pairs, config: MatchConfig, *, seed: int) -> TwoTower:

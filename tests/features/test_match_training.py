@@ -12,6 +12,7 @@ from features.errors import InputError
 from features.match.calibration import auroc
 from features.match.config import MatchConfig
 from features.match.folds import FoldRule
+from features.match.threads import threads_for
 from features.match.training import MatchModel, Pairs, fit_match, train_towers
 
 CONFIG = MatchConfig(hidden=64, dim=16, epochs=30, folds=3, batch=128)
@@ -97,6 +98,19 @@ def test_the_same_seed_gives_the_same_scores_and_leaves_torch_alone(planted: Ite
     np.testing.assert_array_equal(again.score(planted).score, fitted.score(planted).score)
     other = fit_match(planted, CONFIG, seed=2)
     assert not np.array_equal(other.score(planted).score[:-2], fitted.score(planted).score[:-2])
+
+
+def test_few_pairs_take_one_thread_and_give_the_others_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for(100):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with threads_for(100_000):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_words_find_their_picture_in_the_shared_space(planted: ItemVectors, fitted: MatchModel) -> None:
