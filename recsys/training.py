@@ -76,7 +76,7 @@ class FittedGNN:
 
     Args:
         user_embeddings: float32 [n_users, dim + 1]: a direction of length 1, then a 1; a user of whom nothing is
-            known has the mean direction of all others.
+            known has the mean direction of all others, or a zero row where nobody is known.
         item_embeddings: float32 [n_items, dim + 1]: a direction of length 1 (0 where nothing at all is known of the
             item), then its prior.
         history: one entry a look at validation: epoch, loss, recall@20, newcomer_bonus.
@@ -263,14 +263,13 @@ class _Trainer:
 def _embeddings(model: KGGNN, temperature: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Users and items with their last column (see `FittedGNN`)."""
     users, items, prior = (z.cpu().numpy() for z in model())
-    unknown = ~users.any(axis=1)
-    if unknown.any() and not unknown.all():
-        mean = users[~unknown].mean(axis=0)
-        users[unknown] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    ones = np.ones((len(users), 1), dtype=np.float32)
-    return np.concatenate([users, ones], axis=1), np.concatenate(
-        [items, np.float32(temperature) * prior[:, None]], axis=1
-    )
+    known = users.any(axis=1)
+    if known.any() and not known.all():
+        mean = users[known].mean(axis=0)
+        users[~known] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    ones = users.any(axis=1, keepdims=True).astype(np.float32)
+    priors = np.float32(temperature) * prior[:, None]
+    return np.concatenate([users, ones], axis=1), np.concatenate([items, priors], axis=1)
 
 
 def _device(wanted: str) -> str:
