@@ -33,10 +33,9 @@ def gnn_scorer(
     Args:
         user_embeddings: float32 [n_users, dim].
         item_embeddings: float32 [n_items, dim]; score = dot product.
-        training: "best_epoch" and "fit_s".
+        training: "params", what was chosen for it, and "fit_s".
     """
-    params = {"best_epoch": training["best_epoch"], "dim": item_embeddings.shape[1]}
-    return EmbeddingScorer("gnn", user_embeddings, item_embeddings, params=params, fit_s=training["fit_s"])
+    return EmbeddingScorer("gnn", user_embeddings, item_embeddings, params=training["params"], fit_s=training["fit_s"])
 
 
 def judge(scorer: Scorer, split: Split, config: EvaluationConfig) -> dict[Side, Evaluation]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from features.encoders.config import EncoderConfig
 from features.errors import InputError
@@ -19,6 +19,20 @@ from recsys.baselines.config import BaselinesConfig
 from recsys.evaluation import EvaluationConfig
 from recsys.split import SplitConfig
 from recsys.training import TrainConfig
+
+
+class Alternative(Section):
+    """Settings of the GNN to try instead of the configured ones; what is unset stays as configured."""
+
+    item_prior: bool | None = None
+    temperature: PositiveFloat | None = None
+
+    def applied(self, model: GNNConfig, train: TrainConfig) -> tuple[GNNConfig, TrainConfig]:
+        """The configured model and training with these settings in place."""
+        return (
+            model if self.item_prior is None else model.model_copy(update={"item_prior": self.item_prior}),
+            train if self.temperature is None else train.model_copy(update={"temperature": self.temperature}),
+        )
 
 
 class FitConfig(Section):
@@ -37,6 +51,8 @@ class FitConfig(Section):
     graph: GraphConfig = GraphConfig()
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()
+    alternatives: tuple[Alternative, ...] = (Alternative(item_prior=False, temperature=0.15),)
+    """Tried beside the configured model and training, as the baselines are tuned; the best on validation is kept."""
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

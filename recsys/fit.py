@@ -89,9 +89,9 @@ def fit(
         return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
     folder.remember(request)
     prepared.quarantine.write(folder.quarantine)
-    fitted = train(prepared, config, folder)
+    fitted, params = train(prepared, config, folder)
     clock.lap("train")
-    training = {"history": fitted.history, "best_epoch": fitted.best_epoch, "fit_s": clock.seconds["train"]}
+    training = {"history": fitted.history, "params": params, "fit_s": clock.seconds["train"]}
     scorer = gnn_scorer(fitted.user_embeddings, fitted.item_embeddings, training)
     judged = judge(scorer, prepared.split, config.evaluation)
     metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
@@ -103,8 +103,12 @@ def fit(
     return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
 
 
-def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> FittedGNN:
-    """Build the knowledge graph from the training side and learn the embeddings on it."""
+def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> tuple[FittedGNN, dict[str, Any]]:
+    """Build the knowledge graph from the training side and learn the embeddings on it.
+
+    Returns:
+        The fit of the setting that is best on validation, and that setting.
+    """
     graph = build_graph(
         prepared.shop.catalog,
         prepared.split.train,
@@ -113,17 +117,34 @@ def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> FittedGNN
         config.graph,
     )
     log.info("graph built", **graph.summary())
-    return fit_gnn(
-        graph,
-        vectors=prepared.vectors,
-        match=prepared.scores,
-        train=prepared.split.train,
-        valid=prepared.split.valid,
-        config=config.train,
-        model_config=config.model,
-        run_dir=folder.runs,
-        seed=config.seed,
-    )
+    choosing = len(prepared.split.train) and len(prepared.split.valid)
+    alternatives = config.alternatives if choosing else ()
+    tried = []
+    for model, training in [
+        (config.model, config.train),
+        *(one.applied(config.model, config.train) for one in alternatives),
+    ]:
+        fitted = fit_gnn(
+            graph,
+            vectors=prepared.vectors,
+            match=prepared.scores,
+            train=prepared.split.train,
+            valid=prepared.split.valid,
+            config=training,
+            model_config=model,
+            run_dir=folder.runs,
+            seed=config.seed,
+        )
+        params = {
+            "item_prior": model.item_prior,
+            "temperature": training.temperature,
+            "best_epoch": fitted.best_epoch,
+            "valid_recall@20": fitted.best_recall,
+        }
+        log.info("setting tried", **params)
+        tried.append((fitted, params))
+    fitted, params = max(tried, key=lambda pair: pair[0].best_recall) if choosing else tried[0]
+    return fitted, {**params, "tried": len(tried)}
 
 
 def bundle_of(

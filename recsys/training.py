@@ -89,6 +89,11 @@ class FittedGNN:
     best_epoch: int
 
     @property
+    def best_recall(self) -> float:
+        """Validation recall@20 of the best epoch; NaN where nothing was trained or nothing is held out."""
+        return next((entry["recall@20"] for entry in self.history if entry["epoch"] == self.best_epoch), math.nan)
+
+    @property
     def item_directions(self) -> NDArray[np.float32]:
         """Items without their priors, float32 [n_items, dim]: the cosine of two says how alike their users are."""
         return self.item_embeddings[:, :-1]

@@ -51,6 +51,9 @@ class GNNConfig(Section):
     """Share of the picture in an item's content, before the match score gates it."""
     start: float = Field(default=0.1, gt=0)
     """Standard deviation of the embeddings before training."""
+    item_prior: bool = True
+    """Whether each item has a prior for being liked by anyone; dense shops may do better without, where directions can
+    afford to spell popularity and then spell it differently for each user."""
 
 
 class KGGNN(nn.Module):
@@ -88,7 +91,7 @@ class KGGNN(nn.Module):
         self.projection = nn.Parameter(torch.from_numpy(projected))
         popularity = np.log1p(degree[self._items]).astype(np.float32)
         popularity -= popularity.mean()
-        self.prior = nn.Parameter(torch.from_numpy(popularity))
+        self.prior = nn.Parameter(torch.from_numpy(popularity * np.float32(config.item_prior)))
         self.newcomer_prior = nn.Parameter(torch.zeros(()))
         self.register_buffer("_met", torch.from_numpy(met)[:, None], persistent=False)
         self.register_buffer("_content", torch.from_numpy(np.ascontiguousarray(content)), persistent=False)
@@ -126,5 +129,5 @@ class KGGNN(nn.Module):
             x = seen * propagate(self._behavior, seen * x) + propagate(self._knowledge, x)
             total = total + x
         z = total / (self.config.layers + 1)
-        prior = torch.where(seen[self._items, 0] > 0, self.prior, self.newcomer_prior)
+        prior = torch.where(seen[self._items, 0] > 0, self.prior, self.newcomer_prior) * float(self.config.item_prior)
         return normalize(z[self._users]), normalize(z[self._items]), prior

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from recsys.prepare import split_events
 from recsys.recommender import BundleRecommender
 from recsys.run_folder import RunFolder
 from recsys.scorer import EmbeddingScorer
+from recsys.training import FittedGNN, TrainConfig, fit_gnn
 
 QUICK = (
     "train.epochs=40",
@@ -58,6 +60,34 @@ def test_a_fit_leaves_a_bundle_an_evaluation_and_a_report(fitted: FitSummary) ->
 def test_the_gnn_beats_popularity_on_planted_tastes(fitted: FitSummary) -> None:
     models = fitted.evaluation["models"]
     assert models["gnn"]["test"]["recall@20"] > 1.3 * models["popularity"]["test"]["recall@20"]
+
+
+def test_of_the_settings_tried_the_best_on_validation_is_served(
+    synthetic_shop: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recalls: dict[float, float] = {}
+
+    def recorded(*args: Any, config: TrainConfig, **kwargs: Any) -> FittedGNN:
+        fitted = fit_gnn(*args, config=config, **kwargs)
+        recalls[config.temperature] = fitted.best_recall
+        return fitted
+
+    monkeypatch.setattr("recsys.fit.fit_gnn", recorded)
+    settings = [
+        *QUICK,
+        "train.epochs=9",
+        "train.temperature=50.0",
+        "alternatives=[{temperature=0.2}, {temperature=40.0}]",
+    ]
+    summary = fit(synthetic_shop, out=tmp_path, config=load_config(None, settings), cache_dir=cache)
+    params = summary.evaluation["models"]["gnn"]["params"]
+    assert sorted(recalls) == [0.2, 40.0, 50.0]
+    assert recalls[0.2] == max(recalls.values()), "a nearly flat softmax learns slowly"
+    assert (params["temperature"], params["tried"], params["valid_recall@20"]) == (0.2, 3, recalls[0.2])
+    reported = summary.evaluation["models"]["gnn"]["valid"]["recall@20"]
+    assert reported == pytest.approx(recalls[0.2], abs=0.01), (
+        "as judged by the evaluation, which breaks ties its own way"
+    )
 
 
 def test_what_is_served_is_what_was_judged(fitted: FitSummary, synthetic_shop: Path) -> None:
