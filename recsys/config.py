@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from features.encoders.config import EncoderConfig
 from features.errors import InputError
@@ -25,14 +25,17 @@ class Alternative(Section):
     """Settings of the GNN to try instead of the configured ones; what is unset stays as configured."""
 
     item_prior: bool | None = None
+    """See `GNNConfig`."""
     temperature: PositiveFloat | None = None
+    """See `TrainConfig`, as for the two below."""
+    hidden_share: float | None = Field(default=None, ge=0, lt=1)
+    content_dropout: float | None = Field(default=None, ge=0, lt=1)
 
     def applied(self, model: GNNConfig, train: TrainConfig) -> tuple[GNNConfig, TrainConfig]:
         """The configured model and training with these settings in place."""
-        return (
-            model if self.item_prior is None else model.model_copy(update={"item_prior": self.item_prior}),
-            train if self.temperature is None else train.model_copy(update={"temperature": self.temperature}),
-        )
+        given = self.model_dump(exclude_none=True)
+        prior = {name: given.pop(name) for name in ("item_prior",) if name in given}
+        return model.model_copy(update=prior), train.model_copy(update=given)
 
 
 class FitConfig(Section):
@@ -51,7 +54,9 @@ class FitConfig(Section):
     graph: GraphConfig = GraphConfig()
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()
-    alternatives: tuple[Alternative, ...] = (Alternative(item_prior=False, temperature=0.15),)
+    alternatives: tuple[Alternative, ...] = (
+        Alternative(item_prior=False, temperature=0.15, hidden_share=0.0, content_dropout=0.0),
+    )
     """Tried beside the configured model and training, as the baselines are tuned; the best on validation is kept."""
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
