@@ -48,7 +48,7 @@ class TrainConfig(Section):
     """Most passes over the users."""
     batch_users: PositiveInt = 1024
     """Users a step."""
-    learning_rate: PositiveFloat = 0.02
+    learning_rate: PositiveFloat = 0.01
     """Of Adam."""
     min_steps: PositiveInt = 6
     """Steps an epoch has at least; a shop of few users takes smaller batches."""

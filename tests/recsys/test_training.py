@@ -199,7 +199,7 @@ def test_a_resumed_run_does_not_repeat_what_is_done(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda w: {"config": TRAIN.model_copy(update={"learning_rate": 0.01})},
+        lambda w: {"config": TRAIN.model_copy(update={"learning_rate": 0.005})},
         lambda w: {"model": MODEL.model_copy(update={"layers": 1})},
         lambda w: {"train": w.train.where(np.arange(len(w.train)) > 0)},
         lambda w: {"valid": w.valid.where(np.arange(len(w.valid)) > 0)},
