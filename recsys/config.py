@@ -27,7 +27,8 @@ class Alternative(Section):
     item_prior: bool | None = None
     """See `GNNConfig`."""
     temperature: PositiveFloat | None = None
-    """See `TrainConfig`, as for the two below."""
+    """See `TrainConfig`, as for the three below."""
+    learning_rate: PositiveFloat | None = None
     hidden_share: float | None = Field(default=None, ge=0, lt=1)
     content_dropout: float | None = Field(default=None, ge=0, lt=1)
 
@@ -55,9 +56,10 @@ class FitConfig(Section):
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()
     alternatives: tuple[Alternative, ...] = (
-        Alternative(item_prior=False, temperature=0.15, hidden_share=0.0, content_dropout=0.0),
+        Alternative(item_prior=False, temperature=0.15, learning_rate=0.02, hidden_share=0.0, content_dropout=0.0),
     )
-    """Tried beside the configured model and training, as the baselines are tuned; the best on validation is kept."""
+    """Tried beside the configured model and training, as the baselines are tuned; the best on validation is kept. The
+    configured one suits sparse shops, the one here dense ones."""
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

@@ -138,6 +138,7 @@ def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> tuple[Fit
         params = {
             "item_prior": model.item_prior,
             "temperature": training.temperature,
+            "learning_rate": training.learning_rate,
             "hidden_share": training.hidden_share,
             "content_dropout": training.content_dropout,
             "best_epoch": fitted.best_epoch,
