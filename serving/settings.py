@@ -36,8 +36,20 @@ def parse_bytes(text: str) -> int:
 
 
 def masked(url: str) -> str:
-    """A Redis URL whose password is hidden."""
-    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    """A Redis URL for logs and messages: its password and every value of its query, where one may stand, are hidden."""
+    scheme, _, rest = url.partition("://")
+    address, mark, query = rest.partition("?")
+    if "@" in query:  # a password with a question mark, or a query with an at sign: which of them, nobody can tell
+        return f"{scheme}://***"
+    address = re.sub(r"^([^:@]*):.*@", r"\1:***@", address)
+    return f"{scheme}://{address}{mark}{'&'.join(_masked_pair(pair) for pair in query.split('&'))}"
+
+
+def _masked_pair(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    if equals:
+        return f"{name}=***"
+    return "***" if pair else ""
 
 
 def _bytes(value: object) -> object:

@@ -33,6 +33,27 @@ def test_a_password_with_an_at_sign_is_masked_to_its_end() -> None:
     assert masked("redis://:pa@ss@host:1") == "redis://:***@host:1"
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://host?password=pw&username=me", "redis://host?password=***&username=***"),
+        ("rediss://me:pw@host:6380/0?password=pw=pw&db=1", "rediss://me:***@host:6380/0?password=***&db=***"),
+        ("unix:///run/redis.sock?password=p%40w", "unix:///run/redis.sock?password=***"),
+        ("redis://host?pw", "redis://host?***"),
+        ("redis://host?password=p@w", "redis://***"),
+        ("redis://:p?w=w@host", "redis://***"),
+        ("redis://[::1]:6379?password=pw", "redis://[::1]:6379?password=***"),
+    ],
+)
+def test_no_secret_of_a_redis_url_is_shown_wherever_it_stands(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_a_password_in_the_query_does_not_reach_the_log() -> None:
+    assert "hidden" not in str(Settings(redis_url="redis://host?password=hidden").shown())  # type: ignore[arg-type]
+
+
 def test_the_plain_redis_url_variable_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECSYS_REDIS_URL", raising=False)
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
