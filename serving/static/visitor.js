@@ -8,6 +8,7 @@
 import { Refused, postEvents } from "./api.js";
 
 const KEY = "storefront.user";
+const LARGEST_BATCH = 100;
 const waiting = [];
 let current = null;
 let sending = null;
@@ -69,22 +70,39 @@ export function record(type, itemId, recommendationId = null) {
 
 /** Send what is waiting; a second call while one is under way waits for it and sends the rest. */
 export function flush() {
-  sending = (sending ?? Promise.resolve()).catch(() => {}).then(async () => {
-    while (waiting.length) {
-      const batch = waiting.slice(0, 100);
-      try {
-        await postEvents(batch);
-      } catch (error) {
-        if (error instanceof Refused) waiting.splice(0, batch.length); // it would be refused again
-        throw error;
-      }
-      waiting.splice(0, batch.length);
-    }
-  });
+  sending = (sending ?? Promise.resolve()).catch(() => {}).then(sendAll);
   return sending;
+}
+
+/** A refused batch is sent again one by one, so that only the events that are refused themselves are given up. */
+async function sendAll() {
+  let alone = 0;
+  let refused = null;
+  while (waiting.length) {
+    const batch = waiting.slice(0, alone > 0 ? 1 : LARGEST_BATCH);
+    alone -= 1;
+    try {
+      await postEvents(batch);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (batch.length > 1) {
+        alone = batch.length;
+        continue;
+      }
+      refused ??= error; // it would be refused again
+    }
+    const settled = new Set(batch.map((event) => event.event_id));
+    drop((event) => settled.has(event.event_id)); // others may have come or been forgotten meanwhile
+  }
+  if (refused) throw refused;
 }
 
 /** Forget what has not been sent yet about one person. */
 export function dropWaiting(id) {
-  for (let row = waiting.length - 1; row >= 0; row--) if (waiting[row].user_id === id) waiting.splice(row, 1);
+  drop((event) => event.user_id === id);
+}
+
+function drop(unwanted) {
+  const kept = waiting.filter((event) => !unwanted(event));
+  waiting.splice(0, waiting.length, ...kept);
 }

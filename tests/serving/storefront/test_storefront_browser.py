@@ -124,3 +124,17 @@ def test_the_api_docs_open_from_the_footer_and_list_the_feed(visit: Visit) -> No
     store.page.click("footer >> text=API")
     store.page.wait_for_selector(".opblock-summary-path >> text=/feed")
     store.keep_screenshot("api-docs")
+
+
+def test_a_refused_event_does_not_take_its_neighbors_with_it(visit: Visit) -> None:
+    store = visit()
+    store.wait_for_home()
+    done = store.run("refused_neighbor.js")
+    assert done["sent"] == [["i1", "bad", "i2"], ["i1"], ["bad"], ["i2"], ["i3"]]
+    assert done["outcome"] == 422
+
+
+def test_an_event_that_comes_while_others_are_forgotten_in_flight_is_sent(visit: Visit) -> None:
+    store = visit()
+    store.wait_for_home()
+    assert store.run("forgotten_while_sending.js") == [["i1"], ["i2"]]
