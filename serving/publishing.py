@@ -93,13 +93,14 @@ class Publisher:
             predicted = predicted_bytes(bundle, recommender)
             used = self._used_bytes()
             self._check_budget(predicted, used)
+            known = previous == bundle.version or self._versions.kept(bundle.version)
             self._versions.announce(bundle.version)
             try:
                 digests = self._load(bundle, recommender)
                 self._read_back(digests)
                 self._versions.record(bundle, previous, n_keys=len(digests))
             except BaseException:
-                if previous != bundle.version:
+                if not known:  # a version published before stays whole, as a rollback may need it
                     self._versions.expire(bundle.version)
                 raise
             measured = self._used_bytes() - used

@@ -125,12 +125,12 @@ class Versions:
         kept = self._folder / bundle.version
         if bundle.path.resolve() == kept.resolve():
             return kept
-        if kept.exists():
-            shutil.rmtree(kept)
         kept.parent.mkdir(parents=True, exist_ok=True)
         unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.copytree(bundle.path, unfinished, copy_function=_link_or_copy)
+        if kept.exists():
+            shutil.rmtree(kept)
         unfinished.rename(kept)
         return kept
 

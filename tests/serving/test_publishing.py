@@ -172,6 +172,23 @@ def test_what_does_not_read_back_as_written_is_not_made_current(
         assert 0 < client.ttl(keys.item(changed.version, "i0")) <= versions.RETIRE_S
 
 
+def test_a_failing_publish_of_a_version_kept_for_rollback_leaves_it_whole(
+    publisher: Publisher, small: Bundle, changed: Bundle, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.publish(small)
+    publisher.publish(changed)
+
+    def failing(self: Publisher, digests: dict[str, bytes]) -> None:
+        raise InputError("does not read back")
+
+    monkeypatch.setattr(Publisher, "_read_back", failing)
+    with pytest.raises(InputError, match="does not read back"):
+        publisher.publish(small)
+    with redis_server.client() as client:
+        assert {client.ttl(name) for name in client.scan_iter(match=keys.of_version(small.version))} == {-1}
+    assert publisher.rollback() == (changed.version, small.version)
+
+
 def test_two_cannot_publish_at_once(publisher: Publisher, small: Bundle, redis_server: Any) -> None:
     with redis_server.client() as client:
         client.set(keys.PUBLISHING, "somebody", ex=60)
