@@ -1,6 +1,7 @@
 """Every Redis key of the product; no other file spells one.
 
-A user's keys share one hash tag, so that a cluster keeps them together and a script may touch them at once.
+One user's keys share a hash tag, so that they lie in one slot. The keys of a batch of events, of several users and of
+the event stream, do not, nor do those of a list's items: the service runs on one Redis, not on a cluster.
 """
 
 from __future__ import annotations
