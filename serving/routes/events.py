@@ -20,7 +20,7 @@ async def record(request: Request) -> Response:
     """Check the batch's shape as a whole and each event's content by itself; hand the good ones on."""
     engine = engine_of(request)
     items = engine.live.bundle.items
-    if (kind := request.headers.get("content-type", "application/json").split(";")[0].strip()) != "application/json":
+    if (kind := request.headers.get("content-type", "").split(";")[0].strip()) != "application/json":
         raise ProblemError(415, "unsupported-media-type", f"the body must be application/json, it is {kind!r}")
     if request.query_params:
         name, value = request.query_params.multi_items()[0]

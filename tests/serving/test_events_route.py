@@ -75,9 +75,15 @@ def test_a_body_of_another_shape_is_refused_as_a_whole_naming_the_place(
     assert standing_service.get("/v1/users/u1").json()["events"] == []
 
 
-def test_a_body_that_is_no_json_by_its_own_word_is_refused(standing_service: Any) -> None:
-    answer = httpx.post(standing_service.base_url + "/v1/events", content=b"x", headers={"content-type": "text/xml"})
+@pytest.mark.parametrize("headers", [{"content-type": "text/xml"}, {"content-type": ""}, {}])
+def test_a_body_that_is_no_json_by_its_own_word_or_says_nothing_is_refused(
+    standing_service: Any, headers: dict[str, str]
+) -> None:
+    body = b'{"events": [{"user_id": "u1", "item_id": "i1", "event_type": "view"}]}'
+    answer = httpx.post(standing_service.base_url + "/v1/events", content=body, headers=headers)
     assert answer.status_code == 415
+    assert answer.json()["type"] == "urn:recsys:problem:unsupported-media-type"
+    assert standing_service.get("/v1/users/u1").json()["events"] == []
 
 
 def test_a_body_past_the_limit_is_refused_declared_or_not(standing_service: Any) -> None:
