@@ -66,7 +66,7 @@ class Bundle:
         popularity: float32 [n_items]; 0 = nobody.
         match_scores: float32 [n_items] in [0, 1]; NaN where picture or text is missing.
         available: bool [n_items].
-        seen_indptr, seen_indices: int64 [n_users + 1], int32; each user's training items, CSR.
+        seen_indptr, seen_indices: int64 [n_users + 1], int32; the items each user is known to have met, CSR.
         neighbors: content likeness by modality ("text", "image"), for cold items and explanations.
         co_idx, co_count: int32 [n_items, k_co]; the items most often met by the same users, and by how many.
         category_names: the categories, each with its members, most popular first, in

@@ -81,10 +81,10 @@ def write_bundle(
         user_embeddings: float32 [n_users, dim]; finite; item x user score = dot product.
         text_vectors: float32 [n_items, d_text]; a zero row = missing; d_text may be 0.
         image_vectors: float32 [n_items, d_image]; likewise.
-        popularity: float32 [n_items]; training users an item, 0 = nobody.
+        popularity: float32 [n_items]; users who met each item, 0 = nobody.
         match_scores: float32 [n_items] in [0, 1], NaN where unknown.
         display: one mapping an item, in row order, with the keys of `display_table.DISPLAY_FIELDS`.
-        seen: CSR (indptr int [n_users + 1], indices int) of each user's training items.
+        seen: CSR (indptr int [n_users + 1], indices int) of the items each user has met, oldest first.
         similar_idx: int [n_items, k], -1 pads; see `recsys.similar.similar_lists`.
         similar_score: float32 [n_items, k].
         neighbors: content neighbors by modality, such as {"text": (idx, score), "image": (idx, score)}.

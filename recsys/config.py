@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,14 +81,29 @@ def load_config(path: Path | None, overrides: Iterable[str] = ()) -> FitConfig:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise InputError(f"{path}: cannot be read as TOML: {error}") from error
+    return with_settings(values, overrides, where="configuration")
+
+
+def with_settings(values: dict[str, Any], overrides: Iterable[str], *, where: str) -> FitConfig:
+    """A configuration from the values of some fields, with settings that win over them.
+
+    Args:
+        values: section → field → value.
+        overrides: "section.field=value" settings.
+        where: the place of the values, for the error message.
+
+    Raises:
+        InputError: a setting cannot be read, or a field does not exist or cannot have its value.
+    """
+    merged = copy.deepcopy(values)
     for override in overrides:
-        _merge(values, _parse(override))
+        _merge(merged, _parse(override))
     try:
-        return FitConfig.model_validate(values)
+        return FitConfig.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"configuration field {field!r}: {first['msg']}, got {first['input']!r}") from error
+        raise InputError(f"{where}: field {field!r}: {first['msg']}, got {first['input']!r}") from error
 
 
 def _parse(override: str) -> dict[str, Any]:

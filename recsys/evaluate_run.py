@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from features.errors import InputError
+from features.quarantine import Quarantine
+from features.shop import read_shop
 from recsys.bundle import Bundle
 from recsys.compare import compare, gnn_scorer, judge
-from recsys.config import FitConfig, load_config
-from recsys.prepare import prepare
+from recsys.config import with_settings
+from recsys.prepare import file_fingerprint, prepare
 from recsys.run_folder import RunFolder
 
 FREE = ("evaluation.", "baselines.")
@@ -31,7 +33,8 @@ def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path
         What evaluation.json holds.
 
     Raises:
-        InputError: nothing was fitted there, the shop has changed since, or a setting would need a new fit.
+        InputError: nothing was fitted there, the shop, the split or the configuration differs from the bundle's, or
+            a setting would need a new fit.
     """
     overrides = list(overrides)
     for override in overrides:
@@ -39,16 +42,17 @@ def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path
             raise InputError(f"{override!r} would make another bundle: give it to recsys fit instead")
     request = folder.request()
     bundle = Bundle.open(folder.bundle)
-    fitted_with = FitConfig.model_validate(request["config"])
-    asked = load_config(None, overrides)
-    changed = {override.partition(".")[0] for override in overrides}
-    config = fitted_with.model_copy(update={section: getattr(asked, section) for section in changed})
+    config = with_settings(request["config"], overrides, where=str(folder.path))
     split_file = Path(request["split_file"]) if request["split_file"] else None
-    prepared = prepare(Path(request["shop"]), split_file=split_file, config=config, cache_dir=cache_dir)
-    if prepared.shop.fingerprint != request["shop_fingerprint"]:
+    quarantine = Quarantine()
+    shop = read_shop(Path(request["shop"]), quarantine=quarantine)
+    now = {"shop": shop.fingerprint, "split": file_fingerprint(split_file)}
+    if now != bundle.manifest.fingerprints or request["config"] != bundle.manifest.config:
         raise InputError(
-            f"{request['shop']}: the shop has changed since {folder.path} was fitted: run recsys fit again"
+            f"{folder.path}: the shop, the split or the configuration is not what its bundle was fitted with, so what "
+            "was learned from could be judged on: run recsys fit again"
         )
+    prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
     training = bundle.manifest.metrics["training"]
     users = np.concatenate([bundle.user_embeddings, np.ones((len(bundle.users), 1), dtype=np.float32)], axis=1)
     scorer = gnn_scorer(users, np.asarray(bundle.item_vectors), training)

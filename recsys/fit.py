@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from features.interactions import Interactions
+from features.quarantine import Quarantine
+from features.shop import read_shop
 from graph.build import build_graph
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
@@ -75,18 +77,21 @@ def fit(
     config = config or FitConfig()
     folder = RunFolder(out)
     clock = Clock()
-    prepared = prepare(shop_dir, split_file=split_file, config=config, cache_dir=cache_dir)
-    clock.lap("prepare")
+    quarantine = Quarantine()
+    shop = read_shop(shop_dir, quarantine=quarantine)
     request = {
         "shop": str(shop_dir.resolve()),
-        "shop_fingerprint": prepared.shop.fingerprint,
+        "shop_fingerprint": shop.fingerprint,
         "split_file": str(split_file.resolve()) if split_file is not None else None,
         "split_fingerprint": file_fingerprint(split_file),
         "config": config.model_dump(mode="json"),
         "version": version("recsys"),
     }
+    clock.lap("read")
     if folder.done(request):
         return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
+    prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
+    clock.lap("prepare")
     folder.remember(request)
     prepared.quarantine.write(folder.quarantine)
     fitted, params = train(prepared, config, folder)

@@ -5,7 +5,7 @@ With W the summed weights of the recent views, r their weighted mean and u the t
     v = (1 - a) u + a |u| r / |r|,   a = W / (W + patience)
 
 so that one fresh view already counts and many outweigh, but never erase, a long history. Matching the norms keeps the
-two comparable, since the length of a trained embedding grows with how much was seen of it.
+two comparable, whatever length the training gives its embeddings.
 """
 
 from __future__ import annotations

@@ -23,9 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 PER_USER = ("recall", "ndcg", "map", "mrr", "hit", "novelty")
 """Metrics that are an average over users."""
 
-METRICS = (*PER_USER, "coverage")
-"""Every metric the evaluation reports at each k."""
-
 
 def _defined(values: ArrayLike, n_held: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(n_held > 0, values, np.nan)

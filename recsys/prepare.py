@@ -17,7 +17,7 @@ from features.match.model import MatchModel
 from features.match.scores import MatchScores
 from features.match.training import fit_match
 from features.quarantine import Quarantine
-from features.shop import Shop, read_shop
+from features.shop import Shop
 from graph.content import item_content
 from graph.neighbors import Neighbors, top_neighbors
 from recsys.config import FitConfig
@@ -51,20 +51,21 @@ class Prepared:
     quarantine: Quarantine
 
 
-def prepare(shop_dir: Path, *, split_file: Path | None, config: FitConfig, cache_dir: Path) -> Prepared:
-    """Read a shop, split its events, encode its items, and judge whether pictures and words agree.
+def prepare(
+    shop: Shop, *, split_file: Path | None, config: FitConfig, cache_dir: Path, quarantine: Quarantine
+) -> Prepared:
+    """Split a shop's events, encode its items, and judge whether pictures and words agree.
 
     Args:
-        shop_dir: the shop folder.
+        shop: the shop.
         split_file: which pairs are on which side, or None to split as configured.
         config: of every step.
         cache_dir: encoded words and pictures are kept here.
+        quarantine: what was refused so far; pictures that cannot be read join it.
 
     Raises:
-        InputError: the shop or the split file cannot be used.
+        InputError: the split file or a model cannot be used.
     """
-    quarantine = Quarantine()
-    shop = read_shop(shop_dir, quarantine=quarantine)
     split = split_events(shop, split_file, config)
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
     match = fit_match(vectors, config.match, seed=config.seed)

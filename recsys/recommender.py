@@ -25,7 +25,7 @@ class RecommenderConfig(Section):
     """How answers are put together."""
 
     hide_seen: bool = True
-    """Leave out what the user had already liked when the model was trained."""
+    """Leave out what the user had already met when the bundle was made."""
 
     max_recent: PositiveInt = 50
     """The newest so many views shape the feed; all of them are left out of it."""

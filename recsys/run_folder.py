@@ -59,7 +59,7 @@ class RunFolder:
         """Whether exactly this was asked before and completed, and its bundle and evaluation are still here."""
         return (
             self._request.is_file()
-            and orjson.loads(self._request.read_bytes()) == {**request, "done": True}
+            and self.request() == {**request, "done": True}
             and (self.bundle / "manifest.json").is_file()
             and self.evaluation.is_file()
             and self.report.is_file()
@@ -86,7 +86,10 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: nothing was fitted here ({self._request.name} is missing): run recsys fit first"
             )
-        remembered: dict[str, Any] = orjson.loads(self._request.read_bytes())
+        try:
+            remembered: dict[str, Any] = orjson.loads(self._request.read_bytes())
+        except orjson.JSONDecodeError as error:
+            raise InputError(f"{self._request}: is damaged ({error}); remove it and run recsys fit again") from error
         return remembered
 
 

@@ -15,9 +15,6 @@ from recsys import metrics
 from recsys.bootstrap import bootstrap_means, interval
 from recsys.held_out import among, pair_keys
 
-SEGMENTS = ("cold_users", "cold_items", "cold_items_among_cold")
-"""Parts of the held-out pairs reported on their own."""
-
 
 @dataclass(frozen=True, eq=False)
 class Summary:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ def fit_gnn(
         users, items = _embeddings(model, 0.0)
         return FittedGNN(users, items, [], 0)
     run = fingerprint(
+        version("recsys"),
         config.model_dump_json(exclude={"device"}),
         model_config.model_dump_json(),
         str(seed),

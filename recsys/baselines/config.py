@@ -24,7 +24,7 @@ class BaselinesConfig(Section):
     """List length of the validation recall that decides."""
     tuning_users: PositiveInt = 4_000
     """At most so many users, chosen at random, decide."""
-    time_budget_s: PositiveFloat | None = 110.0
+    time_budget_s: PositiveFloat | None = None
     """No further values are tried for a model after so many seconds, and a warning says how many were left out. A
     budget that is reached makes the choice depend on the machine; none (null) never does."""
 

@@ -24,7 +24,6 @@ PACKAGES = (
     "timm",
     "implicit",
     "faiss-cpu",
-    "onnxruntime",
     "numpy",
     "fastapi",
     "redis",

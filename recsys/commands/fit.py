@@ -25,7 +25,12 @@ def fit(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="One setting, such as train.epochs=20; may be repeated.", show_default=False),
+        typer.Option(
+            "--set",
+            help="One setting, such as train.epochs=20; may be repeated. The GNN is trained as set and as each of "
+            "the `alternatives`, and the best on validation is kept; alternatives=[] keeps to what is set.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of every random choice.")] = None,
     cache: Annotated[

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,10 @@ QUICK = (
     'baselines.models=["popularity", "item_knn", "content"]',
     "evaluation.bootstrap_samples=50",
 )
+
+
+def recsys(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "recsys", *arguments], capture_output=True, text=True, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,61 @@ def test_a_bundle_can_be_judged_again_at_other_lengths(fitted: FitSummary, cache
 def test_judging_again_refuses_settings_that_would_make_another_bundle(fitted: FitSummary, cache: Path) -> None:
     with pytest.raises(InputError, match=r"train\.epochs=3.*another bundle"):
         evaluate_run(fitted.folder, ["train.epochs=3"], cache_dir=cache)
+
+
+def test_judging_again_keeps_what_the_fit_was_told(fitted: FitSummary, cache: Path, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(fitted.folder.path, copy.path)
+    again = evaluate_run(copy, ["evaluation.ks=[20]"], cache_dir=cache)
+    assert list(again["models"]) == ["gnn", "popularity", "item_knn", "content"]
+    assert again["config"]["bootstrap_samples"] == 50
+
+
+def test_judging_again_refuses_a_bundle_that_learned_from_another_split(
+    fitted: FitSummary, cache: Path, tmp_path: Path
+) -> None:
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(fitted.folder.path, copy.path)
+    request = copy.request()
+    request["config"]["seed"] = 1
+    copy.remember(request)
+    with pytest.raises(InputError, match="not what its bundle was fitted with"):
+        evaluate_run(copy, [], cache_dir=cache)
+
+
+def test_a_damaged_memory_of_the_fit_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fit.json").write_text("{")
+    with pytest.raises(InputError, match=r"fit\.json: is damaged"):
+        RunFolder(tmp_path).request()
+
+
+def test_fit_and_evaluate_print_the_table_from_the_command_line(
+    synthetic_shop: Path, cache: Path, tmp_path: Path
+) -> None:
+    quick = [argument for setting in (*QUICK, "train.epochs=3", "alternatives=[]") for argument in ("--set", setting)]
+    fitted = recsys("fit", str(synthetic_shop), "--out", str(tmp_path / "run"), "--cache", str(cache), *quick)
+    assert "GNN" in fitted.stdout
+    assert "Popularity" in fitted.stdout
+    judged = recsys("evaluate", str(tmp_path / "run"), "--cache", str(cache))
+    rows = [line.split() for line in fitted.stdout.splitlines() if line.strip().startswith("GNN")]
+    assert rows == [line.split() for line in judged.stdout.splitlines() if line.strip().startswith("GNN")]
+
+
+@pytest.mark.real_data
+def test_real_movies_with_posters_are_fitted_and_the_gnn_beats_popularity(
+    real_data: Path, cache: Path, tmp_path: Path
+) -> None:
+    shop = real_data / "ml100k-posters"
+    settings = ['baselines.models=["popularity", "content"]', "evaluation.bootstrap_samples=0"]
+    summary = fit(
+        shop, out=tmp_path, split_file=shop / "split-warm.parquet", config=load_config(None, settings), cache_dir=cache
+    )
+    test = {name: model["test"] for name, model in summary.evaluation["models"].items()}
+    for metric in ("recall@20", "ndcg@20"):
+        assert test["gnn"][metric] > 1.5 * test["popularity"][metric]
+    movie = BundleRecommender(Bundle.open(summary.folder.bundle)).similar_items("m50", 5)
+    assert len(movie) == 5
+    assert all(slot.reasons for slot in movie)
 
 
 def test_judging_an_empty_folder_says_what_to_do(tmp_path: Path) -> None:
