@@ -87,7 +87,7 @@ class Watcher:
         self._memory = memory
         self._settings = settings
         self._telemetry = telemetry
-        self._forgotten_after = "0-0"
+        self._forgotten_after: str | None = None
         self._failed: tuple[str, float] | None = None
 
     async def start(self) -> None:
@@ -113,13 +113,16 @@ class Watcher:
         """Ask Redis once; bring it up to date, then follow it."""
         if not self._store.configured:
             return
+        held_since = self._memory.held_since()
+        if self._forgotten_after is None and held_since is not None:  # Redis was away when this worker began
+            self._forgotten_after = f"{max(0, int(held_since * 1000) - 1)}-0"
         try:
             version, forgotten = await self._store.probe(self._forgotten_after)
         except StoreDownError:
             return
-        for entry_id, user_id in forgotten:
-            self._memory.forget(user_id)
-            self._forgotten_after = entry_id
+        for entry_id, user_id in forgotten:  # an entry's id begins with the milliseconds of Redis' clock
+            self._memory.forget(user_id, at=(int(entry_id.partition("-")[0]) + 1) / 1000)
+        self._forgotten_after = forgotten[-1][0] if forgotten else self._forgotten_after or "0-0"
         await self._replay()
         self._store.mark_up()
         if version is not None and (self.live is None or version != self.live.version):

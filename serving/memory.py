@@ -8,6 +8,8 @@ order in which they came, and their ids make sure that none counts twice.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,6 +49,7 @@ class WorkerMemory:
     def __init__(self, *, users_cap: int, pending_cap: int, recent_cap: int) -> None:
         self._users: OrderedDict[str, LiveState] = OrderedDict()
         self._pending: OrderedDict[tuple[str, str], Event] = OrderedDict()
+        self._arrived: dict[tuple[str, str], float] = {}
         self._pending_of: dict[str, dict[str, Event]] = {}
         self._users_cap = users_cap
         self._pending_cap = pending_cap
@@ -86,6 +89,7 @@ class WorkerMemory:
                 duplicates += 1
                 continue
             self._pending[key] = event
+            self._arrived[key] = time.time()
             self._pending_of.setdefault(event.user_id, {})[event.event_id] = event
             self.happened([event])
             if len(self._pending) > self._pending_cap:
@@ -104,16 +108,28 @@ class WorkerMemory:
     def applied(self, events: Iterable[Event]) -> None:
         """These events need not be held any more."""
         for event in events:
-            self._pending.pop((event.user_id, event.event_id), None)
+            key = (event.user_id, event.event_id)
+            self._pending.pop(key, None)
+            self._arrived.pop(key, None)
             of_user = self._pending_of.get(event.user_id, {})
             of_user.pop(event.event_id, None)
             if not of_user:
                 self._pending_of.pop(event.user_id, None)
 
-    def forget(self, user_id: str) -> None:
-        """Drop a user's state and held events."""
+    def forget(self, user_id: str, *, at: float = math.inf) -> None:
+        """Drop a user's state and the held events that had arrived by then.
+
+        Args:
+            user_id: whom to forget.
+            at: UTC seconds of the deletion; events that arrived later are a new beginning, and stay.
+        """
         self._users.pop(user_id, None)
-        self.applied(self.held_of(user_id))
+        self.applied([event for event in self.held_of(user_id) if self._arrived[user_id, event.event_id] <= at])
+        self.happened(self.held_of(user_id))
+
+    def held_since(self) -> float | None:
+        """When the oldest held event arrived, UTC seconds; None where none is held."""
+        return next(iter(self._arrived.values()), None)
 
     @property
     def n_pending(self) -> int:

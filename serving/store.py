@@ -26,6 +26,8 @@ from serving.telemetry import Telemetry
 log = structlog.get_logger()
 T = TypeVar("T")
 
+FORGOTTEN_CAP = 10_000
+"""Deletions that are kept, roughly, for workers to learn of."""
 APPLY_EVENTS = """
 local recent_cap, seen_cap = tonumber(ARGV[1]), tonumber(ARGV[2])
 local user_ttl, event_ttl, stream_cap = ARGV[3], ARGV[4], ARGV[5]
@@ -177,7 +179,7 @@ class Store:
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
             pipeline.delete(keys.recent(user_id), keys.seen(user_id))
-            pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=10_000, approximate=True)
+            pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
             await pipeline.execute()
 
         await self._asked(ask)
@@ -193,17 +195,23 @@ class Store:
 
         await self._asked(ask)
 
-    async def probe(self, forgotten_after: str) -> tuple[str | None, list[tuple[str, str]]]:
+    async def probe(self, forgotten_after: str | None) -> tuple[str | None, list[tuple[str, str]]]:
         """Ask even while down: the current version, and the users forgotten since stream entry `forgotten_after`.
 
+        Args:
+            forgotten_after: the last entry known; None: only the newest is told, to begin after it.
+
         Returns:
-            The version or None, and (entry id, user id) pairs.
+            The version or None, and (entry id, user id) pairs, oldest first.
         """
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             pipeline.get(keys.CURRENT)
-            pipeline.xrange(keys.FORGOTTEN, min=f"({forgotten_after}", count=1000)
+            if forgotten_after is None:
+                pipeline.xrevrange(keys.FORGOTTEN, count=1)
+            else:
+                pipeline.xrange(keys.FORGOTTEN, min=f"({forgotten_after}", count=FORGOTTEN_CAP)
             return await pipeline.execute()
 
         version, forgotten = await self._asked(ask, probing=True)
