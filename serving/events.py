@@ -29,7 +29,7 @@ class Event:
 
     def entry(self) -> bytes:
         """The event in its user's list of recent ones, JSON."""
-        return orjson.dumps([self.item_id, self.event_type, self.timestamp])
+        return orjson.dumps([self.item_id, self.event_type, self.timestamp, self.event_id])
 
     def fields(self) -> dict[str, str]:
         """The event as an entry of the event stream."""
@@ -47,17 +47,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Past:
-    """One of a user's recent events."""
+    """One of a user's recent events; its id is empty where it was stored before ids were."""
 
     item_id: str
     event_type: str
     timestamp: float
+    event_id: str = ""
 
     @classmethod
     def of_entry(cls, entry: bytes) -> Past:
         """From `Event.entry`."""
-        item_id, event_type, timestamp = orjson.loads(entry)
-        return cls(item_id, event_type, timestamp)
+        return cls(*orjson.loads(entry))
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,13 @@ class LiveState:
     seen: frozenset[str] = frozenset()
 
     def after(self, events: Iterable[Event], *, recent_cap: int) -> LiveState:
-        """The state once these events have happened."""
-        added = tuple(Past(event.item_id, event.event_type, event.timestamp) for event in events)
+        """The state once these events have happened; those that are among the recent ones already change nothing."""
+        known = {past.event_id for past in self.recent}
+        added = tuple(
+            Past(event.item_id, event.event_type, event.timestamp, event.event_id)
+            for event in events
+            if event.event_id not in known
+        )
         return LiveState(
             (self.recent + added)[-recent_cap:], self.seen | {past.item_id for past in added if past.item_id}
         )

@@ -63,4 +63,12 @@ def test_a_forgotten_user_leaves_neither_state_nor_held_events() -> None:
 
 
 def test_an_entry_of_the_recent_list_reads_back() -> None:
-    assert Past.of_entry(event("1", item_id="é").entry()) == Past("é", "view", 1.0)
+    assert Past.of_entry(event("1", item_id="é").entry()) == Past("é", "view", 1.0, "1")
+    assert Past.of_entry(b'["a","view",1.0]') == Past("a", "view", 1.0, "")
+
+
+def test_an_event_held_and_applied_at_the_same_moment_counts_once() -> None:
+    read = LiveState((Past("a", "view", 1.0, "1"),), frozenset({"a"}))
+    state = read.after([event("1", item_id="a"), event("2", item_id="b")], recent_cap=3)
+    assert [past.event_id for past in state.recent] == ["1", "2"]
+    assert state.seen == {"a", "b"}
