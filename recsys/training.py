@@ -9,6 +9,7 @@ Memory: a few arrays of nodes x dim, and batch_users x max_candidates scores, wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -36,10 +37,10 @@ from recsys.validation import Validator
 
 log = structlog.get_logger()
 
-NEWCOMER_BONUSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)
-"""What may be added to the scores of items without training events; the best on validation is kept."""
-NEWCOMER_SHARE = 0.01
-"""With a smaller share of validation pairs on such items, validation says too little about them: no bonus."""
+NEWCOMER_BONUSES = (-0.5, -0.3, -0.2, -0.15, -0.1, -0.05, 0.0, 0.1, 0.2, 0.4, 0.8, 2.0)
+"""What may be added to the scores of items without training events, rising; validation decides."""
+NEWCOMER_COST = 0.01
+"""Share of the best validation recall that may be given up to keep newcomers in sight."""
 
 
 class TrainConfig(Section):
@@ -242,13 +243,12 @@ class _Trainer:
         users, items = _embeddings(self._model, self._config.temperature)
         newcomers = self._model.newcomers
         device = self._model.node.device
-        judged = self._validator.share_of(newcomers.cpu().numpy()) >= NEWCOMER_SHARE
-        bonuses = NEWCOMER_BONUSES if judged else NEWCOMER_BONUSES[:1]
+        judged = len(self._validator) > 0 and bool(newcomers.any())
+        bonuses = NEWCOMER_BONUSES if judged else (0.0,)
         recalls = self._validator.recall(
             torch.from_numpy(users).to(device), torch.from_numpy(items).to(device), newcomers, bonuses
         )
-        recall = max(recalls)
-        bonus = bonuses[recalls.index(recall)]
+        bonus, recall = choose_bonus(bonuses, recalls)
         items[:, -1] += np.float32(bonus) * newcomers.cpu().numpy()
         if not self._history or not recall <= self._best_recall():
             self._best, self._best_epoch = (
@@ -264,6 +264,29 @@ class _Trainer:
         tensors |= optimizer_tensors(self._optimizer)
         state: dict[str, Any] = {"epoch": self._epoch, "best_epoch": self._best_epoch, "history": self._history}
         return Checkpoint(tensors, state)
+
+
+def choose_bonus(bonuses: Sequence[float], recalls: Sequence[float]) -> tuple[float, float]:
+    """How far to raise (or lower) newcomers, given the validation recall under each bonus.
+
+    The best on validation alone would often hide newcomers from everyone: few of them are in the validation pairs, and
+    what nobody is shown nobody can like. So newcomers stand as high as costs at most `NEWCOMER_COST` of the best
+    recall, but above zero only as far as that recall asks.
+
+    Args:
+        bonuses: rising.
+        recalls: one a bonus; NaN without validation pairs.
+
+    Returns:
+        The bonus and its recall.
+    """
+    best = max(range(len(bonuses)), key=lambda place: recalls[place])
+    highest = max(0.0, bonuses[best])
+    chosen = best
+    for place, (bonus, recall) in enumerate(zip(bonuses, recalls, strict=True)):
+        if bonus <= highest and recall >= (1 - NEWCOMER_COST) * recalls[best]:
+            chosen = max(chosen, place)
+    return bonuses[chosen], recalls[chosen]
 
 
 @torch.no_grad()

@@ -39,11 +39,6 @@ class Validator:
     def __len__(self) -> int:
         return len(self._users)
 
-    def share_of(self, items: NDArray[np.bool_]) -> float:
-        """Share of the validation pairs that are of some items (bool [n_items]); 0 without pairs."""
-        columns = self._held_out.indices
-        return float(items[columns].mean()) if len(columns) else 0.0
-
     def recall(
         self, users: torch.Tensor, items: torch.Tensor, raised: torch.Tensor, bonuses: Sequence[float] = (0.0,)
     ) -> list[float]:

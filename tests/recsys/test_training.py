@@ -18,7 +18,7 @@ from graph.build import GraphConfig, build_graph
 from graph.models.kg_gnn import GNNConfig
 from graph.neighbors import top_neighbors
 from recsys import training, validation
-from recsys.training import FittedGNN, TrainConfig, fit_gnn
+from recsys.training import FittedGNN, TrainConfig, choose_bonus, fit_gnn
 
 N_USERS, N_ITEMS = 60, 48
 MODEL = GNNConfig(dim=16)
@@ -243,6 +243,19 @@ def test_a_sampled_catalog_teaches_the_same_taste(world: World, tmp_path: Path) 
     assert own_parity(scores_of(fitted), np.arange(40)) > 0.95
 
 
+@pytest.mark.parametrize(
+    ("recalls", "bonus"),
+    [
+        ((0.300, 0.290, 0.250, 0.200), -0.2),  # lowering pays, and one step less would cost more than 1%
+        ((0.300, 0.298, 0.298, 0.298), 0.0),  # it costs nothing: in sight, but not above zero
+        ((0.100, 0.200, 0.300, 0.299), 0.0),
+        ((0.100, 0.200, 0.300, 0.310), 0.4),  # validation asks for them
+    ],
+)
+def test_newcomers_stand_as_high_as_costs_a_hundredth_of_the_recall(recalls: tuple[float, ...], bonus: float) -> None:
+    assert choose_bonus((-0.2, -0.1, 0.0, 0.4), recalls)[0] == bonus
+
+
 def test_newcomers_are_raised_when_validation_is_about_them(world: World, tmp_path: Path) -> None:
     liked_new = np.zeros((N_USERS, N_ITEMS), dtype=bool)
     for user in range(N_USERS):
@@ -250,7 +263,7 @@ def test_newcomers_are_raised_when_validation_is_about_them(world: World, tmp_pa
     fitted = world.fit(tmp_path, valid=events(world.catalog, liked_new))
     plain = world.fit(tmp_path)
     assert fitted.history[-1]["newcomer_bonus"] > 0
-    assert plain.history[-1]["newcomer_bonus"] == 0
+    assert plain.history[-1]["newcomer_bonus"] <= 0, "no validation pair asks for them"
     unseen = np.where(world.train.matrix().toarray() > 0, -np.inf, scores_of(fitted))
     first = np.argsort(-unseen, axis=1)[:, :4]
     assert np.take_along_axis(liked_new, first, axis=1).mean() > 0.9

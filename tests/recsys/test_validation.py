@@ -39,15 +39,8 @@ def test_without_validation_pairs_recall_is_undefined() -> None:
     none = sparse.csr_matrix((2, 3), dtype=np.float32)
     validator = Validator(none, none)
     assert np.isnan(validator.recall(torch.ones(2, 1), torch.ones(3, 1), torch.zeros(3, dtype=torch.bool))).all()
-    assert validator.share_of(np.ones(3, dtype=bool)) == 0
 
 
 def test_many_users_are_judged_by_a_sample(world: tuple) -> None:  # type: ignore[type-arg]
     seen, held, _, _ = world
     assert len(Validator(seen, held, max_users=10)) == 10
-
-
-def test_the_share_of_some_items_counts_pairs() -> None:
-    held = sparse.csr_matrix(np.array([[1, 1, 0], [0, 1, 0]], dtype=np.float32))
-    validator = Validator(sparse.csr_matrix((2, 3), dtype=np.float32), held)
-    assert validator.share_of(np.array([False, True, True])) == pytest.approx(2 / 3)
