@@ -73,6 +73,8 @@ def _shop(summary: dict[str, Any]) -> Table:
         add(f"  {kind}", summary["events"].get(kind, 0), f"{out:,} more left out by rule" if out else "")
     if duplicates["events"]:
         add("  repeated events", duplicates["events"], "same user, item, type and time; they are kept")
+    if summary.get("impressions"):
+        add("impressions", summary["impressions"]["shown"], f"{summary['impressions']['clicked']:,} clicked")
     for name, columns in summary["ignored_columns"].items():
         add("columns not read", len(columns), f"{name}: {', '.join(columns)}")
     for remark in summary["remarks"]:

@@ -45,6 +45,7 @@ def check(
     Next: recsys fit SHOP
     """
     from features.errors import InputError
+    from features.impressions import read_impressions
     from features.picture_check import check_pictures
     from features.quarantine import Quarantine
     from features.shop import read_shop
@@ -54,6 +55,7 @@ def check(
     file = (out or Path(".recsys") / (shop.resolve().name or "shop")) / "quarantine.jsonl"
     try:
         found = read_shop(shop, quarantine=quarantine)
+        shown = read_impressions(found, quarantine=quarantine)
     except InputError as error:
         if not quarantine.total:
             raise
@@ -63,6 +65,7 @@ def check(
     _write(quarantine, file)
     summary = summarize(found, quarantine, pictures=report)
     summary["quarantine"]["file"] = str(file)
+    summary["impressions"] = None if shown is None else {"shown": len(shown), "clicked": int(shown.clicked.sum())}
     if match:
         summary["match"] = _match(found, config, worst)
     _show(summary, as_json=as_json)

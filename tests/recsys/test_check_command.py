@@ -57,6 +57,15 @@ def test_json_is_all_that_is_printed_and_what_was_refused_is_in_the_file(shop: P
     assert sorted(path.name for path in shop.iterdir()) == ["interactions.csv", "items.csv"]
 
 
+def test_logged_impressions_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
+    assert json.loads(run(Path.cwd(), shop, "--json").stdout)["impressions"] is None
+    (shop / "impressions.csv").write_text("item_id,position,propensity,clicked\na,0,0.5,1\nb,1,0.25,0\na,0,1.5,1\n")
+    summary = json.loads(run(Path.cwd(), shop, "--json").stdout)
+    assert summary["impressions"] == {"shown": 2, "clicked": 1}
+    assert summary["quarantine"]["rules"]["propensity must be in (0, 1]"] == 1
+    assert re.search(r"impressions\W+2\W+1 clicked", run(Path.cwd(), shop).stdout)
+
+
 def test_a_shop_without_a_usable_item_ends_in_one_line_that_says_so(shop: Path) -> None:
     (shop / "items.csv").write_text("item_id,title\n,x\n")
     done = run(Path.cwd(), shop, "--out", "there")
