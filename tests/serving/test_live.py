@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def memory() -> WorkerMemory:
 
 @pytest.fixture
 def with_worker(redis_server: Any, memory: WorkerMemory) -> Callable[[Callable[[Look], Awaitable[None]]], None]:
-    """Runs a story with a worker's way to look at Redis."""
+    """Runs a story with a worker's way to look at Redis, in a thread: a browser's event loop may hold this one."""
 
     async def play(story: Callable[[Look], Awaitable[None]]) -> None:
         settings, telemetry = Settings(redis_timeout_s=5.0), Telemetry()
@@ -41,7 +42,11 @@ def with_worker(redis_server: Any, memory: WorkerMemory) -> Callable[[Callable[[
         finally:
             await store.close()
 
-    return lambda story: asyncio.run(play(story))
+    def run(story: Callable[[Look], Awaitable[None]]) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(play(story))).result()
+
+    return run
 
 
 def forget(redis_server: Any, user_id: str, *, seconds_ago: float = 0.0) -> None:
