@@ -9,7 +9,6 @@ Memory: a few arrays of nodes x dim, and batch_users x max_candidates scores, wh
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,14 +32,10 @@ from graph.schema import spell
 from recsys.checkpoint import Checkpoint, fingerprint, optimizer_tensors, restore_optimizer
 from recsys.losses import softmax_loss
 from recsys.negatives import draw_batch
+from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
 from recsys.validation import Validator
 
 log = structlog.get_logger()
-
-NEWCOMER_BONUSES = (-0.5, -0.3, -0.2, -0.15, -0.1, -0.05, 0.0, 0.1, 0.2, 0.4, 0.8, 2.0)
-"""What may be added to the scores of items without training events, rising; validation decides."""
-NEWCOMER_COST = 0.01
-"""Share of the best validation recall that may be given up to keep newcomers in sight."""
 
 
 class TrainConfig(Section):
@@ -93,7 +88,7 @@ class FittedGNN:
     @property
     def best_recall(self) -> float:
         """Validation recall@20 of the best epoch; NaN where nothing was trained or nothing is held out."""
-        return next((entry["recall@20"] for entry in self.history if entry["epoch"] == self.best_epoch), math.nan)
+        return _recall_at(self.history, self.best_epoch)
 
     @property
     def item_directions(self) -> NDArray[np.float32]:
@@ -209,7 +204,7 @@ class _Trainer:
         return looks_since >= self._config.patience
 
     def _best_recall(self) -> float:
-        return next(entry["recall@20"] for entry in self._history if entry["epoch"] == self._best_epoch)
+        return _recall_at(self._history, self._best_epoch)
 
     def _train_epoch(self) -> float:
         """One pass over the users; mean loss of a step."""
@@ -266,27 +261,9 @@ class _Trainer:
         return Checkpoint(tensors, state)
 
 
-def choose_bonus(bonuses: Sequence[float], recalls: Sequence[float]) -> tuple[float, float]:
-    """How far to raise (or lower) newcomers, given the validation recall under each bonus.
-
-    The best on validation alone would often hide newcomers from everyone: few of them are in the validation pairs, and
-    what nobody is shown nobody can like. So newcomers stand as high as costs at most `NEWCOMER_COST` of the best
-    recall, but above zero only as far as that recall asks.
-
-    Args:
-        bonuses: rising.
-        recalls: one a bonus; NaN without validation pairs.
-
-    Returns:
-        The bonus and its recall.
-    """
-    best = max(range(len(bonuses)), key=lambda place: recalls[place])
-    highest = max(0.0, bonuses[best])
-    chosen = best
-    for place, (bonus, recall) in enumerate(zip(bonuses, recalls, strict=True)):
-        if bonus <= highest and recall >= (1 - NEWCOMER_COST) * recalls[best]:
-            chosen = max(chosen, place)
-    return bonuses[chosen], recalls[chosen]
+def _recall_at(history: list[dict[str, float]], epoch: int) -> float:
+    """Validation recall@20 when that epoch was looked at; NaN where it was not."""
+    return next((entry["recall@20"] for entry in history if entry["epoch"] == epoch), math.nan)
 
 
 @torch.no_grad()

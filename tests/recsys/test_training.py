@@ -18,7 +18,8 @@ from graph.build import GraphConfig, build_graph
 from graph.models.kg_gnn import GNNConfig
 from graph.neighbors import top_neighbors
 from recsys import training, validation
-from recsys.training import FittedGNN, TrainConfig, choose_bonus, fit_gnn
+from recsys.newcomers import choose_bonus
+from recsys.training import FittedGNN, TrainConfig, fit_gnn
 
 N_USERS, N_ITEMS = 60, 48
 MODEL = GNNConfig(dim=16)
