@@ -13,7 +13,7 @@ def summary_tables(summary: dict[str, Any]) -> Iterator[Table]:
     """A table of the shop, one of its attributes where it has any, one of what was refused where anything was.
 
     Args:
-        summary: as `features.summary.summarize` makes it.
+        summary: as `features.shop.summary.summarize` makes it.
     """
     yield _shop(summary)
     if summary["attributes"] or summary["user_attributes"]:

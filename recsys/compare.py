@@ -11,7 +11,7 @@ import orjson
 import structlog
 from numpy.typing import NDArray
 
-from features.summary import summarize
+from features.shop.summary import summarize
 from recsys.baselines.fit import fit_baselines
 from recsys.config import FitConfig
 from recsys.evaluation import Evaluation, EvaluationConfig, Side, evaluate

@@ -10,7 +10,7 @@ import numpy as np
 
 from features.errors import InputError
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.shop import read_shop
 from recsys.bundle import Bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import with_settings

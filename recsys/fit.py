@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from features.catalog import Catalog
 from features.interactions import Interactions
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.shop import read_shop
 from graph.build import build_graph
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge

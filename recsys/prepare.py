@@ -17,7 +17,7 @@ from features.match.model import MatchModel
 from features.match.scores import MatchScores
 from features.match.training import fit_match
 from features.quarantine import Quarantine
-from features.shop import Shop
+from features.shop.shop import Shop
 from graph.content import item_content
 from graph.neighbors import Neighbors, top_neighbors
 from recsys.config import FitConfig

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.cells import coded_ids
 from features.errors import InputError
 from features.interactions import Interactions
 from features.quarantine import Quarantine
-from features.tables import read_table
+from features.shop.cells import coded_ids
+from features.shop.tables import read_table
 from features.vocabulary import Vocabulary
 from recsys.held_out import SIDES, Pairs, Split, among, assemble, pair_keys
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from features.errors import InputError
 
 if TYPE_CHECKING:
-    from features.images import ImageSource
+    from features.pictures.sources import ImageSource
 
 MAX_BYTES = 20_000_000
 
@@ -61,7 +61,7 @@ def open_pictures(shop: Path | None) -> ImageSource | None:
         return None
     if not shop.is_dir():
         raise InputError(f"{shop} must be a shop folder, there is none")
-    from features.images import FolderImages, ZipImages  # brings Pillow: only where pictures are served
+    from features.pictures.sources import FolderImages, ZipImages  # brings Pillow: only where pictures are served
 
     if (shop / "images").is_dir():
         return FolderImages(shop / "images")

@@ -17,10 +17,10 @@ from features.encoders.config import EncoderConfig
 from features.encoders.embeddings import Embeddings, ItemVectors
 from features.encoders.image import ImageEncoder, Prepared, image_encoder
 from features.encoders.text import TextEncoder
-from features.images import ImageSource, UnreadableImage, decode
+from features.pictures.sources import ImageSource, UnreadableImage, decode
 from features.progress import bar
 from features.quarantine import Quarantine
-from features.shop import Shop
+from features.shop.shop import Shop
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from features.quarantine import Quarantine
-    from features.shop import Shop
+    from features.shop.shop import Shop
 
 
 def check(
@@ -45,11 +45,11 @@ def check(
     Next: recsys fit SHOP
     """
     from features.errors import InputError
-    from features.impressions import read_impressions
-    from features.picture_check import check_pictures
+    from features.pictures.check import check_pictures
     from features.quarantine import Quarantine
-    from features.shop import read_shop
-    from features.summary import summarize
+    from features.shop.impressions import read_impressions
+    from features.shop.shop import read_shop
+    from features.shop.summary import summarize
 
     quarantine = Quarantine()
     file = (out or Path(".recsys") / (shop.resolve().name or "shop")) / "quarantine.jsonl"

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.attribute_reader import AttributeNotes, read_attributes
-from features.shop_config import AttributesConfig
+from features.shop.attribute_reader import AttributeNotes, read_attributes
+from features.shop.config import AttributesConfig
 
 
 def read(values: object, config: AttributesConfig | None = None) -> tuple[dict[int, list[str]], AttributeNotes]:

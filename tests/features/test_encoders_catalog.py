@@ -14,7 +14,7 @@ from features.encoders.image import TimmEncoder
 from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.shop import read_shop
 
 CONFIG = EncoderConfig(text_batch=2, image_batch=2)
 COLORS = {"a.png": "crimson", "b.png": "navy", "c.png": "olive", "twin.png": "crimson"}

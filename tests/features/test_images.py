@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from features.errors import InputError
-from features.images import FolderImages, ImageSource, UnreadableImage, ZipImages, decode
+from features.pictures.sources import FolderImages, ImageSource, UnreadableImage, ZipImages, decode
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from features.errors import InputError
-from features.impressions import Impressions, read_impressions
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.impressions import Impressions, read_impressions
+from features.shop.shop import read_shop
 
 HEADER = "request_id,user_id,item_id,position,propensity,policy,clicked,timestamp\n"
 

@@ -13,7 +13,7 @@ from features.match.calibration import auroc
 from features.match.config import MatchConfig
 from features.match.training import fit_match
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.shop import read_shop
 from features.synthetic.write import write_shop
 
 

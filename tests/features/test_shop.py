@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from features.errors import InputError
 from features.quarantine import Quarantine
-from features.shop import Shop, read_shop
+from features.shop.shop import Shop, read_shop
 
 ITEMS = [
     {"item_id": "a", "title": "Ant", "price": 1.5, "brand": "Acme", "tags": ["x", "y"], "category": ["Top", "Sub"]},

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import InputError
-from features.shop_config import EventRule, ShopConfig, read_shop_config
+from features.shop.config import EventRule, ShopConfig, read_shop_config
 
 
 def config(folder: Path, toml: str) -> ShopConfig:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from features.picture_check import check_pictures
+from features.pictures.check import check_pictures
 from features.quarantine import Quarantine
-from features.shop import Shop, read_shop
-from features.summary import summarize
+from features.shop.shop import Shop, read_shop
+from features.shop.summary import summarize
 
 
 def drawn(color: str, kind: str = "PNG") -> bytes:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from features.errors import InputError
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.shop import read_shop
 from features.synthetic import album
 from features.synthetic import assortment as assort
 from features.synthetic.pictures import Look, draw

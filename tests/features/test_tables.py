@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import cells
 from features.errors import InputError
 from features.quarantine import Quarantine
-from features.tables import find_table, read_table
+from features.shop import cells
+from features.shop.tables import find_table, read_table
 
 
 def read(path: Path, content: str | bytes = "") -> tuple[pd.DataFrame, Quarantine]:

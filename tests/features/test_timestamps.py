@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.timestamps import utc_seconds
+from features.shop.timestamps import utc_seconds
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC).timestamp()
 

@@ -12,7 +12,7 @@ import pytest
 
 from features.errors import InputError
 from features.quarantine import Quarantine
-from features.shop import read_shop
+from features.shop.shop import read_shop
 from recsys.bundle import Bundle
 from recsys.compare import judge
 from recsys.config import FitConfig, load_config

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import cells
-from features.catalog_reader import require, with_our_names
-from features.cells import Sieve
 from features.interactions import Interactions
 from features.quarantine import Quarantine
-from features.shop_config import COLUMNS, EventRule, ShopConfig
-from features.tables import read_table
-from features.timestamps import utc_seconds
+from features.shop import cells
+from features.shop.catalog_reader import require, with_our_names
+from features.shop.cells import Sieve
+from features.shop.config import COLUMNS, EventRule, ShopConfig
+from features.shop.tables import read_table
+from features.shop.timestamps import utc_seconds
 from features.vocabulary import Vocabulary
 
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from features.decoding import MAX_BYTES, UnreadableImage, decode
 from features.errors import InputError
+from features.pictures.decoding import MAX_BYTES, UnreadableImage, decode
 
 __all__ = ["MAX_BYTES", "FolderImages", "ImageSource", "UnreadableImage", "ZipImages", "decode", "inside"]
 

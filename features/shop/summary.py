@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from features.catalog import Attributes
 from features.interactions import Interactions
-from features.picture_check import PictureReport
+from features.pictures.check import PictureReport
 from features.quarantine import Quarantine
-from features.shop import Shop
+from features.shop.shop import Shop
 
 
 def summarize(shop: Shop, quarantine: Quarantine, *, pictures: PictureReport | None = None) -> dict[str, Any]:

@@ -9,18 +9,18 @@ from pathlib import Path
 import pandas as pd
 import structlog
 
-from features import cells
-from features.attribute_reader import AttributeNotes, read_attributes
 from features.catalog import Attributes, Catalog
-from features.catalog_reader import read_catalog, require, with_our_names
-from features.cells import Sieve
 from features.errors import InputError
-from features.images import FolderImages, ImageSource, ZipImages
-from features.interaction_reader import InteractionsRead, read_interactions
 from features.interactions import Interactions
+from features.pictures.sources import FolderImages, ImageSource, ZipImages
 from features.quarantine import Quarantine
-from features.shop_config import ShopConfig, read_shop_config
-from features.tables import SUFFIXES, find_table, read_table
+from features.shop import cells
+from features.shop.attribute_reader import AttributeNotes, read_attributes
+from features.shop.catalog_reader import read_catalog, require, with_our_names
+from features.shop.cells import Sieve
+from features.shop.config import ShopConfig, read_shop_config
+from features.shop.interaction_reader import InteractionsRead, read_interactions
+from features.shop.tables import SUFFIXES, find_table, read_table
 from features.vocabulary import Vocabulary
 
 log = structlog.get_logger()

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from features.images import ImageSource, UnreadableImage, decode
+from features.pictures.sources import ImageSource, UnreadableImage, decode
 from features.progress import bar
 from features.quarantine import Quarantine
-from features.shop import Shop
+from features.shop.shop import Shop
 
 AHEAD = 8
 """Pictures in work at once for each thread: what bounds the memory."""

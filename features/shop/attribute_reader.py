@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import cells
 from features.catalog import Attributes
-from features.shop_config import AttributesConfig
+from features.shop import cells
+from features.shop.config import AttributesConfig
 
 MOST_INTEGERS = 200
 """A column of whole numbers with more different values is binned."""

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import cells
-from features.catalog_reader import require, with_our_names
-from features.cells import Sieve
 from features.quarantine import Quarantine
-from features.shop import Shop
-from features.shop_config import read_shop_config
-from features.tables import find_table, read_table
-from features.timestamps import utc_seconds
+from features.shop import cells
+from features.shop.catalog_reader import require, with_our_names
+from features.shop.cells import Sieve
+from features.shop.config import read_shop_config
+from features.shop.shop import Shop
+from features.shop.tables import find_table, read_table
+from features.shop.timestamps import utc_seconds
 from features.vocabulary import Vocabulary
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import cells
-from features.attribute_reader import AttributeNotes, read_attributes
 from features.catalog import Catalog
-from features.cells import Sieve
 from features.errors import InputError
-from features.images import ImageSource, inside
+from features.pictures.sources import ImageSource, inside
 from features.quarantine import Quarantine
-from features.shop_config import COLUMNS, ShopConfig
-from features.tables import read_table
+from features.shop import cells
+from features.shop.attribute_reader import AttributeNotes, read_attributes
+from features.shop.cells import Sieve
+from features.shop.config import COLUMNS, ShopConfig
+from features.shop.tables import read_table
 from features.vocabulary import Vocabulary
 
 _YES = frozenset({"true", "yes", "y", "t", "1", "1.0", "available", "in stock", "instock", "in_stock"})

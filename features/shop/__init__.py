@@ -1,0 +1,1 @@
+"""The shop folder: its tables, its configuration, and what was refused on the way in."""
