@@ -12,10 +12,8 @@ from features.section import Section
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList, KnowledgeGraph
 from graph.neighbors import Neighbors
+from graph.price_bands import PRICE, price_bands
 from graph.schema import ITEM, USER, EdgeType, alike, attribute_type, behavior, has_attribute
-
-PRICE = "price"
-"""The attribute made of the items' prices."""
 
 
 class GraphConfig(Section):
@@ -66,7 +64,7 @@ def build_graph(
         for name in attributes.names()
     ]
     if config.price_bands:
-        facts.append((ITEM, PRICE, *_price_bands(catalog.price, config.price_bands)))
+        facts.append((ITEM, PRICE, *price_bands(catalog.price, config.price_bands)))
     for owner, name, rows, values in facts:
         shared = _values(rows, values, config.min_shared)
         if shared is not None:
@@ -95,14 +93,3 @@ def _values(
     there = dst >= 0
     edges = EdgeList(pairs[0][there], dst[there], np.ones(int(there.sum()), dtype=np.float32))
     return Vocabulary(tuple(names[kept].tolist())), edges
-
-
-def _price_bands(price: NDArray[np.float64], n_bands: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Rows of the items that have a price, and the name of each one's band, such as "9.99-24.5"."""
-    rows = np.flatnonzero(np.isfinite(price))
-    if len(rows) == 0:
-        return rows, np.zeros(0, dtype=object)
-    cuts = np.unique(np.quantile(price[rows], np.linspace(0, 1, n_bands + 1)))
-    band = np.clip(np.searchsorted(cuts, price[rows], side="right") - 1, 0, max(len(cuts) - 2, 0))
-    names = [f"{cuts[b]:g}-{cuts[min(b + 1, len(cuts) - 1)]:g}" for b in range(max(len(cuts) - 1, 1))]
-    return rows, np.array([names[b] for b in band.tolist()], dtype=object)

@@ -10,6 +10,14 @@ from features.fusion import fuse
 from features.match.scores import MatchScores
 
 
+def center(embeddings: Embeddings) -> NDArray[np.float32]:
+    """What all vectors share: their mean, float32 [dim]; 0 where no item has any."""
+    if not embeddings.mask.any():
+        return np.zeros(embeddings.dim, dtype=np.float32)
+    mean: NDArray[np.float32] = embeddings.vectors[embeddings.mask].mean(axis=0)
+    return mean
+
+
 def centered(embeddings: Embeddings) -> NDArray[np.float32]:
     """Vectors without what all of them share, so that their cosines tell items apart.
 
@@ -20,8 +28,7 @@ def centered(embeddings: Embeddings) -> NDArray[np.float32]:
     """
     present = embeddings.mask
     moved = np.zeros_like(embeddings.vectors)
-    if present.any():
-        moved[present] = embeddings.vectors[present] - embeddings.vectors[present].mean(axis=0)
+    moved[present] = embeddings.vectors[present] - center(embeddings)
     length = np.linalg.norm(moved, axis=1, keepdims=True)
     scaled: NDArray[np.float32] = np.divide(moved, length, out=np.zeros_like(moved), where=length > 1e-6)
     return scaled

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 
@@ -101,11 +101,12 @@ def normalized(block: sparse.csr_matrix) -> sparse.csr_matrix:
         float32 [n_rows, n_columns]; rows and columns without edges stay empty.
     """
     csr = sparse.csr_matrix(block).astype(np.float64)
-    scaled = sparse.diags(_inverse_root(np.asarray(csr.sum(axis=1)))) @ csr
-    scaled = scaled @ sparse.diags(_inverse_root(np.asarray(csr.sum(axis=0))))
+    scaled = sparse.diags(inverse_root(csr.sum(axis=1))) @ csr
+    scaled = scaled @ sparse.diags(inverse_root(csr.sum(axis=0)))
     return sparse.csr_matrix(scaled).astype(np.float32)
 
 
-def _inverse_root(degree: NDArray[np.number]) -> NDArray[np.float64]:
-    flat = degree.astype(np.float64).ravel()
+def inverse_root(degree: ArrayLike) -> NDArray[np.float64]:
+    """1 / sqrt(degree), and 0 where the degree is 0; one row of numbers, whatever the shape given."""
+    flat = np.asarray(degree, dtype=np.float64).ravel()
     return np.divide(1.0, np.sqrt(flat), out=np.zeros_like(flat), where=flat > 0)

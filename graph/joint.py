@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
-from graph.csr import normalized
+from graph.csr import inverse_root, normalized
 from graph.knowledge_graph import KnowledgeGraph
 from graph.schema import ITEM, USER
 
@@ -29,11 +30,16 @@ class JointGraph:
         rows: rows of each node type in the joint numbering; users first, then items.
         behavior: float32 [n, n], symmetric; users with items.
         knowledge: float32 [n, n], symmetric; owners with attribute values, items with look-alikes.
+        fact_reach: float32 [n]; what an item's edge of weight 1 to a value would carry if it were the item's only one:
+            the block's weight / sqrt(total weight of the value's edges), 0 where a node has none.
+        alike_reach: float32 [n]; likewise of an edge to a look-alike.
     """
 
     rows: Slices
     behavior: sparse.csr_matrix
     knowledge: sparse.csr_matrix
+    fact_reach: NDArray[np.float32]
+    alike_reach: NDArray[np.float32]
 
     @property
     def n_nodes(self) -> int:
@@ -66,16 +72,23 @@ def join(graph: KnowledgeGraph, *, item_facts: float, user_facts: float, look_al
             blocks["look_alikes"].append(placed)
         else:
             blocks["item_facts" if source == ITEM else "user_facts"].append(placed)
-    ready = {name: weights[name] * _symmetric(parts, n) for name, parts in blocks.items()}
+    whole = {name: _symmetric(parts, n) for name, parts in blocks.items()}
+    ready = {name: weights[name] * normalized(block) for name, block in whole.items()}
     knowledge = sparse.csr_matrix(ready["item_facts"] + ready["user_facts"] + ready["look_alikes"])
     knowledge.eliminate_zeros()
-    return JointGraph(rows, ready["behavior"], knowledge)
+    return JointGraph(
+        rows,
+        ready["behavior"],
+        knowledge,
+        fact_reach=np.float32(item_facts) * inverse_root(whole["item_facts"].sum(axis=1)).astype(np.float32),
+        alike_reach=np.float32(look_alikes) * inverse_root(whole["look_alikes"].sum(axis=1)).astype(np.float32),
+    )
 
 
 def _symmetric(parts: list[sparse.csr_matrix], n: int) -> sparse.csr_matrix:
-    """The sum of one-way blocks, made two-way and normalized."""
+    """The sum of one-way blocks, made two-way."""
     one_way = sparse.diags(np.zeros(n, dtype=np.float32)).tocsr()
     for part in parts:
         one_way = sparse.csr_matrix(one_way + part)
     one_way.eliminate_zeros()
-    return normalized(one_way + one_way.T)
+    return sparse.csr_matrix(one_way + one_way.T)

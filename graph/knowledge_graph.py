@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from features.vocabulary import Vocabulary
-from graph.schema import ITEM, EdgeType, is_reverse, reverse, spell
+from graph.schema import ITEM, EdgeType, is_item_attribute, is_reverse, reverse, spell
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -85,6 +85,12 @@ class KnowledgeGraph:
     def forward(self) -> dict[EdgeType, EdgeList]:
         """The edges without the reverses."""
         return {edge_type: listed for edge_type, listed in self.edges.items() if not is_reverse(edge_type)}
+
+    @property
+    def item_values(self) -> list[tuple[str, str]]:
+        """Attribute and value of each node that stands for a value of the items, attribute by attribute."""
+        kinds = [kind for kind in sorted(self.n_nodes) if is_item_attribute(kind)]
+        return [(kind.partition(":")[2], value) for kind in kinds for value in self.vocabularies[kind]]
 
     def validate(self) -> None:
         """Check every rule of the graph.

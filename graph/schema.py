@@ -27,6 +27,11 @@ def attribute_type(owner: str, name: str) -> str:
     return f"{owner}:{name}"
 
 
+def is_item_attribute(kind: str) -> bool:
+    """Whether a node type is that of the values of one of the items' attributes."""
+    return kind.startswith(f"{ITEM}:")
+
+
 def behavior(event_type: str) -> EdgeType:
     """Edges from users to the items of one type of event."""
     return (USER, event_type, ITEM)

@@ -25,6 +25,7 @@ from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.progress import bar
 from features.section import Section
+from graph.cold_tower import ColdTower
 from graph.content import item_content
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.kg_gnn import KGGNN, GNNConfig
@@ -78,12 +79,14 @@ class FittedGNN:
             item), then its prior.
         history: one entry a look at validation: epoch, loss, recall@20, newcomer_bonus.
         best_epoch: the epoch the embeddings are from; 0 where nothing was trained.
+        cold: places items that join later.
     """
 
     user_embeddings: NDArray[np.float32]
     item_embeddings: NDArray[np.float32]
     history: list[dict[str, float]]
     best_epoch: int
+    cold: ColdTower
 
     @property
     def best_recall(self) -> float:
@@ -133,8 +136,7 @@ def fit_gnn(
     model = KGGNN(graph, content, model_config, seed=seed, device=device)
     if len(train) == 0:
         log.info("nothing to train on, items are placed by content", items=graph.n_nodes["item"])
-        users, items = _embeddings(model, 0.0)
-        return FittedGNN(users, items, [], 0)
+        return _fitted(_embeddings(model, 0.0), [], 0)
     run = fingerprint(
         version("recsys"),
         config.model_dump_json(exclude={"device"}),
@@ -177,7 +179,7 @@ class _Trainer:
         parameters = {name: checkpoint.tensors[f"model.{name}"] for name, _ in self._model.named_parameters()}
         self._model.load_state_dict(parameters)
         restore_optimizer(self._optimizer, checkpoint.tensors)
-        self._best = {name: checkpoint.tensors[f"best.{name}"] for name in ("users", "items")}
+        self._best = {name: checkpoint.tensors[f"best.{name}"] for name in EMBEDDINGS}
         self._history = checkpoint.state["history"]
         self._best_epoch, self._epoch = checkpoint.state["best_epoch"], checkpoint.state["epoch"]
         log.info("training goes on", epoch=self._epoch, best_epoch=self._best_epoch)
@@ -194,8 +196,7 @@ class _Trainer:
                     progress.note(f"loss {loss:.3f}, validation recall@20 {last:.4f} (best {best:.4f})")
                 progress.advance()
         log.info("trained", epochs=self._epoch, best_epoch=self._best_epoch, recall=round(self._best_recall(), 4))
-        users, items = self._best["users"].numpy(), self._best["items"].numpy()
-        return FittedGNN(users, items, self._history, self._best_epoch)
+        return _fitted(self._best, self._history, self._best_epoch)
 
     def _done(self) -> bool:
         if self._epoch >= self._config.epochs:
@@ -235,21 +236,16 @@ class _Trainer:
 
     def _look(self, loss: float) -> None:
         """Judge the present parameters, keep them if they are the best so far, and write a checkpoint."""
-        users, items = _embeddings(self._model, self._config.temperature)
+        embeddings = _embeddings(self._model, self._config.temperature)
         newcomers = self._model.newcomers
-        device = self._model.node.device
         judged = len(self._validator) > 0 and bool(newcomers.any())
         bonuses = NEWCOMER_BONUSES if judged else (0.0,)
-        recalls = self._validator.recall(
-            torch.from_numpy(users).to(device), torch.from_numpy(items).to(device), newcomers, bonuses
-        )
+        recalls = self._validator.recall(embeddings["users"], embeddings["items"], newcomers, bonuses)
         bonus, recall = choose_bonus(bonuses, recalls)
-        items[:, -1] += np.float32(bonus) * newcomers.cpu().numpy()
+        embeddings["items"][:, -1] += bonus * newcomers
+        embeddings["newcomer_prior"] += bonus
         if not self._history or not recall <= self._best_recall():
-            self._best, self._best_epoch = (
-                {"users": torch.from_numpy(users), "items": torch.from_numpy(items)},
-                self._epoch,
-            )
+            self._best, self._best_epoch = {name: one.cpu() for name, one in embeddings.items()}, self._epoch
         self._history.append({"epoch": self._epoch, "loss": loss, "recall@20": recall, "newcomer_bonus": bonus})
         self._checkpoint().save(self._path)
 
@@ -267,16 +263,35 @@ def _recall_at(history: list[dict[str, float]], epoch: int) -> float:
 
 
 @torch.no_grad()
-def _embeddings(model: KGGNN, temperature: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Users and items with their last column (see `FittedGNN`)."""
-    users, items, prior = (z.cpu().numpy() for z in model())
-    known = users.any(axis=1)
+def _embeddings(model: KGGNN, temperature: float) -> dict[str, torch.Tensor]:
+    """Users and items with their last column, and the parts of the tower for later items (see `FittedGNN`)."""
+    users, items, prior = model()
+    known = users.any(dim=1)
     if known.any() and not known.all():
-        mean = users[known].mean(axis=0)
-        users[~known] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    ones = users.any(axis=1, keepdims=True).astype(np.float32)
-    priors = np.float32(temperature) * prior[:, None]
-    return np.concatenate([users, ones], axis=1), np.concatenate([items, priors], axis=1)
+        mean = users[known].mean(dim=0)
+        users[~known] = mean / mean.norm().clamp(min=1e-12)
+    ones = users.any(dim=1, keepdim=True).float()
+    from_values, from_items = model.messages()
+    return {
+        "users": torch.cat([users, ones], dim=1),
+        "items": torch.cat([items, temperature * prior[:, None]], dim=1),
+        "projection": model.projection.detach().clone(),
+        "value_messages": from_values,
+        "item_messages": from_items,
+        "newcomer_prior": temperature * float(model.config.item_prior) * model.newcomer_prior.detach().clone(),
+    }
+
+
+EMBEDDINGS = ("users", "items", "projection", "value_messages", "item_messages", "newcomer_prior")
+"""What `_embeddings` gives and a checkpoint keeps of the best epoch."""
+
+
+def _fitted(embeddings: dict[str, torch.Tensor], history: list[dict[str, float]], best_epoch: int) -> FittedGNN:
+    arrays = {name: one.cpu().numpy() for name, one in embeddings.items()}
+    cold = ColdTower(
+        arrays["projection"], arrays["value_messages"], arrays["item_messages"], float(arrays["newcomer_prior"])
+    )
+    return FittedGNN(arrays["users"], arrays["items"], history, best_epoch, cold)
 
 
 def _device(wanted: str) -> str:

@@ -31,7 +31,7 @@ from features.section import Section
 from graph.csr import Adjacency, propagate
 from graph.joint import join
 from graph.knowledge_graph import KnowledgeGraph
-from graph.schema import ITEM, USER
+from graph.schema import ITEM, USER, is_item_attribute
 
 
 class GNNConfig(Section):
@@ -79,6 +79,8 @@ class KGGNN(nn.Module):
         joint = join(graph, item_facts=config.item_facts, user_facts=config.user_facts, look_alikes=config.look_alikes)
         self.config = config
         self._users, self._items = joint.rows[USER], joint.rows[ITEM]
+        n_values = sum(count for kind, count in graph.n_nodes.items() if is_item_attribute(kind))
+        self._values = slice(self._items.stop, self._items.stop + n_values)  # types stand in the order of their names
         self._behavior = Adjacency.of(joint.behavior, device=device)
         self._knowledge = Adjacency.of(joint.knowledge, device=device)
         met = np.ones(joint.n_nodes, dtype=np.float32)
@@ -94,9 +96,13 @@ class KGGNN(nn.Module):
         self.prior = nn.Parameter(torch.from_numpy(popularity * np.float32(config.item_prior)))
         self.newcomer_prior = nn.Parameter(torch.zeros(()))
         self.register_buffer("_met", torch.from_numpy(met)[:, None], persistent=False)
+        for name, reach in (("_fact_reach", joint.fact_reach), ("_alike_reach", joint.alike_reach)):
+            self.register_buffer(name, torch.from_numpy(reach)[:, None], persistent=False)
         self.register_buffer("_content", torch.from_numpy(np.ascontiguousarray(content)), persistent=False)
         self._met: torch.Tensor
         self._content: torch.Tensor
+        self._fact_reach: torch.Tensor
+        self._alike_reach: torch.Tensor
         self.to(device)
 
     @property
@@ -122,12 +128,30 @@ class KGGNN(nn.Module):
             seen = seen.clone()
             seen[self._items] = seen[self._items] * ~hidden[:, None]
         projection = self.projection if content_gain is None else self.projection * content_gain[:, None]
-        x = self.node * seen
-        x = torch.cat([x[: self._items.start], x[self._items] + self._content @ projection, x[self._items.stop :]])
-        total = x
-        for _ in range(self.config.layers):
-            x = seen * propagate(self._behavior, seen * x) + propagate(self._knowledge, x)
-            total = total + x
-        z = total / (self.config.layers + 1)
+        z = torch.stack(self._layers(seen, projection)).mean(0)
         prior = torch.where(seen[self._items, 0] > 0, self.prior, self.newcomer_prior) * float(self.config.item_prior)
         return normalize(z[self._users]), normalize(z[self._items]), prior
+
+    def _layers(self, seen: torch.Tensor, projection: torch.Tensor) -> list[torch.Tensor]:
+        """x(0) ... x(L), each [n_nodes, dim]."""
+        x = self.node * seen
+        x = torch.cat([x[: self._items.start], x[self._items] + self._content @ projection, x[self._items.stop :]])
+        layers = [x]
+        for _ in range(self.config.layers):
+            x = seen * propagate(self._behavior, seen * x) + propagate(self._knowledge, x)
+            layers.append(x)
+        return layers
+
+    @torch.no_grad()
+    def messages(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What an item that joins the graph later would hear from the nodes it is tied to.
+
+        Such an item has z = (W content + sum over its edges of A_k[edge] (x(0) + ... + x(L-1))[other end]) / (L + 1),
+        as if the others did not hear from it in turn.
+
+        Returns:
+            From attribute values, float32 [n_values, dim] in the order of `KnowledgeGraph.item_values`, and from items,
+            float32 [n_items, dim]; each already times the reach of its node (`JointGraph`).
+        """
+        said = torch.stack(self._layers(self._met, self.projection)[:-1]).sum(0)
+        return (said * self._fact_reach)[self._values], (said * self._alike_reach)[self._items]

@@ -60,10 +60,10 @@ def test_every_relation_stands_beside_its_reverse(graph: KnowledgeGraph) -> None
 def test_prices_become_bands_of_equal_filling(catalog: Catalog, train: Interactions) -> None:
     graph = build_graph(catalog, train, Attributes.of([]), {}, GraphConfig(price_bands=2))
     assert edges(graph, "item", "has", "item:price") == [
-        ("i0", "1-2.5", 1.0),
-        ("i1", "1-2.5", 1.0),
-        ("i2", "2.5-4", 1.0),
-        ("i3", "2.5-4", 1.0),
+        ("i0", "1 to 2.5", 1.0),
+        ("i1", "1 to 2.5", 1.0),
+        ("i2", "2.5 to 4", 1.0),
+        ("i3", "2.5 to 4", 1.0),
     ]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from features.catalog import Attributes, Catalog
 from features.interactions import Interactions
 from graph.build import GraphConfig, build_graph
+from graph.cold_tower import message
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.kg_gnn import KGGNN, GNNConfig
 from graph.neighbors import Neighbors
@@ -105,3 +108,34 @@ def test_the_prior_starts_at_popularity(graph: KnowledgeGraph) -> None:
 def test_content_must_have_a_row_an_item(graph: KnowledgeGraph) -> None:
     with pytest.raises(ValueError, match=r"a row an item \(6\), it has 5"):
         KGGNN(graph, CONTENT[:5], CONFIG, seed=0)
+
+
+def test_an_item_that_joins_later_is_placed_where_the_graph_would_have_placed_it(
+    catalog: Catalog, train: Interactions, user_attributes: Attributes, look_alikes: dict[str, Neighbors]
+) -> None:
+    # i4 has no events; its one look-alike is i5 (0.8). A third brand owner is put beside to test values as well.
+    facts = catalog.attributes
+    branded = replace(
+        catalog,
+        attributes=Attributes.of(
+            [*zip(facts.row_idx.tolist(), facts.name.tolist(), facts.value.tolist(), strict=True), (4, "brand", "Acme")]
+        ),
+    )
+    graph = build_graph(branded, train, user_attributes, look_alikes, GraphConfig(price_bands=0))
+    content = np.random.default_rng(1).normal(size=(6, 5)).astype(np.float32)
+    model = KGGNN(graph, content, CONFIG, seed=3)
+    with torch.no_grad():
+        _, items, _ = model()
+    assert graph.item_values[0] == ("brand", "Acme")
+    from_values, from_items = (part.numpy() for part in model.messages())
+    heard = message(
+        from_values,
+        from_items,
+        values=np.array([0]),
+        look_alikes=np.array([5]),
+        likeness=np.array([0.8], dtype=np.float32),
+    )
+    z = content[4] @ model.projection.detach().numpy() + heard
+    np.testing.assert_allclose(z / np.linalg.norm(z), items[4].numpy(), atol=1e-6)
+    alone = content[4] @ model.projection.detach().numpy()
+    assert not np.allclose(alone / np.linalg.norm(alone), items[4].numpy(), atol=1e-2)
