@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from graph import neighbors as module
+from features.vectors import nearest as module
 from graph.neighbors import Neighbors, top_neighbors
 
 
