@@ -75,7 +75,7 @@ class TimmEncoder:
         """Length of a vector."""
         if self.folder is None:
             return bundled.IMAGE_DIM
-        height_width = self._data_config["input_size"][1:]
+        height_width = self.data_config["input_size"][1:]
         return int(self.encode([np.zeros((3, *height_width), dtype=np.uint8)]).shape[1])
 
     def prepare(self, image: Image) -> NDArray[np.uint8]:
@@ -88,7 +88,7 @@ class TimmEncoder:
         """Pooled features, float32 [len(batch), dim]."""
         pixels = torch.from_numpy(np.stack(batch)).to(self.device, memory_format=torch.channels_last)
         mean, std = (
-            torch.tensor(self._data_config[name], device=self.device).view(1, 3, 1, 1) for name in ("mean", "std")
+            torch.tensor(self.data_config[name], device=self.device).view(1, 3, 1, 1) for name in ("mean", "std")
         )
         features = self._network((pixels.float() / 255 - mean) / std)
         vectors: NDArray[np.float32] = features.float().cpu().numpy()
@@ -106,14 +106,15 @@ class TimmEncoder:
         return network.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     @cached_property
-    def _data_config(self) -> dict[str, Any]:
+    def data_config(self) -> dict[str, Any]:
+        """How the network's pictures are prepared, in timm's terms."""
         with _LOADING:
             config: dict[str, Any] = models.timm().data.resolve_data_config({}, model=self._network)
         return config
 
     @cached_property
     def _transform(self) -> Any:
-        return models.timm().data.create_transform(**self._data_config, is_training=False, normalize=False)
+        return models.timm().data.create_transform(**self.data_config, is_training=False, normalize=False)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class JointImageEncoder:
 
     def prepare(self, image: Image) -> NDArray[np.float32]:
         """Resize, crop and normalize as the model's own processor says, float32 [3, height, width]."""
-        prepared: NDArray[np.float32] = self._processor(images=image, return_tensors="np")["pixel_values"][0]
+        prepared: NDArray[np.float32] = self.processor(images=image, return_tensors="np")["pixel_values"][0]
         return prepared
 
     @torch.inference_mode()
@@ -157,7 +158,8 @@ class JointImageEncoder:
         return vectors
 
     @cached_property
-    def _processor(self) -> Any:
+    def processor(self) -> Any:
+        """The model's own image processor."""
         with _LOADING:
             return self._read("AutoImageProcessor", backend="pil")
 

@@ -1,0 +1,151 @@
+"""The text and image encoders as the service runs them: the vectors of a query, without torch.
+
+A folder holds `encoders.json` (what is there and how inputs are prepared), `text_encoder.onnx` with `tokenizer.json`,
+and `image_encoder.onnx`; either may be missing. `features.onnx.export` writes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL.Image import Image
+from pydantic import PositiveInt, ValidationError
+from tokenizers import Tokenizer
+
+from features.errors import InputError
+from features.onnx.picture import PictureSpec, normalized, pixels
+from features.onnx.session import open_network, run_network
+from features.section import Section
+
+SPEC, TEXT, TOKENIZER, IMAGE = "encoders.json", "text_encoder.onnx", "tokenizer.json", "image_encoder.onnx"
+
+
+class TextSpec(Section):
+    """How texts become tokens."""
+
+    encoder: str
+    """Fingerprint of the encoder that was exported."""
+    dim: PositiveInt
+    """Length of a vector."""
+    max_tokens: PositiveInt
+    """Longer texts are cut."""
+    pad_id: int
+    """The token that fills short texts of a batch."""
+    fixed_length: bool
+    """Whether every text is filled up to `max_tokens`, as SigLIP was trained."""
+
+
+class ImageSpec(Section):
+    """How pictures become pixels."""
+
+    encoder: str
+    """Fingerprint of the encoder that was exported."""
+    dim: PositiveInt
+    """Length of a vector."""
+    picture: PictureSpec
+    """Resizing, cropping, normalizing."""
+
+
+class EncodersSpec(Section):
+    """What `encoders.json` says."""
+
+    text: TextSpec | None
+    image: ImageSpec | None
+
+
+@dataclass(frozen=True)
+class TextQueries:
+    """The text encoder of a shop; safe to use from several threads."""
+
+    spec: TextSpec
+    tokenizer: Tokenizer
+    network: onnxruntime.InferenceSession
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors of texts, float32 [len(texts), dim], rows of length 1.
+
+        Raises:
+            ValueError: there is no text, or one is blank.
+        """
+        blank = [row for row, text in enumerate(texts) if not text.strip()]
+        if not texts or blank:
+            raise ValueError(
+                f"a text to encode must not be blank, {f'text {blank[0]} is' if blank else 'none is given'}"
+            )
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([text.strip() for text in texts])]
+        width = self.spec.max_tokens if self.spec.fixed_length else max(map(len, tokens))
+        ids = np.full((len(tokens), width), self.spec.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, listed in enumerate(tokens):
+            ids[row, : len(listed)] = listed
+            mask[row, : len(listed)] = 1
+        return _unit(run_network(self.network, input_ids=ids, attention_mask=mask))
+
+
+@dataclass(frozen=True)
+class ImageQueries:
+    """The image encoder of a shop; safe to use from several threads."""
+
+    spec: ImageSpec
+    network: onnxruntime.InferenceSession
+
+    def encode(self, images: list[Image]) -> NDArray[np.float32]:
+        """Vectors of RGB pictures, float32 [len(images), dim], rows of length 1."""
+        batch = np.stack([pixels(image, self.spec.picture) for image in images])
+        return _unit(run_network(self.network, pixels=normalized(batch, self.spec.picture)))
+
+
+@dataclass(frozen=True)
+class QueryEncoders:
+    """Whichever encoders a folder holds."""
+
+    text: TextQueries | None
+    image: ImageQueries | None
+
+    @classmethod
+    def open(cls, folder: Path, *, threads: int = 1) -> QueryEncoders:
+        """Open a folder's encoders.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        try:
+            spec = EncodersSpec.model_validate_json((folder / SPEC).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise InputError(f"{folder / SPEC}: cannot be read: {error}") from error
+        return cls.of(folder, spec, threads=threads)
+
+    @classmethod
+    def of(cls, folder: Path, spec: EncodersSpec, *, threads: int = 1) -> QueryEncoders:
+        """Open the encoders that `spec` says a folder holds.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        text = image = None
+        if spec.text is not None:
+            tokenizer = _tokenizer(folder / TOKENIZER, spec.text.max_tokens)
+            text = TextQueries(spec.text, tokenizer, open_network(folder / TEXT, threads=threads))
+        if spec.image is not None:
+            image = ImageQueries(spec.image, open_network(folder / IMAGE, threads=threads))
+        return cls(text, image)
+
+
+def _tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise InputError(f"{path}: cannot be read as a tokenizer: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
+def _unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(raw, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = np.divide(raw, length, out=np.zeros_like(raw), where=length > 0)
+    return scaled
