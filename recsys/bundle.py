@@ -22,6 +22,7 @@ from recsys.bundle_files import check_axes, check_file, map_array, neighbor_arra
 from recsys.bundle_format import (
     ATTRIBUTE_COUNTS,
     CATEGORIES,
+    COLD,
     DISPLAY,
     INDEX,
     ITEMS,
@@ -48,6 +49,23 @@ class NeighborList:
         """The neighbors of one item without padding: int64 [<= k] and their cosines."""
         kept = self.idx[item_idx] >= 0
         return self.idx[item_idx][kept].astype(np.int64), self.score[item_idx][kept]
+
+
+@dataclass(frozen=True, eq=False)
+class ColdNodes:
+    """What an item that joins later hears from the nodes it is tied to; see `graph/cold_tower.py`.
+
+    Args:
+        values: (attribute, value) → row of `value_messages`.
+        value_messages: float32 [n_values, dim].
+        item_messages: float32 [n_items, dim].
+        prior: of new items, as the last column of `Bundle.item_vectors`.
+    """
+
+    values: Mapping[tuple[str, str], int]
+    value_messages: NDArray[np.float32]
+    item_messages: NDArray[np.float32]
+    prior: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +223,22 @@ class Bundle:
     def onnx(self, name: str) -> Path | None:
         """The exported network `onnx/NAME`, or None where the bundle has no such one."""
         return self.path / "onnx" / name if f"onnx/{name}" in self.manifest.files else None
+
+    @cached_property
+    def cold(self) -> ColdNodes | None:
+        """What new items are placed by; None where the bundle was written without."""
+        about, *arrays = COLD
+        if about not in self.manifest.files:
+            return None
+        known = orjson.loads((self.path / about).read_bytes())
+        rows = {(name, value): row for row, (name, value) in enumerate(known["values"])}
+        from_values, from_items = (map_array(self.path, name, self.manifest.files[name]) for name in arrays)
+        for messages, n, name in ((from_values, len(rows), arrays[0]), (from_items, len(self), arrays[1])):
+            if messages.shape != (n, self.item_embeddings.shape[1]):
+                raise BundleError(
+                    f"{self.path / name}: shape must be {(n, self.item_embeddings.shape[1])}, it is {messages.shape}"
+                )
+        return ColdNodes(rows, from_values, from_items, float(known["prior"]))
 
     @cached_property
     def _display_map(self) -> mmap.mmap:

@@ -35,7 +35,7 @@ def map_array(directory: Path, name: str, entry: FileEntry) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise BundleError(f"{path}: not a plain array file ({error})") from error
-    dtype = ARRAYS[name][0] if name in ARRAYS else "<f4" if name.endswith("_score.npy") else "<i4"
+    dtype = ARRAYS[name][0] if name in ARRAYS else "<i4" if name.endswith("_idx.npy") else "<f4"
     if array.dtype.str != entry.dtype or array.dtype.str != dtype:
         raise BundleError(f"{path}: dtype must be {dtype}, it is {array.dtype.str} (the manifest says {entry.dtype})")
     if array.shape != entry.shape:

@@ -44,7 +44,12 @@ ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Every array a bundle holds: little-endian dtype, and the meaning of each axis (one name, one length)."""
 
 FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
-"""Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, `index.faiss` and `onnx/`."""
+"""Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss` and
+`onnx/`."""
+
+COLD = ("graph/cold.json", "graph/value_messages.npy", "graph/item_messages.npy")
+"""What new items are placed by: the attribute values and the newcomers' prior; what each value says, `<f4` [n_values,
+dim]; what each item says, `<f4` [n_items, dim]. All three or none."""
 
 
 def neighbor_files(name: str) -> tuple[str, str]:

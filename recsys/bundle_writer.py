@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.vocabulary import Vocabulary
+from graph.cold_tower import ColdTower
 from recsys.bundle_checks import check_arrays
 from recsys.bundle_format import (
     ARRAYS,
     ATTRIBUTE_COUNTS,
     CATEGORIES,
+    COLD,
     DISPLAY,
     FORMAT_VERSION,
     INDEX,
@@ -70,6 +72,7 @@ def write_bundle(
     onnx: Mapping[str, bytes | Path] | None = None,
     category_attribute: str | None = None,
     item_prior: NDArray[np.float32] | None = None,
+    cold: tuple[ColdTower, list[tuple[str, str]]] | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -97,6 +100,8 @@ def write_bundle(
         category_attribute: which attribute is an item's category; None looks for one of
             `display_table.CATEGORY_ATTRIBUTES`.
         item_prior: float32 [n_items]; what is added to an item's score for every user, None for nothing.
+        cold: what the GNN says of items that join later, and attribute and value of each row of its value messages;
+            None leaves the bundle without.
 
     Returns:
         `directory`.
@@ -149,6 +154,12 @@ def write_bundle(
             (CATEGORIES, {"attribute": attribute, "names": names}),
         ):
             (aside / file).write_bytes(orjson.dumps(content))
+        if cold is not None:
+            tower, cold_values = cold
+            about, from_values, from_items = COLD
+            (aside / about).write_bytes(orjson.dumps({"values": cold_values, "prior": tower.prior}))
+            _save(aside / from_values, tower.value_messages, "<f4")
+            _save(aside / from_items, tower.item_messages, "<f4")
         index = _write_index(aside / INDEX, item_vectors, user_embeddings)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)

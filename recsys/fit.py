@@ -20,9 +20,11 @@ from features.interactions import Interactions
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from graph.build import build_graph
+from graph.knowledge_graph import KnowledgeGraph
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import FitConfig
+from recsys.networks import export_networks
 from recsys.prepare import Prepared, file_fingerprint, prepare
 from recsys.run_folder import RunFolder
 from recsys.similar import co_liked, similar_lists
@@ -94,13 +96,15 @@ def fit(
     clock.lap("prepare")
     folder.remember(request)
     prepared.quarantine.write(folder.quarantine)
-    fitted, params = train(prepared, config, folder)
+    graph = build_graph(shop.catalog, prepared.split.train, shop.users_attributes, prepared.neighbors, config.graph)
+    fitted, params = train(graph, prepared, config, folder)
     clock.lap("train")
     training = {"history": fitted.history, "params": params, "fit_s": clock.seconds["train"]}
     scorer = gnn_scorer(fitted.user_embeddings, fitted.item_embeddings, training)
     judged = judge(scorer, prepared.split, config.evaluation)
     metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
-    bundle_of(prepared, fitted, config, folder, metrics=metrics, request=request)
+    networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
+    bundle_of(prepared, graph, fitted, config, folder, networks=networks, metrics=metrics, request=request)
     clock.lap("bundle")
     evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history)
     clock.lap("evaluate")
@@ -108,19 +112,14 @@ def fit(
     return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
 
 
-def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> tuple[FittedGNN, dict[str, Any]]:
-    """Build the knowledge graph from the training side and learn the embeddings on it.
+def train(
+    graph: KnowledgeGraph, prepared: Prepared, config: FitConfig, folder: RunFolder
+) -> tuple[FittedGNN, dict[str, Any]]:
+    """Learn the embeddings on the knowledge graph of the training side.
 
     Returns:
         The fit of the setting that is best on validation, and that setting.
     """
-    graph = build_graph(
-        prepared.shop.catalog,
-        prepared.split.train,
-        prepared.shop.users_attributes,
-        prepared.neighbors,
-        config.graph,
-    )
     log.info("graph built", **graph.summary())
     choosing = len(prepared.split.train) and len(prepared.split.valid)
     alternatives = config.alternatives if choosing else ()
@@ -157,10 +156,12 @@ def train(prepared: Prepared, config: FitConfig, folder: RunFolder) -> tuple[Fit
 
 def bundle_of(
     prepared: Prepared,
+    graph: KnowledgeGraph,
     fitted: FittedGNN,
     config: FitConfig,
     folder: RunFolder,
     *,
+    networks: dict[str, bytes | Path],
     metrics: dict[str, Any],
     request: dict[str, Any],
 ) -> Path:
@@ -191,6 +192,8 @@ def bundle_of(
         co_count=co_count,
         config=config.model_dump(mode="json"),
         metrics=metrics,
+        onnx=networks,
+        cold=(fitted.cold, graph.item_values),
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 

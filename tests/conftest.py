@@ -113,6 +113,12 @@ def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoded content and exported encoders, shared by all tests that need no cache of their own."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
     """Writes and opens a bundle in which nothing is known but what the test says.

@@ -22,6 +22,8 @@ PACKAGES = (
     "torch_geometric",
     "transformers",
     "timm",
+    "onnxruntime",
+    "onnx",
     "implicit",
     "faiss-cpu",
     "numpy",

@@ -24,29 +24,9 @@ from recsys.run_folder import RunFolder
 from recsys.scorer import EmbeddingScorer
 from recsys.training import FittedGNN, TrainConfig, fit_gnn
 
-QUICK = (
-    "train.epochs=40",
-    "model.dim=32",
-    "match.epochs=5",
-    "match.folds=2",
-    'baselines.models=["popularity", "item_knn", "content"]',
-    "evaluation.bootstrap_samples=50",
-)
-
 
 def recsys(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "recsys", *arguments], capture_output=True, text=True, check=True)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def fitted(synthetic_shop: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> FitSummary:
-    out = tmp_path_factory.mktemp("fit")
-    return fit(synthetic_shop, out=out, config=load_config(None, QUICK), cache_dir=cache)
 
 
 def test_a_fit_leaves_a_bundle_an_evaluation_and_a_report(fitted: FitSummary) -> None:
@@ -69,7 +49,7 @@ def test_the_gnn_beats_popularity_on_planted_tastes(fitted: FitSummary) -> None:
 
 
 def test_of_the_settings_tried_the_best_on_validation_is_served(
-    synthetic_shop: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthetic_shop: Path, quick: tuple[str, ...], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recalls: dict[float, float] = {}
 
@@ -80,7 +60,7 @@ def test_of_the_settings_tried_the_best_on_validation_is_served(
 
     monkeypatch.setattr("recsys.fit.fit_gnn", recorded)
     settings = [
-        *QUICK,
+        *quick,
         "train.epochs=9",
         "train.temperature=50.0",
         "alternatives=[{temperature=0.2}, {temperature=40.0}]",
@@ -96,9 +76,9 @@ def test_of_the_settings_tried_the_best_on_validation_is_served(
     )
 
 
-def test_what_is_served_is_what_was_judged(fitted: FitSummary, synthetic_shop: Path) -> None:
+def test_what_is_served_is_what_was_judged(fitted: FitSummary, quick: tuple[str, ...], synthetic_shop: Path) -> None:
     bundle = Bundle.open(fitted.folder.bundle)
-    config = load_config(None, QUICK)
+    config = load_config(None, quick)
     split = split_events(read_shop(synthetic_shop, quarantine=Quarantine()), None, config)
     users = np.insert(bundle.user_embeddings, bundle.user_embeddings.shape[1], 1, axis=1)
     scorer = EmbeddingScorer("bundle", users, np.asarray(bundle.item_vectors))
@@ -119,10 +99,10 @@ def test_a_user_is_not_shown_what_any_of_the_shops_events_says_they_know(
 
 
 def test_a_second_fit_finds_everything_done_and_changes_no_file(
-    fitted: FitSummary, synthetic_shop: Path, cache: Path
+    fitted: FitSummary, quick: tuple[str, ...], synthetic_shop: Path, cache: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in fitted.folder.path.rglob("*")}
-    again = fit(synthetic_shop, out=fitted.folder.path, config=load_config(None, QUICK), cache_dir=cache)
+    again = fit(synthetic_shop, out=fitted.folder.path, config=load_config(None, quick), cache_dir=cache)
     assert again.up_to_date
     assert not fitted.up_to_date
     assert again.evaluation == json.loads(json.dumps(fitted.evaluation))
@@ -171,10 +151,10 @@ def test_a_damaged_memory_of_the_fit_is_named(tmp_path: Path) -> None:
 
 
 def test_fit_and_evaluate_print_the_table_from_the_command_line(
-    synthetic_shop: Path, cache: Path, tmp_path: Path
+    synthetic_shop: Path, quick: tuple[str, ...], cache: Path, tmp_path: Path
 ) -> None:
-    quick = [argument for setting in (*QUICK, "train.epochs=3", "alternatives=[]") for argument in ("--set", setting)]
-    fitted = recsys("fit", str(synthetic_shop), "--out", str(tmp_path / "run"), "--cache", str(cache), *quick)
+    given = [argument for setting in (*quick, "train.epochs=3", "alternatives=[]") for argument in ("--set", setting)]
+    fitted = recsys("fit", str(synthetic_shop), "--out", str(tmp_path / "run"), "--cache", str(cache), *given)
     assert "GNN" in fitted.stdout
     assert "Popularity" in fitted.stdout
     judged = recsys("evaluate", str(tmp_path / "run"), "--cache", str(cache))
