@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,13 +65,15 @@ class Catalog:
         items: outside ids; row i of every other field belongs to item i.
         title: object [n_items] of str.
         description: object [n_items] of str, "" where absent.
-        image: object [n_items] of str; the picture's name in the shop's image source, "" where absent.
+        image: object [n_items] of str; the main picture's name in the shop's image source, "" where absent.
         price: float64 [n_items] in the shop's currency, NaN where absent.
         available: bool [n_items].
         attributes: every other column of the item table.
+        more_images: row -> names of the item's further pictures, of items that have more than one.
 
     Raises:
-        ValueError: a field's length differs from the number of items.
+        ValueError: a field's length differs from the number of items, or an item without a main picture has further
+            ones.
     """
 
     items: Vocabulary
@@ -81,6 +83,7 @@ class Catalog:
     price: NDArray[np.float64]
     available: NDArray[np.bool_]
     attributes: Attributes
+    more_images: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("title", "description", "image", "price", "available"):
@@ -89,8 +92,16 @@ class Catalog:
                     f"{name} must have a row an item ({len(self.items)}), it has {len(getattr(self, name))}"
                 )
 
+        for row in self.more_images:
+            if not (0 <= row < len(self.items) and self.image[row]):
+                raise ValueError(f"an item with further pictures must have a main one, row {row} has none")
+
     def __len__(self) -> int:
         return len(self.items)
+
+    def images(self) -> list[tuple[str, ...]]:
+        """Names of every item's pictures, the main one first; () for none."""
+        return [(main, *self.more_images.get(row, ())) if main else () for row, main in enumerate(self.image.tolist())]
 
     def texts(self) -> list[str]:
         """Title and description of each item as one text, "" where both are absent."""

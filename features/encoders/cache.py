@@ -7,7 +7,8 @@ One folder an encoder, whatever the number of vectors:
     keys.bin     32 bytes a row: SHA-256 of the content
 
 Both files are only appended to, the vectors first and the keys after they are on disk, so that a run that is killed
-leaves at most a tail without keys. Opening cuts that tail, and the next run goes on from there.
+leaves at most a tail without keys. Opening cuts that tail, and the next run goes on from there. Vectors are read
+memory-mapped, and only those asked for; what stays in memory is 16 bytes a row (`KeyIndex`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from features.encoders.keys import KEY_BYTES, KeyIndex
 from features.errors import InputError
 
 FORMAT = 1
-KEY_BYTES = 32
 
 log = structlog.get_logger()
 
@@ -54,7 +55,6 @@ class VectorCache:
         self.folder = root / encoder
         self.about = about
         self.dim: int | None = None
-        self._rows: dict[bytes, int] = {}
         self._held = ExitStack()
 
     def __enter__(self) -> VectorCache:
@@ -81,10 +81,15 @@ class VectorCache:
         self._held.close()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._index)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._rows
+        return bool(self._index.find([key])[0] >= 0)
+
+    def absent(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those that are not in the cache, each once, in their order."""
+        distinct = list(dict.fromkeys(keys))
+        return [key for key, row in zip(distinct, self._index.find(distinct).tolist(), strict=True) if row < 0]
 
     def append(self, keys: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
         """Add a batch and put it on disk.
@@ -105,14 +110,13 @@ class VectorCache:
             raise ValueError(
                 f"vectors must be finite, row {int(np.flatnonzero(~np.isfinite(vectors).all(1))[0])} is not"
             )
-        if len(set(keys)) != len(keys) or any(key in self._rows for key in keys):
+        if len(set(keys)) != len(keys) or (self._index.find(keys) >= 0).any():
             raise ValueError("a content is encoded once, got a key that is in the cache or twice in the batch")
         for file, data in ((self._vectors, vectors.astype("<f4").tobytes()), (self._keys, b"".join(keys))):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        for key in keys:
-            self._rows[key] = len(self._rows)
+        self._index.add(keys)
 
     def take(self, keys: Sequence[bytes]) -> NDArray[np.float32]:
         """Vectors of the given contents, float32 [len(keys), dim].
@@ -120,10 +124,13 @@ class VectorCache:
         Raises:
             KeyError: one of them was never encoded.
         """
-        rows = np.fromiter((self._rows[key] for key in keys), dtype=np.int64, count=len(keys))
+        rows = self._index.find(keys)
+        unknown = np.flatnonzero(rows < 0)
+        if len(unknown):
+            raise KeyError(keys[int(unknown[0])].hex())
         if not len(rows) or self.dim is None:
             return np.zeros((len(rows), self.dim or 0), dtype=np.float32)
-        shape = (len(self._rows), self.dim)
+        shape = (len(self), self.dim)
         stored = np.memmap(self.folder / "vectors.f32", dtype="<f4", mode="r", shape=shape)
         return np.asarray(stored[rows], dtype=np.float32)
 
@@ -150,5 +157,4 @@ class VectorCache:
                 log.info("cut what an interrupted run left", file=file.name, bytes=file.tell() - size)
                 file.truncate(size)
                 file.seek(size)
-        keys = (self.folder / "keys.bin").read_bytes()
-        self._rows = {keys[i * KEY_BYTES : (i + 1) * KEY_BYTES]: i for i in range(n)}
+        self._index = KeyIndex(self.folder / "keys.bin", n)

@@ -1,38 +1,48 @@
-"""Every item's words and picture as vectors: read, deduplicated by content, encoded once, remembered on disk."""
+"""Every item's words and pictures as vectors: read, deduplicated by content, encoded once, remembered on disk."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
+from features.encoders import engine, models
 from features.encoders.cache import VectorCache, content_key
 from features.encoders.config import EncoderConfig
 from features.encoders.embeddings import Embeddings, ItemVectors
-from features.encoders.image import ImageEncoder, Prepared, image_encoder
+from features.encoders.image import image_encoder
+from features.encoders.pipeline import run_ahead, shelf
+from features.encoders.protocol import Arrays, Encoder, ImageEncoder, Prepared
 from features.encoders.text import TextEncoder
+from features.encoders.tokens import by_length
 from features.pictures.sources import ImageSource, UnreadableImage, decode
 from features.progress import bar
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
 UNREADABLE = "picture cannot be read"
 """The rule under which a picture is refused; the value says why."""
+SAMPLE = 8
+"""Contents on which a faster engine is compared with the plain one."""
+WINDOW = 1024
+"""Texts that are cut into tokens, and batched by length, at once."""
+GATHERED_AT_ONCE = 8192
+"""Rows read from the cache at once."""
+
+_TOKENS = {"cpu": 1024, "cuda": 32_768}
+_PICTURES = {"cpu": 4, "cuda": 128}
+"""What suits a device: on a CPU, what a core holds in its own memory; on a GPU, what fills it."""
 
 log = structlog.get_logger()
 
 
 def encode_catalog(shop: Shop, config: EncoderConfig, *, cache_dir: Path, quarantine: Quarantine) -> ItemVectors:
-    """Vectors of every item's text (title and description) and picture.
+    """Vectors of every item's text (title and description) and pictures.
 
     Content that is in the cache is not encoded again, and two items with the same words or the same picture file are
     encoded once. A run that is interrupted goes on where it was.
@@ -41,14 +51,14 @@ def encode_catalog(shop: Shop, config: EncoderConfig, *, cache_dir: Path, quaran
         shop: the shop; an item without words or picture gets a zero row and a False mask in that modality.
         config: the encoders.
         cache_dir: folder of the caches, shared by all shops and encoders.
-        quarantine: takes the pictures that cannot be read; their items count as having none.
+        quarantine: takes the pictures that cannot be read; an item whose pictures all are counts as having none.
 
     Raises:
         InputError: a model named by the configuration cannot be found or used.
     """
-    texts = encode_texts(shop.catalog.texts(), TextEncoder.of(config), batch=config.text_batch, cache_dir=cache_dir)
+    texts = encode_texts(shop.catalog.texts(), TextEncoder.of(config), config=config, cache_dir=cache_dir)
     images = encode_images(
-        shop.catalog.image.tolist(),
+        shop.catalog.images(),
         shop.images,
         image_encoder(config),
         config=config,
@@ -58,24 +68,48 @@ def encode_catalog(shop: Shop, config: EncoderConfig, *, cache_dir: Path, quaran
     return ItemVectors(texts, images)
 
 
-def encode_texts(texts: list[str], encoder: TextEncoder, *, batch: int, cache_dir: Path) -> Embeddings:
-    """Vectors of the texts, one row a text; an empty or blank text is missing."""
+def encode_texts(texts: list[str], encoder: TextEncoder, *, config: EncoderConfig, cache_dir: Path) -> Embeddings:
+    """Vectors of the texts, one row a text; an empty or blank text is missing.
+
+    Args:
+        texts: of the items.
+        encoder: the network.
+        config: how it is run.
+        cache_dir: folder of the caches.
+    """
     start = time.perf_counter()
     stripped = [text.strip() for text in texts]
     keys = [content_key(text.encode()) if text else None for text in stripped]
+    text_of = {key: text for key, text in zip(keys, stripped, strict=True) if key is not None}
     with VectorCache(cache_dir, encoder.fingerprint, encoder.about) as cache:
-        new = {key: text for key, text in zip(keys, stripped, strict=True) if key is not None and key not in cache}
-        by_length = sorted(new.items(), key=lambda item: (-len(item[1]), item[1]))
-        with bar("encoding texts", total=len(new)) as progress:
-            for first in range(0, len(by_length), batch):
-                part = by_length[first : first + batch]
-                cache.append([key for key, _ in part], encoder.encode([text for _, text in part]))
-                progress.advance(len(part))
-        return _gather(keys, cache, encoder, modality="text", encoded=len(new), start=start)
+        new = sorted(cache.absent(list(text_of)), key=lambda key: (-len(text_of[key]), text_of[key]))
+        budget = config.text_tokens or _TOKENS[models.device_of(config.device).type]
+
+        def batches() -> Iterator[tuple[list[bytes], list[list[int]]]]:
+            for first in range(0, len(new), WINDOW):
+                window = new[first : first + WINDOW]
+                rows = encoder.tokens([text_of[key] for key in window])
+                for part in by_length([len(row) for row in rows], budget=budget):
+                    yield [window[at] for at in part], [rows[at] for at in part]
+
+        if new:
+            examples = [new[at] for at in np.linspace(0, len(new) - 1, SAMPLE).astype(int).tolist()]
+            sample = encoder.inputs(encoder.tokens([text_of[key] for key in examples]))
+            runner = engine.engine_for(encoder, sample, config, n=len(new), cache_dir=cache_dir)
+
+            def run(batch: tuple[list[bytes], list[list[int]]]) -> NDArray[np.float32]:
+                return encoder.finish(runner.run(encoder.inputs(batch[1])), batch[1])
+
+            with engine.one_thread_each(runner), shelf(cache) as put, bar("encoding texts", total=len(new)) as progress:
+                for (batch, _), done in run_ahead(run, batches(), threads=runner.parallel, ahead=2 * runner.parallel):
+                    put(batch, done.result())
+                    progress.advance(len(batch))
+        rows_of = [[] if key is None else [key] for key in keys]
+        return _gather(rows_of, cache, encoder, modality="text", encoded=len(new), start=start)
 
 
 def encode_images(
-    names: list[str],
+    names: Sequence[Sequence[str]],
     source: ImageSource | None,
     encoder: ImageEncoder,
     *,
@@ -83,21 +117,22 @@ def encode_images(
     cache_dir: Path,
     quarantine: Quarantine,
 ) -> Embeddings:
-    """Vectors of the named pictures, one row a name; "" or an unreadable picture is missing.
+    """Vectors of the named pictures, one row an item: of its picture, or the mean over its readable ones.
 
     Args:
-        names: the picture's name of each item, "" for none.
+        names: the pictures' names of each item; an item without any, or with none that can be read, is missing.
         source: where the pictures are; None where the shop has none.
         encoder: the network.
-        config: batch size and threads.
+        config: how it is run.
         cache_dir: folder of the caches.
         quarantine: takes what cannot be read, with the item's row.
     """
     start = time.perf_counter()
     key_of: dict[str, bytes] = {}
     reason_of: dict[str, str] = {}
-    distinct = [name for name in dict.fromkeys(names) if name] if source is not None else []
-    encoded = 0
+    distinct = list(dict.fromkeys(chain.from_iterable(names))) if source is not None else []
+    size = config.image_batch or _PICTURES[models.device_of(config.device).type]
+    claimed: set[bytes] = set()
     with VectorCache(cache_dir, encoder.fingerprint, encoder.about) as cache:
 
         def read(name: str) -> tuple[bytes, Prepared | None]:
@@ -108,74 +143,89 @@ def encode_images(
             key = content_key(content)
             return key, None if key in cache else encoder.prepare(decode(content))
 
-        pending: dict[bytes, Prepared] = {}
-
-        def flush() -> None:
-            cache.append(list(pending), encoder.encode(list(pending.values())))
-            pending.clear()
-
-        with bar("encoding pictures", total=len(distinct)) as progress:
-            ahead = 2 * config.image_batch
-            for name, future in _ahead(read, distinct, threads=config.decode_threads, ahead=ahead):
-                progress.advance()
-                try:
-                    key, prepared = future.result()
-                except UnreadableImage as error:
-                    reason_of[name] = str(error)
-                    continue
-                key_of[name] = key
-                if prepared is not None and key not in cache and key not in pending:
-                    pending[key] = prepared
-                    encoded += 1
-                if len(pending) == config.image_batch:
-                    flush()
+        def batches() -> Iterator[dict[bytes, Prepared]]:
+            pending: dict[bytes, Prepared] = {}
+            with bar("encoding pictures", total=len(distinct)) as progress:
+                ahead = 2 * size + config.decode_threads
+                for name, done in run_ahead(read, distinct, threads=config.decode_threads, ahead=ahead):
+                    progress.advance()
+                    try:
+                        key, prepared = done.result()
+                    except UnreadableImage as error:
+                        reason_of[name] = str(error)
+                        continue
+                    key_of[name] = key
+                    if prepared is not None and key not in claimed:
+                        claimed.add(key)
+                        pending[key] = prepared
+                    if len(pending) == size:
+                        yield pending
+                        pending = {}
             if pending:
-                flush()
-        for row, name in enumerate(names):
-            if name in reason_of:
-                quarantine.refuse(name, row, UNREADABLE, reason_of[name])
-        keys = [key_of.get(name) for name in names]
-        return _gather(keys, cache, encoder, modality="image", encoded=encoded, start=start)
+                yield pending
+
+        _encode_batches(batches(), encoder, cache, config=config, n=len(distinct), cache_dir=cache_dir)
+        for row, listed in enumerate(names):
+            for name in listed:
+                if name in reason_of:
+                    quarantine.refuse(name, row, UNREADABLE, reason_of[name])
+        rows_of = [[key_of[name] for name in listed if name in key_of] for listed in names]
+        return _gather(rows_of, cache, encoder, modality="image", encoded=len(claimed), start=start)
 
 
-def _ahead(work: Callable[[In], Out], items: list[In], *, threads: int, ahead: int) -> Iterator[tuple[In, Future[Out]]]:
-    """Run `work` in threads, at most `ahead` items before the consumer, and hand back the futures in order."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        waiting: deque[tuple[In, Future[Out]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > ahead:
-                    yield waiting.popleft()
-            while waiting:
-                yield waiting.popleft()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+def _encode_batches(
+    batches: Iterator[dict[bytes, Prepared]],
+    encoder: ImageEncoder,
+    cache: VectorCache,
+    *,
+    config: EncoderConfig,
+    n: int,
+    cache_dir: Path,
+) -> None:
+    first = next(batches, None)
+    if first is None:
+        return
+    sample: Arrays = encoder.inputs((list(first.values()) * SAMPLE)[:SAMPLE])
+    runner = engine.engine_for(encoder, sample, config, n=n, cache_dir=cache_dir)
+
+    def run(batch: dict[bytes, Prepared]) -> NDArray[np.float32]:
+        return runner.run(encoder.inputs(list(batch.values())))
+
+    with engine.one_thread_each(runner), shelf(cache) as put:
+        todo = chain([first], batches)
+        for batch, done in run_ahead(run, todo, threads=runner.parallel, ahead=2 * runner.parallel):
+            put(list(batch), done.result())
 
 
 def _gather(
-    keys: list[bytes | None],
-    cache: VectorCache,
-    encoder: TextEncoder | ImageEncoder,
-    *,
-    modality: str,
-    encoded: int,
-    start: float,
+    keys: list[list[bytes]], cache: VectorCache, encoder: Encoder, *, modality: str, encoded: int, start: float
 ) -> Embeddings:
-    mask = np.array([key is not None for key in keys], dtype=bool)
-    present = [key for key in keys if key is not None]
+    """Rows of the items, each the mean of its contents' vectors, scaled to length 1; a few thousand at once."""
+    wanted = [(row, key) for row, listed in enumerate(keys) for key in listed]
     log.info(
         "catalog encoded",
         modality=modality,
         items=len(keys),
-        missing=len(keys) - len(present),
-        distinct=len(set(present)),
+        missing=sum(not listed for listed in keys),
+        distinct=len({key for _, key in wanted}),
         encoded_now=encoded,
         seconds=round(time.perf_counter() - start, 1),
     )
-    if not present:
-        return Embeddings.missing(len(keys), cache.dim or encoder.dim, encoder.fingerprint)
-    vectors = cache.take(present)
-    raw = np.zeros((len(keys), vectors.shape[1]), dtype=np.float32)
-    raw[mask] = vectors
-    return Embeddings.of(raw, mask, encoder.fingerprint)
+    if not wanted:
+        return Embeddings.missing(len(keys), cache.dim or encoder.dim, encoder.fingerprint, encoder.space)
+    assert cache.dim is not None  # noqa: S101 - there is a vector of every content that is wanted
+    vectors = np.zeros((len(keys), cache.dim), dtype=np.float32)
+    for first in range(0, len(wanted), GATHERED_AT_ONCE):
+        part = wanted[first : first + GATHERED_AT_ONCE]
+        np.add.at(vectors, [row for row, _ in part], _unit(cache.take([key for _, key in part])))
+    for first in range(0, len(vectors), GATHERED_AT_ONCE):
+        part_of = slice(first, first + GATHERED_AT_ONCE)
+        vectors[part_of] = _unit(vectors[part_of])
+    mask: NDArray[np.bool_] = np.any(vectors != 0, axis=1)
+    return Embeddings(vectors, mask, encoder.fingerprint, encoder.space)
+
+
+def _unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(raw, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = np.divide(raw, length, out=np.zeros_like(raw), where=length > 0)
+    return scaled

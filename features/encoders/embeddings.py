@@ -16,6 +16,7 @@ class Embeddings:
         vectors: float32 [n_items, dim]; rows of length 1, or all zero where the modality is missing.
         mask: bool [n_items]; False where the modality is missing.
         encoder: fingerprint of the encoder that made them.
+        space: what they may be compared with: vectors of the same space; "" where nobody said.
 
     Raises:
         ValueError: the shapes disagree, a present row has not length 1, or a missing row is not zero.
@@ -24,6 +25,7 @@ class Embeddings:
     vectors: NDArray[np.float32]
     mask: NDArray[np.bool_]
     encoder: str
+    space: str = ""
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.mask.shape != (len(self.vectors),):
@@ -62,9 +64,9 @@ class Embeddings:
         return cls(vectors, present, encoder)
 
     @classmethod
-    def missing(cls, n_items: int, dim: int, encoder: str) -> Embeddings:
+    def missing(cls, n_items: int, dim: int, encoder: str, space: str = "") -> Embeddings:
         """No item has this modality."""
-        return cls(np.zeros((n_items, dim), dtype=np.float32), np.zeros(n_items, dtype=bool), encoder)
+        return cls(np.zeros((n_items, dim), dtype=np.float32), np.zeros(n_items, dtype=bool), encoder, space)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,13 @@ class ItemVectors:
 
     def __len__(self) -> int:
         return len(self.text)
+
+    @property
+    def shared_space(self) -> bool:
+        """Whether words and pictures were put into one space by a joint model, so that their cosines tell how well they
+        fit each other.
+        """
+        return bool(self.text.space) and self.text.space == self.image.space
 
     @property
     def paired(self) -> NDArray[np.bool_]:

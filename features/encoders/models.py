@@ -8,40 +8,58 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from features import torchvision_shim  # noqa: F401 - comes before timm and transformers
+from features.encoders.protocol import Arrays
 from features.errors import InputError
 
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*")
 """Files of a hub model that are downloaded: no pickled weights."""
 
 
-def folder_of(name: str, *, option: str) -> Path:
-    """Folder of a model given by path or hub name; a hub name is downloaded (or found in the hub's local cache).
+def folder_of(name: str, *, option: str, download: bool) -> Path:
+    """Folder of a model given by path or hub name.
 
     Args:
         name: a folder, or "owner/name".
         option: the configuration field, for the error.
+        download: whether a hub name may be fetched; otherwise it is looked for in the hub's cache on this machine.
 
     Raises:
-        InputError: it is neither, or cannot be downloaded.
+        InputError: it is neither, is not there, or cannot be downloaded.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise InputError(f"{option} must be a folder with a config.json, {name!r} has none")
-        return folder
+        return _with_weights(folder, option)
     owner, slash, rest = name.partition("/")
     if not (owner and slash and rest) or "/" in rest or name.startswith((".", "~")):
         raise InputError(f"{option} must be 'bundled', an existing folder or a hub name 'owner/name', got {name!r}")
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_PATTERNS)))
+        found = huggingface_hub.snapshot_download(name, allow_patterns=list(_PATTERNS), local_files_only=not download)
     except (OSError, ValueError) as error:
-        raise InputError(f"{option} {name!r} is no local folder and cannot be downloaded: {error}") from error
+        if download:
+            raise InputError(f"{option} {name!r} is no local folder and cannot be downloaded: {error}") from error
+        raise InputError(
+            f"{option} {name!r} is no local folder, and the hub's cache on this machine does not hold it; "
+            "to fetch it from the hub, set encoders.download = true"
+        ) from error
+    return _with_weights(Path(found), option)
+
+
+def _with_weights(folder: Path, option: str) -> Path:
+    if not list(folder.glob("*.safetensors")):
+        raise InputError(f"{option} must have its weights as *.safetensors, {folder} has none")
+    return folder
 
 
 def fingerprint(files: Iterable[Path], *settings: object) -> str:
@@ -56,8 +74,25 @@ def fingerprint(files: Iterable[Path], *settings: object) -> str:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of a model folder that decide its vectors."""
-    kept = [file for pattern in ("*.json", "*.safetensors", "*.txt") for file in folder.glob(pattern)]
+    kept = [file for pattern in ("*.json", "*.safetensors", "*.txt", "*.model") for file in folder.glob(pattern)]
     return kept + list(folder.glob("1_Pooling/config.json"))
+
+
+def joint_space(folder: Path) -> str | None:
+    """Name of the space that a joint model's words and pictures share, the same from both sides; None for any other.
+
+    Whether a model is a joint one is known from its class; its weights are hashed, not loaded.
+    """
+    try:
+        config = transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+        kind = transformers().MODEL_MAPPING.get(type(config), None)
+    except (OSError, ValueError, KeyError):
+        return None  # no model of transformers; who loads it tells more
+    if isinstance(kind, tuple):
+        kind = kind[0]
+    if not (hasattr(kind, "get_text_features") and hasattr(kind, "get_image_features")):
+        return None
+    return fingerprint([folder / "config.json", *folder.glob("*.safetensors")], "joint space")
 
 
 def device_of(choice: str) -> torch.device:
@@ -83,3 +118,29 @@ def transformers() -> ModuleType:
     library.utils.logging.disable_progress_bar()
     library.utils.logging.set_verbosity_error()
     return library
+
+
+def read(kind: str, folder: Path, *, option: str, **options: object) -> Any:
+    """Read a model, tokenizer, processor or configuration of `transformers` from a folder, and from nowhere else.
+
+    Args:
+        kind: the class that reads it, such as "AutoModel".
+        folder: where it lies.
+        option: the configuration field, for the error.
+        options: of the class.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return getattr(transformers(), kind).from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"{option} cannot be read from {folder}: {error}") from error
+
+
+@torch.inference_mode()
+def run(network: nn.Module, inputs: Arrays, device: torch.device) -> NDArray[np.float32]:
+    """The plain way: float32, as the network is."""
+    given: Tensor = network(*(torch.from_numpy(array).to(device) for array in inputs.values()))
+    vectors: NDArray[np.float32] = given.float().cpu().numpy()
+    return vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from features.errors import InputError
-from features.pictures.sources import ImageSource, inside
+from features.pictures.sources import ImageSource
 from features.quarantine import Quarantine
 from features.shop import cells
 from features.shop.attribute_reader import AttributeNotes, read_attributes
 from features.shop.cells import Sieve
 from features.shop.config import COLUMNS, ShopConfig
+from features.shop.picture_cells import read_pictures
 from features.shop.tables import read_table
 from features.vocabulary import Vocabulary
 
@@ -77,7 +78,7 @@ def read_catalog(path: Path, config: ShopConfig, images: ImageSource | None, *, 
 
     Rows without an id, or with one that was there before, are refused. Values that cannot be used (a price below 0, an
     unknown word for available, a picture that is missing or outside) are refused too, and their rows kept without them.
-    Where `image` is a list, the first picture is the item's.
+    Where `image` is a list, or there is a column `images`, the first picture that is there is the item's main one.
 
     Args:
         path: the table.
@@ -102,7 +103,7 @@ def read_catalog(path: Path, config: ShopConfig, images: ImageSource | None, *, 
         raise InputError(f"{path} has no usable item: {how}")
     price = _price(frame, sieve)
     available = _available(frame, sieve)
-    names, remote = _images(frame, sieve, images)
+    pictures = read_pictures(frame, sieve, images)
     kept = sieve.kept
     attributes, notes = read_attributes(
         frame.loc[kept, [name for name in frame.columns if name not in COLUMNS["items"]]], config.attributes
@@ -113,12 +114,16 @@ def read_catalog(path: Path, config: ShopConfig, images: ImageSource | None, *, 
         items=Vocabulary(tuple(ids[code] for code in codes[kept].tolist())),
         title=cells.texts(frame["title"])[kept],
         description=(cells.texts(frame["description"]) if "description" in frame.columns else blank)[kept],
-        image=names[kept],
+        image=pictures.main[kept],
         price=price[kept],
         available=available[kept],
         attributes=attributes,
+        more_images={
+            row: pictures.more[at] for row, at in enumerate(np.flatnonzero(kept).tolist()) if pictures.more[at]
+        },
     )
-    return CatalogRead(catalog, {row: url for row, url in enumerate(remote[kept].tolist()) if url}, notes)
+    remote = {row: address for row, address in enumerate(pictures.remote[kept].tolist()) if address}
+    return CatalogRead(catalog, remote, notes)
 
 
 def _why(quarantine: Quarantine) -> str:
@@ -141,44 +146,3 @@ def _available(frame: pd.DataFrame, sieve: Sieve) -> NDArray[np.bool_]:
     known = words.isin(_YES | _NO | {""}).to_numpy(dtype=bool)
     sieve.remark(~known, "available must be true or false; the item is kept as available", frame["available"])
     return ~words.isin(_NO).to_numpy(dtype=bool)
-
-
-def _images(
-    frame: pd.DataFrame, sieve: Sieve, images: ImageSource | None
-) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """Name in the image source, and address elsewhere, of each row's picture; "" for none."""
-    blank = np.full(len(frame), "", dtype=object)
-    if "image" not in frame.columns:
-        return blank, blank
-    given = [_first(cell) for cell in cells.plain(frame["image"]).tolist()]
-    known = images.names() if images is not None else set()
-    names, remote = blank.copy(), blank.copy()
-    outside, missing = np.zeros(len(frame), dtype=bool), np.zeros(len(frame), dtype=bool)
-    for row, name in enumerate(given):
-        if not name:
-            continue
-        if name.lower().startswith(("http://", "https://", "//")):
-            remote[row] = name
-        elif name in known:
-            names[row] = name
-        elif not inside(name):
-            outside[row] = True
-        else:
-            found = next((spelling for spelling in _spellings(name) if spelling in known), None)
-            names[row], missing[row] = found or "", found is None
-    sieve.remark(outside, "image path leaves the folder; the item is kept without it", frame["image"])
-    sieve.remark(missing, "image file is missing; the item is kept without it", frame["image"])
-    return names, remote
-
-
-def _first(cell: object) -> str:
-    """The first picture of a cell that may hold several."""
-    while isinstance(cell, list | tuple | np.ndarray):
-        cell = cell[0] if len(cell) else None
-    return cell.strip() if isinstance(cell, str) else "" if pd.isna(cell) else str(cell)  # type: ignore[call-overload]
-
-
-def _spellings(name: str) -> tuple[str, ...]:
-    """How a file may be called in the source: with "/" between folders, and with or without the folder "images"."""
-    plain = PurePosixPath(name.replace("\\", "/")).as_posix()
-    return plain, plain.removeprefix("images/"), f"images/{plain}"

@@ -16,7 +16,7 @@ from features.section import Section
 TableName = Literal["items", "interactions", "users", "impressions"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "items": ("item_id", "title", "description", "image", "price", "available"),
+    "items": ("item_id", "title", "description", "image", "images", "price", "available"),
     "interactions": ("user_id", "item_id", "event_type", "event_value", "timestamp"),
     "users": ("user_id",),
     "impressions": (

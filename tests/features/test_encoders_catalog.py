@@ -1,46 +1,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from features.encoders import engine
 from features.encoders.catalog import UNREADABLE, encode_catalog
 from features.encoders.config import EncoderConfig
 from features.encoders.embeddings import ItemVectors
 from features.encoders.image import TimmEncoder
+from features.encoders.protocol import Arrays, Encoder
 from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 
-CONFIG = EncoderConfig(text_batch=2, image_batch=2)
+CONFIG = EncoderConfig(text_tokens=16, image_batch=2, engine="torch")
 COLORS = {"a.png": "crimson", "b.png": "navy", "c.png": "olive", "twin.png": "crimson"}
 
 
 class Counter:
-    """Counts what the encoders are given, and can fail at a chosen call."""
+    """Counts what the networks are given, and can fail at a chosen batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.texts: list[str] = []
         self.pictures = 0
         self.fail_after: int | None = None
-        text, image = TextEncoder.encode, TimmEncoder.encode
+        chosen = engine.engine_for
 
-        def encode_text(encoder: TextEncoder, batch: list[str]) -> np.ndarray:
-            self.texts += batch
-            return text(encoder, batch)
+        def counted(encoder: Encoder, *args: Any, **kwargs: Any) -> engine.Engine:
+            real = chosen(encoder, *args, **kwargs)
 
-        def encode_image(encoder: TimmEncoder, batch: list[np.ndarray]) -> np.ndarray:
-            if self.fail_after is not None and self.pictures >= self.fail_after:
-                raise KeyboardInterrupt
-            self.pictures += len(batch)
-            return image(encoder, batch)
+            def run(inputs: Arrays) -> np.ndarray:
+                if isinstance(encoder, TextEncoder):
+                    self.texts += encoder.tokenizer.batch_decode(inputs["input_ids"], skip_special_tokens=True)
+                    return real.run(inputs)
+                if self.fail_after is not None and self.pictures >= self.fail_after:
+                    raise KeyboardInterrupt
+                self.pictures += len(inputs["pixels"])
+                return real.run(inputs)
 
-        monkeypatch.setattr(TextEncoder, "encode", encode_text)
-        monkeypatch.setattr(TimmEncoder, "encode", encode_image)
+            return engine.Engine(real.name, run, 1)
+
+        monkeypatch.setattr(engine, "engine_for", counted)
 
 
 @pytest.fixture
@@ -138,7 +144,7 @@ def test_a_shop_without_pictures_has_rows_of_the_encoder_s_length_and_loads_no_n
     for picture in (shop / "images").iterdir():
         picture.unlink()
     (shop / "images").rmdir()
-    monkeypatch.setattr(TimmEncoder, "_network", property(lambda encoder: pytest.fail("the network is not needed")))
+    monkeypatch.setattr(TimmEncoder, "network", property(lambda encoder: pytest.fail("the network is not needed")))
     vectors = encode(shop, tmp_path / "cache")
     assert vectors.image.vectors.shape == (7, 1280)
     assert not vectors.image.mask.any()

@@ -10,7 +10,8 @@ import torch
 
 from features.encoders import bundled, models
 from features.encoders.config import EncoderConfig
-from features.encoders.text import TextEncoder, pooling_of
+from features.encoders.statement import pooling_of, statement_of
+from features.encoders.text import TextEncoder
 from features.errors import InputError
 
 TEXTS = ["red running shoes", "crimson sneakers for the street and the track, light and breathable", "tax report"]
@@ -87,11 +88,11 @@ def test_a_folder_that_pools_at_the_first_token_is_obeyed(tiny: Path, tmp_path: 
 def test_layers_that_are_not_known_are_refused(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Dense"}]))
     with pytest.raises(InputError, match="Dense"):
-        pooling_of(tmp_path)
+        statement_of(tmp_path)
     (tmp_path / "modules.json").unlink()
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
-    with pytest.raises(InputError, match="pooling_mode_max_tokens"):
+    with pytest.raises(InputError, match="max_tokens"):
         pooling_of(tmp_path)
 
 
@@ -104,11 +105,13 @@ def test_the_fingerprint_follows_the_weights(tiny: Path, tmp_path: Path) -> None
     assert TextEncoder.of(config).fingerprint != TextEncoder.of(EncoderConfig(text_model=str(tiny))).fingerprint
 
 
-def test_a_hub_name_is_fetched_and_a_local_folder_never(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_a_hub_name_is_fetched_only_when_asked_and_a_local_folder_never(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, bool]] = []
 
-    def download(name: str, *, allow_patterns: list[str]) -> str:
-        asked.append(name)
+    def download(name: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
+        asked.append((name, local_files_only))
         assert not any("*.bin" in pattern or "*.pt" in pattern for pattern in allow_patterns)
         return str(tiny)
 
@@ -117,7 +120,8 @@ def test_a_hub_name_is_fetched_and_a_local_folder_never(tiny: Path, monkeypatch:
     TextEncoder.of(EncoderConfig(text_model=str(tiny)))
     assert asked == []
     assert TextEncoder.of(EncoderConfig(text_model="someone/some-model")).folder == tiny
-    assert asked == ["someone/some-model"]
+    TextEncoder.of(EncoderConfig(text_model="someone/some-model", download=True))
+    assert asked == [("someone/some-model", True), ("someone/some-model", False)]  # name, local files only
 
 
 def test_a_hub_that_cannot_be_reached_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +130,14 @@ def test_a_hub_that_cannot_be_reached_is_a_clear_error(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     with pytest.raises(InputError, match="'someone/some-model' is no local folder and cannot be downloaded: no route"):
+        TextEncoder.of(EncoderConfig(text_model="someone/some-model", download=True))
+
+
+def test_a_hub_name_that_is_not_on_this_machine_says_how_to_fetch_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"'someone/some-model'.* set encoders\.download = true"):
         TextEncoder.of(EncoderConfig(text_model="someone/some-model"))
 
 
