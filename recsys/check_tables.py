@@ -75,6 +75,8 @@ def _shop(summary: dict[str, Any]) -> Table:
         add("  repeated events", duplicates["events"], "same user, item, type and time; they are kept")
     if summary.get("impressions"):
         add("impressions", summary["impressions"]["shown"], f"{summary['impressions']['clicked']:,} clicked")
+    if summary.get("reviews"):
+        add("reviews", summary["reviews"]["read"], f"of {summary['reviews']['items']:,} items")
     for name, columns in summary["ignored_columns"].items():
         add("columns not read", len(columns), f"{name}: {', '.join(columns)}")
     for remark in summary["remarks"]:

@@ -77,10 +77,28 @@ def encode_texts(texts: list[str], encoder: TextEncoder, *, config: EncoderConfi
         config: how it is run.
         cache_dir: folder of the caches.
     """
+    return encode_text_lists([[text] for text in texts], encoder, config=config, cache_dir=cache_dir)
+
+
+def encode_text_lists(
+    texts: Sequence[Sequence[str]], encoder: TextEncoder, *, config: EncoderConfig, cache_dir: Path
+) -> Embeddings:
+    """Vectors of lists of texts, one row a list: the mean over its texts; a list without words is missing.
+
+    Args:
+        texts: of the items; empty and blank ones do not count.
+        encoder: the network.
+        config: how it is run.
+        cache_dir: folder of the caches.
+    """
     start = time.perf_counter()
-    stripped = [text.strip() for text in texts]
-    keys = [content_key(text.encode()) if text else None for text in stripped]
-    text_of = {key: text for key, text in zip(keys, stripped, strict=True) if key is not None}
+    text_of: dict[bytes, str] = {}
+    rows_of: list[list[bytes]] = []
+    for listed in texts:
+        stripped = [text.strip() for text in listed]
+        keys = [(content_key(text.encode()), text) for text in stripped if text]
+        text_of |= keys
+        rows_of.append([key for key, _ in keys])
     with VectorCache(cache_dir, encoder.fingerprint, encoder.about) as cache:
         new = sorted(cache.absent(list(text_of)), key=lambda key: (-len(text_of[key]), text_of[key]))
         budget = config.text_tokens or _TOKENS[models.device_of(config.device).type]
@@ -104,7 +122,6 @@ def encode_texts(texts: list[str], encoder: TextEncoder, *, config: EncoderConfi
                 for (batch, _), done in run_ahead(run, batches(), threads=runner.parallel, ahead=2 * runner.parallel):
                     put(batch, done.result())
                     progress.advance(len(batch))
-        rows_of = [[] if key is None else [key] for key in keys]
         return _gather(rows_of, cache, encoder, modality="text", encoded=len(new), start=start)
 
 

@@ -21,6 +21,16 @@ EngineName = Literal["auto", "torch", "bfloat16", "onnx"]
 """What runs the networks over a catalog."""
 
 
+class ReviewConfig(Section):
+    """Which reviews stand for an item."""
+
+    most: PositiveInt = 20
+    """Reviews of an item that are read at most."""
+
+    first: Literal["newest", "longest"] = "newest"
+    """Which of them, where there are more."""
+
+
 class EncoderConfig(Section):
     """How words and pictures become vectors. The defaults read nothing from the network."""
 
@@ -77,3 +87,6 @@ class EncoderConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the models run; "auto" takes CUDA if present."""
+
+    reviews: ReviewConfig = ReviewConfig()
+    """Which reviews are encoded."""

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from features.errors import InputError
 from features.section import Section
 
-TableName = Literal["items", "interactions", "users", "impressions"]
+TableName = Literal["items", "interactions", "users", "impressions", "reviews"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "items": ("item_id", "title", "description", "image", "images", "price", "available"),
@@ -29,6 +29,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "clicked",
         "timestamp",
     ),
+    "reviews": ("item_id", "text", "rating", "timestamp", "user_id"),
 }
 """The columns that mean something; every other column of items and users is an attribute."""
 
@@ -122,7 +123,7 @@ class ShopConfig(Section):
     @field_validator("columns")
     @classmethod
     def _are_ours(cls, columns: dict[TableName, dict[str, str]]) -> dict[TableName, dict[str, str]]:
-        for table in ("interactions", "impressions"):
+        for table in ("interactions", "impressions", "reviews"):
             for ours in columns.get(table, {}):
                 if ours not in COLUMNS[table]:
                     raise ValueError(f"{table} have the columns {', '.join(COLUMNS[table])}; {ours!r} is none of them")

@@ -28,7 +28,7 @@ class PicturesRead:
     Args:
         main: object [n_rows] of str; the first that is in the image source, "" for none.
         more: [n_rows]; the others that are there, in their order and each once.
-        remote: object [n_rows] of str; the first address elsewhere, "" for none.
+        remote: object [n_rows] of str; the first address elsewhere that was not fetched, "" for none.
     """
 
     main: NDArray[np.object_]
@@ -54,7 +54,7 @@ def read_pictures(frame: pd.DataFrame, sieve: Sieve, images: ImageSource | None)
         found: dict[str, None] = {}
         for column, given in columns.items():
             for name in _names(given[row]):
-                if name.lower().startswith(_ELSEWHERE):
+                if name.lower().startswith(_ELSEWHERE) and name not in known:  # unless it was fetched
                     remote[row] = remote[row] or name
                 elif (spelling := _spelling(name, known)) is not None:
                     found[spelling] = None

@@ -48,6 +48,7 @@ def check(
     from features.pictures.check import check_pictures
     from features.quarantine import Quarantine
     from features.shop.impressions import read_impressions
+    from features.shop.reviews import read_reviews
     from features.shop.shop import read_shop
     from features.shop.summary import summarize
 
@@ -56,6 +57,7 @@ def check(
     try:
         found = read_shop(shop, quarantine=quarantine)
         shown = read_impressions(found, quarantine=quarantine)
+        reviews = read_reviews(found, quarantine=quarantine)
     except InputError as error:
         if not quarantine.total:
             raise
@@ -66,6 +68,9 @@ def check(
     summary = summarize(found, quarantine, pictures=report)
     summary["quarantine"]["file"] = str(file)
     summary["impressions"] = None if shown is None else {"shown": len(shown), "clicked": int(shown.clicked.sum())}
+    summary["reviews"] = (
+        None if reviews is None else {"read": len(reviews), "items": len(set(reviews.item_idx.tolist()))}
+    )
     if match:
         summary["match"] = _match(found, config, worst)
     _show(summary, as_json=as_json)

@@ -374,3 +374,48 @@ def test_real_shops_without_events_or_without_pictures_are_read(real_data: Path)
     tools = read_shop(real_data / "amazon-industrial", quarantine=Quarantine())
     assert (len(tools.catalog), len(tools.interactions), tools.images) == (3686, 21_664, None)
     assert tools.reading.ignored_columns == {"interactions": ["position", "split"]}
+
+
+def pictures(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "images" / name).write_bytes(b"a picture")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_an_item_may_have_several_pictures_and_the_first_one_that_is_there_is_its_main_one(
+    read: Read, tmp_path: Path, kind: str
+) -> None:
+    pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    lists = [["gone.jpg", "b.jpg", "images/a.jpg", "b.jpg"], ["c.jpg"], []]
+    items = [{**item, "image": cell} for item, cell in zip(ITEMS, lists, strict=True)]
+    shop, quarantine = read(items, kind=kind)
+    assert shop.catalog.image.tolist() == ["b.jpg", "c.jpg", ""]
+    assert shop.catalog.images() == [("b.jpg", "a.jpg"), ("c.jpg",), ()]
+    assert [(row, rule) for _, row, rule in refusals(quarantine)] == [(0, "image file is missing")]
+
+
+def test_a_column_of_images_adds_to_the_main_picture_and_is_no_attribute(read: Read, tmp_path: Path) -> None:
+    pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    shop, quarantine = read(
+        [
+            {"item_id": "x", "title": "X", "image": "b.jpg", "images": '["a.jpg", "b.jpg", "../secret.jpg"]'},
+            {"item_id": "y", "title": "Y", "image": None, "images": '["https://far.away/1.jpg", "c.jpg"]'},
+            {"item_id": "z", "title": "Z", "image": None, "images": None},
+        ]
+    )
+    assert shop.catalog.images() == [("b.jpg", "a.jpg"), ("c.jpg",), ()]
+    assert shop.reading.remote_images == {1: "https://far.away/1.jpg"}
+    assert refusals(quarantine) == [("items.jsonl", 0, "image path leaves the folder")]
+    assert "images" not in shop.catalog.attributes.names()
+
+
+def test_rows_that_are_refused_do_not_shift_the_pictures(read: Read, tmp_path: Path) -> None:
+    pictures(tmp_path, "a.jpg", "b.jpg")
+    shop, _ = read(
+        [
+            {"item_id": None, "title": "nobody", "image": ["b.jpg", "a.jpg"]},
+            {"item_id": "x", "title": "X", "image": ["a.jpg", "b.jpg"]},
+        ]
+    )
+    assert shop.catalog.images() == [("a.jpg", "b.jpg")]

@@ -57,6 +57,13 @@ def test_json_is_all_that_is_printed_and_what_was_refused_is_in_the_file(shop: P
     assert sorted(path.name for path in shop.iterdir()) == ["interactions.csv", "items.csv"]
 
 
+def test_reviews_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
+    (shop / "reviews.csv").write_text("item_id,text,rating\na,warm and soft,5\na,,2\nb,broke,9\n")
+    summary = json.loads(run(Path.cwd(), shop, "--json").stdout)
+    assert summary["reviews"] == {"read": 2, "items": 1}
+    assert summary["quarantine"]["rules"]["rating must be a number in [1, 5]"] == 1
+
+
 def test_logged_impressions_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
     assert json.loads(run(Path.cwd(), shop, "--json").stdout)["impressions"] is None
     (shop / "impressions.csv").write_text("item_id,position,propensity,clicked\na,0,0.5,1\nb,1,0.25,0\na,0,1.5,1\n")
