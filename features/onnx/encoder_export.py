@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,17 @@ import structlog
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
 
-from features.encoders import bundled, models
 from features.encoders.config import EncoderConfig
-from features.encoders.image import ImageEncoder, JointImageEncoder, TimmEncoder, image_encoder
-from features.encoders.text import TextEncoder, pooling_of
+from features.encoders.engine import exported_path
+from features.encoders.image import TimmEncoder, VisionEncoder, image_encoder
+from features.encoders.protocol import Arrays, Encoder, ImageEncoder
+from features.encoders.text import TextEncoder
 from features.onnx.encoders import IMAGE, SPEC, TEXT, TOKENIZER, EncodersSpec, ImageSpec, QueryEncoders, TextSpec
 from features.onnx.export import export
-from features.onnx.picture import PictureSpec, normalized, pixels
+from features.onnx.picture import PictureSpec
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same encoder is exported otherwise."""
 LEAST_COSINE = 0.9999
 """Between a vector of the exported encoder and one of the original, preparation of the input included."""
@@ -66,74 +67,53 @@ def _text(config: EncoderConfig, cache_dir: Path) -> tuple[TextSpec, dict[str, b
     encoder = TextEncoder.of(config)
     folder = _folder(cache_dir, encoder.fingerprint)
     if not (folder / SPEC).is_file():
-        spec = EncodersSpec(text=_export_text(encoder, folder), image=None)
-        _keep(folder, spec, encoder.encode(list(EXAMPLES)))
+        if not encoder.tokenizer.is_fast:
+            raise NotExportable(f"text_model's tokenizer must have a tokenizer.json, {encoder.folder} has none")
+        (folder / TOKENIZER).write_text(encoder.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+        example = encoder.inputs(encoder.tokens(list(EXAMPLES), "query"))
+        _export(encoder, example, folder / TEXT, cache_dir)
+        spec = TextSpec(
+            encoder=encoder.fingerprint,
+            dim=encoder.dim,
+            prompt=encoder.prompt("query"),
+            max_tokens=encoder.limit,
+            truncation=encoder.truncation,
+            pad_id=encoder.tokenizer.pad_token_id or 0,
+            fixed_length=encoder.fixed,
+        )
+        _keep(folder, EncodersSpec(text=spec, image=None), encoder.encode(list(EXAMPLES), "query"))
     written = EncodersSpec.model_validate_json((folder / SPEC).read_bytes()).text
     assert written is not None  # noqa: S101 - the folder is this encoder's alone
     return written, {TEXT: folder / TEXT, TOKENIZER: folder / TOKENIZER}
-
-
-def _export_text(encoder: TextEncoder, folder: Path) -> TextSpec:
-    library = models.transformers()
-    tokenizer = library.AutoTokenizer.from_pretrained(encoder.folder, local_files_only=True)
-    if not tokenizer.is_fast:
-        raise NotExportable(f"text_model's tokenizer must have a tokenizer.json, {encoder.folder} has none")
-    (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-    model = library.AutoModel.from_pretrained(encoder.folder, local_files_only=True, dtype=torch.float32)
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", encoder.max_tokens)
-    limit = min(encoder.max_tokens, int(tokenizer.model_max_length), int(positions))
-    fixed = model.config.model_type.startswith("siglip")
-    tokens = tokenizer(
-        list(EXAMPLES),
-        padding="max_length" if fixed else True,
-        truncation=True,
-        max_length=limit,
-        return_tensors="pt",
-        return_attention_mask=True,
-    )
-    inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
-    network = _PooledText(model, pooling_of(encoder.folder))
-    export(network, inputs, folder / TEXT, dynamic=dict.fromkeys(inputs, (0,) if fixed else (0, 1)))
-    return TextSpec(
-        encoder=encoder.fingerprint,
-        dim=encoder.dim,
-        max_tokens=limit,
-        pad_id=tokenizer.pad_token_id or 0,
-        fixed_length=fixed,
-    )
-
-
-class _PooledText(nn.Module):
-    """Tokens to one vector a text, as `TextEncoder.encode` makes it."""
-
-    def __init__(self, model: Any, pooling: str) -> None:
-        super().__init__()
-        self.model, self.pooling = model, pooling
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """int64 [n, tokens], int64 [n, tokens] to float32 [n, dim]."""
-        if hasattr(self.model, "get_text_features"):
-            return _tensor(self.model.get_text_features(input_ids=input_ids, attention_mask=attention_mask))
-        hidden: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        weight = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def _image(config: EncoderConfig, cache_dir: Path) -> tuple[ImageSpec, dict[str, bytes | Path]]:
     encoder = image_encoder(config)
     folder = _folder(cache_dir, encoder.fingerprint)
     if not (folder / SPEC).is_file():
-        image = ImageSpec(encoder=encoder.fingerprint, dim=encoder.dim, picture=picture_spec(encoder))
-        pictures = [pixels(example, image.picture) for example in _pictures()]
-        inputs = {"pixels": torch.from_numpy(normalized(np.stack(pictures), image.picture))}
-        export(_image_network(encoder), inputs, folder / IMAGE, dynamic={"pixels": (0,)})
-        expected = encoder.encode([encoder.prepare(example) for example in _pictures()])
-        _keep(folder, EncodersSpec(text=None, image=image), expected)
+        spec = ImageSpec(encoder=encoder.fingerprint, dim=encoder.dim, picture=picture_spec(encoder))
+        prepared = [encoder.prepare(example) for example in _pictures()]
+        _export(encoder, encoder.inputs(prepared), folder / IMAGE, cache_dir)
+        _keep(folder, EncodersSpec(text=None, image=spec), encoder.encode(prepared))
     written = EncodersSpec.model_validate_json((folder / SPEC).read_bytes()).image
     assert written is not None  # noqa: S101 - the folder is this encoder's alone
     return written, {IMAGE: folder / IMAGE}
+
+
+def _export(encoder: Encoder, example: Arrays, path: Path, cache_dir: Path) -> None:
+    """The network, from where the catalog's engine keeps it, or exported now."""
+    kept = exported_path(encoder, cache_dir)
+    if kept.is_file():
+        shutil.copyfile(kept, path)
+        return
+    log.info("exporting an encoder, once", encoder=encoder.about)
+    try:
+        inputs = {name: torch.from_numpy(array) for name, array in example.items()}
+        export(encoder.network, inputs, path, dynamic=encoder.dynamic)
+    except Exception as error:  # the exporter raises whatever it stumbles on
+        raise NotExportable(
+            f"{encoder.about} cannot be exported ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
 
 
 def picture_spec(encoder: ImageEncoder) -> PictureSpec:
@@ -144,7 +124,7 @@ def picture_spec(encoder: ImageEncoder) -> PictureSpec:
     """
     if isinstance(encoder, TimmEncoder):
         return _timm_spec(encoder.data_config)
-    if isinstance(encoder, JointImageEncoder):
+    if isinstance(encoder, VisionEncoder) and list(encoder.dynamic) == ["pixel_values"]:
         return _processor_spec(encoder.processor)
     raise NotExportable(f"pictures of {encoder.about} are prepared in an unknown way")
 
@@ -161,8 +141,8 @@ def _timm_spec(config: dict[str, Any]) -> PictureSpec:
         resize=side if mode == "center" else (side, side),
         resample=config["interpolation"],
         crop=(height, width),
-        mean=config["mean"],
-        std=config["std"],
+        mean=None,  # its network takes pixels as they are stored, and normalizes them itself
+        std=None,
     )
 
 
@@ -179,34 +159,6 @@ def _processor_spec(processor: Any) -> PictureSpec:
         mean=processor.image_mean if plain else (0.0, 0.0, 0.0),
         std=processor.image_std if plain else (1.0, 1.0, 1.0),
     )
-
-
-def _image_network(encoder: ImageEncoder) -> nn.Module:
-    if isinstance(encoder, TimmEncoder):
-        if encoder.folder is None:
-            return bundled.image_network()
-        timm_network: nn.Module = models.timm().create_model(
-            f"local-dir:{encoder.folder}", pretrained=True, num_classes=0
-        )
-        return timm_network
-    assert isinstance(encoder, JointImageEncoder)  # noqa: S101 - picture_spec has refused others
-    return _JointImages(
-        models.transformers().AutoModel.from_pretrained(encoder.folder, local_files_only=True, dtype=torch.float32)
-    )
-
-
-class _JointImages(nn.Module):
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return _tensor(self.model.get_image_features(pixel_values=pixels))
-
-
-def _tensor(given: Any) -> Tensor:
-    tensor: Tensor = given if isinstance(given, Tensor) else given.pooler_output
-    return tensor
 
 
 def _pictures() -> list[Image.Image]:

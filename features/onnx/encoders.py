@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -31,8 +32,12 @@ class TextSpec(Section):
     """Fingerprint of the encoder that was exported."""
     dim: PositiveInt
     """Length of a vector."""
+    prompt: str
+    """Put before a text that is searched with."""
     max_tokens: PositiveInt
     """Longer texts are cut."""
+    truncation: Literal["head", "head+tail"]
+    """What is kept of longer texts: the beginning, or both ends."""
     pad_id: int
     """The token that fills short texts of a batch."""
     fixed_length: bool
@@ -76,14 +81,20 @@ class TextQueries:
             raise ValueError(
                 f"a text to encode must not be blank, {f'text {blank[0]} is' if blank else 'none is given'}"
             )
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([text.strip() for text in texts])]
-        width = self.spec.max_tokens if self.spec.fixed_length else max(map(len, tokens))
+        prompted = [self.spec.prompt + text.strip() for text in texts]
+        tokens = [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch(prompted)]
+        width = max(1, self.spec.max_tokens if self.spec.fixed_length else 0, *map(len, tokens))
         ids = np.full((len(tokens), width), self.spec.pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, listed in enumerate(tokens):
             ids[row, : len(listed)] = listed
             mask[row, : len(listed)] = 1
         return _unit(run_network(self.network, input_ids=ids, attention_mask=mask))
+
+    def _cut(self, tokens: list[int]) -> list[int]:
+        """Both ends of what is too long; the tokenizer itself cuts where the beginning alone is kept."""
+        most = self.spec.max_tokens
+        return tokens if len(tokens) <= most else tokens[: most - most // 2] + tokens[len(tokens) - most // 2 :]
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,8 @@ class ImageQueries:
     def encode(self, images: list[Image]) -> NDArray[np.float32]:
         """Vectors of RGB pictures, float32 [len(images), dim], rows of length 1."""
         batch = np.stack([pixels(image, self.spec.picture) for image in images])
-        return _unit(run_network(self.network, pixels=normalized(batch, self.spec.picture)))
+        (given,) = self.network.get_inputs()
+        return _unit(run_network(self.network, **{given.name: normalized(batch, self.spec.picture)}))
 
 
 @dataclass(frozen=True)
@@ -128,20 +140,22 @@ class QueryEncoders:
         """
         text = image = None
         if spec.text is not None:
-            tokenizer = _tokenizer(folder / TOKENIZER, spec.text.max_tokens)
+            tokenizer = _tokenizer(folder / TOKENIZER, spec.text)
             text = TextQueries(spec.text, tokenizer, open_network(folder / TEXT, threads=threads))
         if spec.image is not None:
             image = ImageQueries(spec.image, open_network(folder / IMAGE, threads=threads))
         return cls(text, image)
 
 
-def _tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+def _tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises nothing more special
         raise InputError(f"{path}: cannot be read as a tokenizer: {error}") from error
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
+    tokenizer.no_truncation()
+    if spec.truncation == "head":
+        tokenizer.enable_truncation(spec.max_tokens)
     return tokenizer
 
 

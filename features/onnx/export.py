@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +42,16 @@ def export(
     Raises:
         ValueError: the exported network gives other numbers than the original.
     """
-    network = network.cpu().eval()
+    network = copy.deepcopy(network).cpu().eval()  # the original may go on elsewhere
+    shapes = tuple({axis: AXES[axis] for axis in dynamic[name]} for name in inputs)
+    kinds = {parameter.kind for parameter in inspect.signature(network.forward).parameters.values()}
     with _quiet():
         program = torch.onnx.export(
             network,
             tuple(inputs.values()),
             input_names=list(inputs),
             output_names=["output"],
-            dynamic_shapes=tuple({axis: AXES[axis] for axis in dynamic[name]} for name in inputs),
+            dynamic_shapes=(shapes,) if inspect.Parameter.VAR_POSITIONAL in kinds else shapes,
             dynamo=True,
             verbose=False,
         )

@@ -23,9 +23,9 @@ class PictureSpec(Section):
     """How pixels are mixed when a picture is resized."""
     crop: tuple[PositiveInt, PositiveInt] | None
     """Height and width cut from the middle, None for all."""
-    mean: Triple
-    """Of red, green and blue in [0, 1]."""
-    std: Triple
+    mean: Triple | None
+    """Of red, green and blue in [0, 1]; None where the network takes pixels as they are stored."""
+    std: Triple | None
     """Likewise, the standard deviation."""
 
 
@@ -49,8 +49,10 @@ def pixels(image: Image, spec: PictureSpec) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.asarray(resized, dtype=np.uint8).transpose(2, 0, 1))
 
 
-def normalized(batch: NDArray[np.uint8], spec: PictureSpec) -> NDArray[np.float32]:
-    """Pixels [n, 3, height, width] with mean 0 and variance 1 a channel, float32."""
+def normalized(batch: NDArray[np.uint8], spec: PictureSpec) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Pixels [n, 3, height, width] as the network takes them: as they are, or float32 with mean 0 and variance 1."""
+    if spec.mean is None or spec.std is None:
+        return batch
     mean, std = (np.asarray(triple, dtype=np.float32)[:, None, None] for triple in (spec.mean, spec.std))
     scaled: NDArray[np.float32] = (batch.astype(np.float32) / np.float32(255) - mean) / std
     return scaled

@@ -32,6 +32,7 @@ def open_network(path: Path, *, threads: int = 1) -> onnxruntime.InferenceSessio
 
 
 def run_network(session: onnxruntime.InferenceSession, **inputs: NDArray[np.generic]) -> NDArray[np.float32]:
-    """The first output of a network, float32."""
-    output: NDArray[np.float32] = session.run(None, inputs)[0]
+    """The first output of a network, float32; inputs that an exported network has no use for are not given to it."""
+    known = {one.name for one in session.get_inputs()}
+    output: NDArray[np.float32] = session.run(None, {name: one for name, one in inputs.items() if name in known})[0]
     return output
