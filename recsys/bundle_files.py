@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle_format import ARRAYS, BundleError, FileEntry, neighbor_files
+from recsys.bundle_format import ARRAYS, SEARCH_ARRAYS, BundleError, FileEntry, neighbor_files
 
 
 def check_file(directory: Path, name: str, entry: FileEntry, *, verify: bool) -> None:
@@ -35,7 +35,8 @@ def map_array(directory: Path, name: str, entry: FileEntry) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise BundleError(f"{path}: not a plain array file ({error})") from error
-    dtype = ARRAYS[name][0] if name in ARRAYS else "<i4" if name.endswith("_idx.npy") else "<f4"
+    known = {**SEARCH_ARRAYS, **{file: form for file, (form, _) in ARRAYS.items()}}
+    dtype = known.get(name) or ("<i4" if name.endswith("_idx.npy") else "<f4")
     if array.dtype.str != entry.dtype or array.dtype.str != dtype:
         raise BundleError(f"{path}: dtype must be {dtype}, it is {array.dtype.str} (the manifest says {entry.dtype})")
     if array.shape != entry.shape:

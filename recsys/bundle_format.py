@@ -44,12 +44,34 @@ ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Every array a bundle holds: little-endian dtype, and the meaning of each axis (one name, one length)."""
 
 FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
-"""Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss` and
-`onnx/`."""
+"""Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss`,
+`onnx/` and `search/`."""
 
 COLD = ("graph/cold.json", "graph/value_messages.npy", "graph/item_messages.npy")
 """What new items are placed by: the attribute values and the newcomers' prior; what each value says, `<f4` [n_values,
 dim]; what each item says, `<f4` [n_items, dim]. All three or none."""
+
+SEARCH, SEARCH_TERMS = "search/search.json", "search/terms.json"
+SEARCH_POINTERS, SEARCH_ITEMS = "search/term_pointers.npy", "search/posting_items.npy"
+SEARCH_WEIGHTS, SEARCH_VALUES, SEARCH_PRICES = "search/weights.npy", "search/value_items.npy", "search/prices.npy"
+SEARCH_MATCH_TEXT, SEARCH_MATCH_IMAGE = "search/match_text.npy", "search/match_image.npy"
+SEARCH_ARRAYS: Mapping[str, str] = {
+    SEARCH_POINTERS: "<i8",
+    SEARCH_ITEMS: "<i4",
+    SEARCH_WEIGHTS: "<f4",
+    SEARCH_VALUES: "<i4",
+    SEARCH_PRICES: "<f4",
+    SEARCH_MATCH_TEXT: "<f4",
+    SEARCH_MATCH_IMAGE: "<f4",
+}
+"""What queries are answered by (`recsys/search`): postings of the terms, CSR; items of each attribute value, in the
+order of `attributes.json`; prices [n_items]; the items' words and pictures in the space of the match model, [n_items,
+dim], where there is one. A bundle without `search.json` has none of them."""
+
+
+def search_index_files(space: str) -> tuple[str, str]:
+    """The approximate index of one kind of vectors, and what reduces them; a large catalog alone has them."""
+    return f"search/{space}.faiss", f"search/{space}.reduction"
 
 
 def neighbor_files(name: str) -> tuple[str, str]:

@@ -34,6 +34,7 @@ from recsys.bundle_format import (
     INDEX,
     ITEMS,
     MANIFEST,
+    SEARCH,
     USERS,
     FileEntry,
     Manifest,
@@ -44,6 +45,8 @@ from recsys.display_table import category_attribute as choose_category
 from recsys.display_table import category_members, write_display
 from recsys.index import EXACT_LIMIT, save_index
 from recsys.index_choice import choose_index
+from recsys.search.build import build_search, with_fusion
+from recsys.search.config import SearchConfig
 
 log = structlog.get_logger()
 
@@ -73,6 +76,7 @@ def write_bundle(
     category_attribute: str | None = None,
     item_prior: NDArray[np.float32] | None = None,
     cold: tuple[ColdTower, list[tuple[str, str]]] | None = None,
+    search: SearchConfig | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -102,6 +106,7 @@ def write_bundle(
         item_prior: float32 [n_items]; what is added to an item's score for every user, None for nothing.
         cold: what the GNN says of items that join later, and attribute and value of each row of its value messages;
             None leaves the bundle without.
+        search: how it is searched; None for the defaults.
 
     Returns:
         `directory`.
@@ -164,6 +169,8 @@ def write_bundle(
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)
             (aside / "onnx" / file).write_bytes(network if isinstance(network, bytes) else network.read_bytes())
+        vectors = {"text": text_vectors, "image": image_vectors}
+        build_search(aside, table.members, vectors, search or SearchConfig())
         files = {
             path.relative_to(aside).as_posix(): _entry(path) for path in sorted(aside.rglob("*")) if path.is_file()
         }
@@ -178,6 +185,10 @@ def write_bundle(
             index=index,
             files=files,
         )
+        (aside / MANIFEST).write_bytes(manifest.dumps())
+        with_fusion(aside)  # it searches the bundle as it is, and then changes one file
+        files[SEARCH] = _entry(aside / SEARCH)
+        manifest = manifest.model_copy(update={"files": files, "version": content_version(files)})
         (aside / MANIFEST).write_bytes(manifest.dumps())
     log.info("bundle written", bundle=manifest.version, path=str(directory), items=len(items), users=len(users))
     return directory

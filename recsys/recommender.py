@@ -112,6 +112,11 @@ class BundleRecommender:
             return self._answer(moment, replace(moment.query, hidden=hidden), k)
         return []
 
+    def user_vector(self, user: UserState) -> NDArray[np.float32] | None:
+        """What is known of a user now as a vector, float32 [dim], as `Bundle.user_embeddings`; None for a stranger."""
+        vector = self._moment(user).query.vector
+        return None if vector is None else vector[:-1]
+
     def _moment(self, user: UserState) -> _Moment:
         bundle, live = self.bundle, self.config.live
         user_idx = -1 if user.user_id is None else int(bundle.users.idxs([user.user_id])[0])

@@ -1,0 +1,1 @@
+"""Search: words, a picture, or both, over a shop's items; needs numpy and onnxruntime alone."""

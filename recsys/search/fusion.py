@@ -1,0 +1,100 @@
+"""Several rankings of the same items as one.
+
+Reciprocal-rank fusion (Cormack, Clarke and Buettcher, 2009) needs nothing to be learned: an item gets the sum over the
+channels of 1 / (c + rank), nothing from a channel that does not list it. Learned fusion weighs standardized scores:
+sum_i w_i (s_i - mean s_i) / std s_i over the items that any channel lists (`fusion_fit.py` says how the weights come
+about, and when they are used).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.search.spaces import Hits
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """What some channels say of a pool of items.
+
+    Args:
+        names: of the channels.
+        rows: int64 [n_pool], rising: every item that a channel lists.
+        scores: float64 [n_channels, n_pool].
+        ranks: float64 [n_channels, n_pool]; from 1, infinite where a channel does not list an item.
+    """
+
+    names: tuple[str, ...]
+    rows: NDArray[np.int64]
+    scores: Floats
+    ranks: Floats
+
+    def of(self, names: Sequence[str]) -> Listed:
+        """Some of the channels, of the same pool."""
+        kept = [self.names.index(name) for name in names]
+        return Listed(tuple(names), self.rows, self.scores[kept], self.ranks[kept])
+
+
+def ranks_of(hits: Sequence[Hits], rows: NDArray[np.int64]) -> Floats:
+    """Place of each pooled item in each list, float64 [n_lists, n_pool]; see `Listed`."""
+    ranks = np.full((len(hits), len(rows)), np.inf)
+    for place, found in enumerate(hits):
+        ranks[place, np.searchsorted(rows, found.idx)] = np.arange(1, len(found.idx) + 1)
+    return ranks
+
+
+def standardized(scores: Floats) -> Floats:
+    """Rows of mean 0 and standard deviation 1; 0 where all are equal."""
+    centered = scores - scores.mean(axis=-1, keepdims=True)
+    spread = centered.std(axis=-1, keepdims=True)
+    scaled: Floats = np.divide(centered, spread, out=np.zeros_like(centered), where=spread > 1e-12)
+    return scaled
+
+
+def reciprocal(ranks: Floats, constant: float) -> Floats:
+    """Each channel's part of the reciprocal-rank score, [n_channels, n_pool]; all first = a sum of 1."""
+    return (constant + 1) / (constant + ranks) / max(len(ranks), 1)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How the channels of one side of a query become one score.
+
+    Args:
+        constant: of reciprocal-rank fusion.
+        weights: channel → weight of its standardized score; None for reciprocal-rank fusion.
+    """
+
+    constant: float
+    weights: Mapping[str, float] | None = None
+
+    def parts(self, listed: Listed) -> Floats:
+        """What each channel adds to each item's score, float64 [n_channels, n_pool].
+
+        The learned weights hold for exactly their channels; where a query has others, ranks are fused instead.
+        """
+        if self.weights is None or set(self.weights) != set(listed.names):
+            return reciprocal(listed.ranks, self.constant)
+        weights = np.array([self.weights[name] for name in listed.names])
+        return weights[:, None] * standardized(listed.scores)
+
+
+def mixed(sides: Sequence[Floats], weights: Sequence[float]) -> Floats:
+    """The scores of several sides as one: each as it is where it is alone, else standardized and weighed.
+
+    Args:
+        sides: float64 [n_pool] each.
+        weights: of each, at least one above 0.
+    """
+    heard = [(side, weight) for side, weight in zip(sides, weights, strict=True) if weight > 0]
+    if len(heard) == 1:
+        return heard[0][0]
+    total = sum(weight for _, weight in heard)
+    blended: Floats = sum((weight / total * standardized(side) for side, weight in heard), np.zeros(1))
+    return blended
