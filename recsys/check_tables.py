@@ -58,7 +58,7 @@ def _shop(summary: dict[str, Any]) -> Table:
             add(f"  {name}", found["items"], f"{found['share']:.1%}")
     if summary["remote_images"]:
         add(
-            "  image elsewhere", summary["remote_images"], "addresses are not fetched: these items have no picture here"
+            "  image elsewhere", summary["remote_images"], "addresses that were not fetched; recsys images fetches them"
         )
     duplicates = summary["duplicates"]
     add("  duplicate titles", duplicates["titles"], "equal to an earlier item's" if duplicates["titles"] else "")

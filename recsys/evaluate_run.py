@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from features.errors import InputError
+from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from recsys.bundle import Bundle
@@ -45,7 +46,7 @@ def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path
     config = with_settings(request["config"], overrides, where=str(folder.path))
     split_file = Path(request["split_file"]) if request["split_file"] else None
     quarantine = Quarantine()
-    shop = read_shop(Path(request["shop"]), quarantine=quarantine)
+    shop = read_shop(Path(request["shop"]), quarantine=quarantine, fetched=FetchedImages.of_cache(cache_dir))
     now = {"shop": shop.fingerprint, "split": file_fingerprint(split_file)}
     if now != bundle.manifest.fingerprints or request["config"] != bundle.manifest.config:
         raise InputError(

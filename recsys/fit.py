@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from features.interactions import Interactions
+from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from graph.build import build_graph
@@ -80,7 +81,7 @@ def fit(
     folder = RunFolder(out)
     clock = Clock()
     quarantine = Quarantine()
-    shop = read_shop(shop_dir, quarantine=quarantine)
+    shop = read_shop(shop_dir, quarantine=quarantine, fetched=FetchedImages.of_cache(cache_dir))
     request = {
         "shop": str(shop_dir.resolve()),
         "shop_fingerprint": shop.fingerprint,

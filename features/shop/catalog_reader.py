@@ -31,7 +31,7 @@ class CatalogRead:
 
     Args:
         catalog: the items.
-        remote_images: item row -> address, of items whose picture is elsewhere; it is not fetched.
+        remote_images: item row -> address, of items whose picture is elsewhere and was not fetched.
         notes: what became of attribute columns.
     """
 

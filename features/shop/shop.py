@@ -12,11 +12,12 @@ import structlog
 from features.catalog import Attributes, Catalog
 from features.errors import InputError
 from features.interactions import Interactions
+from features.pictures.fetched import FetchedImages, JoinedImages
 from features.pictures.sources import FolderImages, ImageSource, ZipImages
 from features.quarantine import Quarantine
 from features.shop import cells
 from features.shop.attribute_reader import AttributeNotes, read_attributes
-from features.shop.catalog_reader import read_catalog, require, with_our_names
+from features.shop.catalog_reader import CatalogRead, read_catalog, require, with_our_names
 from features.shop.cells import Sieve
 from features.shop.config import ShopConfig, read_shop_config
 from features.shop.interaction_reader import InteractionsRead, read_interactions
@@ -34,7 +35,7 @@ class Reading:
         left_out: event type -> number of events left out by its rule.
         ignored_columns: table -> columns that were not read.
         attribute_columns: table -> column -> how it was binned, or why it is no attribute.
-        remote_images: item row -> address, of items whose picture is elsewhere; it is not fetched.
+        remote_images: item row -> address, of items whose picture is elsewhere and was not fetched.
         remarks: what else one should know, in sentences.
     """
 
@@ -56,7 +57,7 @@ class Shop:
         interactions: the events, in the order of their file, possibly none; its `users` are all users of the shop,
             first those of the user table, then others in the order of their first event.
         users_attributes: what is known of the users, by row of `interactions.users`.
-        images: the pictures, None where the folder has neither images/ nor images.zip.
+        images: the pictures, None where the folder has neither images/ nor images.zip and none was fetched.
         fingerprint: hex digest of everything read; two shops that have the same are the same.
         reading: how it was read.
     """
@@ -71,13 +72,14 @@ class Shop:
     reading: Reading = field(default_factory=Reading)
 
 
-def read_shop(path: Path, *, quarantine: Quarantine) -> Shop:
+def read_shop(path: Path, *, quarantine: Quarantine, fetched: FetchedImages | None = None) -> Shop:
     """Read a shop folder: `items.*`, `interactions.*`, `users.*` (parquet, csv or jsonl), `images/` or `images.zip`,
     `shop.toml`; only the items must be there. Pictures are listed, not opened.
 
     Args:
         path: the folder.
         quarantine: takes every row and value that is refused.
+        fetched: pictures that were fetched from elsewhere; items whose address is there have it as their picture.
 
     Raises:
         InputError: there is no such folder, a table cannot be read or lacks a column, shop.toml is wrong, or no item
@@ -90,8 +92,10 @@ def read_shop(path: Path, *, quarantine: Quarantine) -> Shop:
     items_path = tables["items"]
     if items_path is None:
         raise InputError(f"{path} has no item table: items.parquet, items.csv or items.jsonl must be there")
-    images = _open_images(path, quarantine)
-    items = read_catalog(items_path, config, images, quarantine=quarantine)
+    own = _open_images(path, quarantine)
+    joined = own if fetched is None else JoinedImages(own, fetched)
+    items = read_catalog(items_path, config, joined, quarantine=quarantine)
+    images = own if fetched is None else _of_this_shop(own, fetched, items, quarantine)
     user_ids, user_attributes, user_notes = _read_users(tables["users"], config, quarantine)
     if tables["interactions"] is None:
         events = InteractionsRead(Interactions.empty(Vocabulary.of(user_ids), items.catalog.items))
@@ -140,6 +144,18 @@ def _open_images(path: Path, quarantine: Quarantine) -> ImageSource | None:
     for name in images.outside:
         quarantine.refuse(archive.name, None, "member path leaves the folder", name)
     return images
+
+
+def _of_this_shop(
+    own: ImageSource | None, fetched: FetchedImages, items: CatalogRead, quarantine: Quarantine
+) -> ImageSource | None:
+    """The shop's own pictures and those fetched for its items; addresses that gave none are refused with the reason."""
+    for row, address in items.remote_images.items():
+        failure = fetched.failure(address)
+        if failure is not None:
+            quarantine.refuse(address, row, "picture could not be fetched; the item is kept without it", failure.reason)
+    used = fetched.names().intersection(name for names in items.catalog.images() for name in names)
+    return JoinedImages(own, fetched, addresses=used) if used else own
 
 
 def _read_users(

@@ -35,6 +35,10 @@ def check(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings of encoders and match, as for `recsys fit`.")
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Where vectors and fetched pictures are kept. Default: .recsys/cache.", show_default=False),
+    ] = None,
 ) -> None:
     """Validate a shop and count what it holds.
 
@@ -46,16 +50,18 @@ def check(
     """
     from features.errors import InputError
     from features.pictures.check import check_pictures
+    from features.pictures.fetched import FetchedImages
     from features.quarantine import Quarantine
     from features.shop.impressions import read_impressions
     from features.shop.reviews import read_reviews
     from features.shop.shop import read_shop
     from features.shop.summary import summarize
+    from recsys.run_folder import CACHE
 
     quarantine = Quarantine()
     file = (out or Path(".recsys") / (shop.resolve().name or "shop")) / "quarantine.jsonl"
     try:
-        found = read_shop(shop, quarantine=quarantine)
+        found = read_shop(shop, quarantine=quarantine, fetched=FetchedImages.of_cache(cache or CACHE))
         shown = read_impressions(found, quarantine=quarantine)
         reviews = read_reviews(found, quarantine=quarantine)
     except InputError as error:
@@ -72,7 +78,7 @@ def check(
         None if reviews is None else {"read": len(reviews), "items": len(set(reviews.item_idx.tolist()))}
     )
     if match:
-        summary["match"] = _match(found, config, worst)
+        summary["match"] = _match(found, config, worst, cache or CACHE)
     _show(summary, as_json=as_json)
 
 
@@ -85,13 +91,12 @@ def _write(quarantine: Quarantine, file: Path) -> None:
         raise InputError(f"{file} cannot be written: {error.strerror}; give a folder with --out") from error
 
 
-def _match(shop: Shop, config_file: Path | None, worst: int) -> dict[str, Any]:
+def _match(shop: Shop, config_file: Path | None, worst: int, cache: Path) -> dict[str, Any]:
     """The listings that agree least: `judged`, how many have a score, and `worst`, the worst first."""
     from features.encoders.catalog import encode_catalog
     from features.match.training import fit_match
     from features.quarantine import Quarantine
     from recsys.config import load_config
-    from recsys.run_folder import CACHE
 
     config = load_config(config_file)
     catalog = shop.catalog
@@ -99,7 +104,7 @@ def _match(shop: Shop, config_file: Path | None, worst: int) -> dict[str, Any]:
     if pairs < config.match.min_pairs:
         return {"judged": 0, "worst": []}
     # what cannot be read was told by the picture check
-    vectors = encode_catalog(shop, config.encoders, cache_dir=CACHE, quarantine=Quarantine())
+    vectors = encode_catalog(shop, config.encoders, cache_dir=cache, quarantine=Quarantine())
     scores = fit_match(vectors, config.match, seed=config.seed).score(vectors)
     return {
         "judged": int(scores.known.sum()),

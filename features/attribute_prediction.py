@@ -1,0 +1,241 @@
+"""Missing values of an attribute, filled from pictures and words, each with a confidence that means what it says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch.nn import functional
+
+from features.attribute_labels import Labels
+from features.attribute_sources import Doubles, LinearHead, best_ridge, log_softmax, neighbor_scores
+from features.match.calibration import Calibrator, expected_calibration_error, fit_calibrator
+from features.section import Section
+
+log = structlog.get_logger()
+
+
+class AttributeConfig(Section):
+    """How missing attribute values are predicted."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Nothing is filled below this confidence."""
+
+    neighbors: PositiveInt = 15
+    """Labeled items that are asked for an item's value."""
+
+    folds: Annotated[int, Field(ge=2, le=20)] = 4
+    """Parts of the labeled items; each is judged by what the others taught."""
+
+    min_labels: Annotated[int, Field(ge=20)] = 40
+    """With fewer labeled items nothing is learned from them: values are told by their texts alone, and the confidence
+    is not calibrated."""
+
+    min_count: PositiveInt = 2
+    """A value that fewer items have is never filled, as nothing could be learned of it."""
+
+    max_labels: PositiveInt = 20_000
+    """More labeled items are sampled."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttributePrediction:
+    """The likeliest value of every item.
+
+    Args:
+        labels: what was known.
+        value: int64 [n_items]; place in `labels.values`, -1 where the item has nothing to judge by.
+        confidence: float64 [n_items], probability that it is right; NaN where there is none.
+        source: object [n_items] of str; the sources that favor this value, such as "neighbors+head".
+        report: by cross-validation on labeled items: `labeled`, `values`, `accuracy`, `majority` (of always saying
+            the commonest), `coverage` and `filled_accuracy` at the threshold, `calibration_error`, `calibrated`, and
+            `weights` by source. NaN where there are too few labels.
+    """
+
+    labels: Labels
+    value: NDArray[np.int64]
+    confidence: Doubles
+    source: NDArray[np.object_]
+    report: dict[str, Any]
+
+    def missing(self, threshold: float) -> NDArray[np.int64]:
+        """Rows to fill: items without a value that can be told one with enough confidence."""
+        with np.errstate(invalid="ignore"):
+            return np.flatnonzero(~self.labels.known & (self.confidence >= threshold))
+
+
+def predict_attribute(
+    labels: Labels,
+    vectors: NDArray[np.float32],
+    texts: dict[str, Doubles],
+    config: AttributeConfig,
+    *,
+    seed: int,
+) -> AttributePrediction:
+    """Predict the value of every item.
+
+    The sources' log-probabilities are added with weights >= 0 (a logarithmic opinion pool: Genest and Zidek, 1986)
+    that are learned on labeled items judged by others, as is the calibration of the winner's odds.
+
+    Args:
+        labels: what is known.
+        vectors: fused vectors of what may be looked at, float32 [n_items, d]; a zero row cannot be judged by labels.
+        texts: source -> log-probabilities [n_items, n_values] that need no labels.
+        config: settings.
+        seed: of folds and samples.
+
+    Raises:
+        ValueError: there is no value to choose from, or neither enough labels nor a source that needs none.
+    """
+    if not labels.values:
+        raise ValueError(f"{labels.name} must have values to choose from, it has none")
+    seen: NDArray[np.bool_] = np.asarray(vectors.any(axis=1))
+    judged = np.flatnonzero(labels.known & seen)
+    if len(judged) > config.max_labels:
+        judged = np.sort(np.random.default_rng(seed).choice(judged, config.max_labels, replace=False))
+    learned = judged[labels.share[judged].any(axis=1)]
+    if len(learned) < config.min_labels or len(labels.values) < 2:
+        if not texts:
+            raise ValueError(f"{labels.name} must have {config.min_labels} labeled items, it has {len(learned)}")
+        return _by_texts(labels, seen, texts, config)
+    fold = _folds(vectors[judged], config.folds, seed)
+    ridge = best_ridge(vectors[learned], labels.share[learned], seed=seed)
+    k = config.neighbors
+
+    def asked(teachers: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Doubles]:
+        head = LinearHead(vectors[teachers], labels.share[teachers], ridge=ridge)
+        by_labels = {
+            "neighbors": neighbor_scores(vectors, labels.share, teachers, rows, k=k),
+            "head": head(vectors[rows]),
+        }
+        return {name: scores[rows] for name, scores in texts.items()} | by_labels
+
+    names = [*texts, "neighbors", "head"]
+    held_out = np.zeros((len(names), len(judged), len(labels.values)))
+    for number in range(config.folds):
+        here = fold == number
+        teachers = judged[~here][labels.share[judged[~here]].any(axis=1)]
+        held_out[:, here] = np.stack([*asked(teachers, judged[here]).values()])
+    pool = _Pool.fit(held_out, labels.share[judged])
+    report = _report(labels, judged, held_out, fold, config) | {
+        "weights": dict(zip(names, np.round(pool.weights, 3).tolist(), strict=True))
+    }
+    log.info("attribute learned", attribute=labels.name, **{k: v for k, v in report.items() if k != "weights"})
+    rows = np.flatnonzero(seen)
+    scores = np.stack([*asked(learned, rows).values()])
+    value, confidence = np.full(len(vectors), -1, dtype=np.int64), np.full(len(vectors), np.nan)
+    value[rows], confidence[rows] = pool(scores)
+    source = np.full(len(vectors), "", dtype=object)
+    for place, row in enumerate(rows.tolist()):
+        favor = [name for name, one in zip(names, scores[:, place], strict=True) if one.argmax() == value[row]]
+        source[row] = "+".join(favor) or "all together"
+    return AttributePrediction(labels, value, confidence, source, report)
+
+
+def _by_texts(
+    labels: Labels, seen: NDArray[np.bool_], texts: dict[str, Doubles], config: AttributeConfig
+) -> AttributePrediction:
+    """Without labels: the sources count alike, and what labels there are tell how good the answers are."""
+    pooled = log_softmax(np.sum([*texts.values()], axis=0))
+    value = np.where(seen, pooled.argmax(axis=1), -1)
+    confidence = np.where(seen, np.exp(pooled.max(axis=1)), np.nan)
+    source = np.full(len(seen), "", dtype=object)
+    source[seen] = "+".join(texts)
+    judged = np.flatnonzero(labels.known & seen)
+    right = labels.share[judged, value[judged]] > 0
+    report = _measures(labels, judged, right, confidence[judged], config.threshold)
+    return AttributePrediction(
+        labels, value, confidence, source, report | {"calibrated": False, "weights": dict.fromkeys(texts, 1.0)}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Weights of the sources, and the probability that the winner is right by its odds in the pool."""
+
+    weights: Doubles
+    calibrator: Calibrator
+    accuracy: float
+
+    @classmethod
+    def fit(cls, scores: Doubles, share: Doubles) -> _Pool:
+        """From log-probabilities [n_sources, n, n_values] of labeled items and their labels [n, n_values]."""
+        weights = _pool_weights(scores, share)
+        value, odds = _winner(weights, scores)
+        right = share[np.arange(len(share)), value] > 0
+        if right.all() or not right.any():
+            odds_of_chance = Calibrator(0.0, 0.0)
+            return cls(weights, odds_of_chance, float((right.sum() + 1) / (len(right) + 2)))
+        return cls(weights, fit_calibrator(odds[right], odds[~right]), float(right.mean()))
+
+    def __call__(self, scores: Doubles) -> tuple[NDArray[np.int64], Doubles]:
+        """Winner and confidence of each row."""
+        value, odds = _winner(self.weights, scores)
+        return value, self.calibrator(odds, prior=self.accuracy)
+
+
+def _pool_weights(scores: Doubles, share: Doubles) -> Doubles:
+    """The weights of least cross-entropy, by L-BFGS on their logarithms."""
+    taught = share.any(axis=1)
+    x, y = torch.from_numpy(scores[:, taught]), torch.from_numpy(share[taught])
+    free = torch.full((len(scores),), math.log(1 / len(scores)), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([free], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        total = functional.cross_entropy(torch.einsum("s,snv->nv", free.exp(), x), y) + 1e-4 * (free**2).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    weights: Doubles = free.detach().exp().numpy()
+    return weights
+
+
+def _winner(weights: Doubles, scores: Doubles) -> tuple[NDArray[np.int64], Doubles]:
+    """The likeliest value of each row and its log odds in the pool."""
+    pooled = log_softmax(np.einsum("s,snv->nv", weights, scores))
+    best = pooled.max(axis=1)
+    return pooled.argmax(axis=1), best - np.log(np.maximum(-np.expm1(best), 1e-12))
+
+
+def _folds(vectors: NDArray[np.float32], folds: int, seed: int) -> NDArray[np.int64]:
+    """Equal rows fall into one fold, so that no twin teaches its twin."""
+    _, group = np.unique(vectors, axis=0, return_inverse=True)
+    of_group = np.random.default_rng(seed).permutation(group.max() + 1) % folds
+    return np.asarray(of_group[group], dtype=np.int64)
+
+
+def _report(
+    labels: Labels, judged: NDArray[np.int64], held_out: Doubles, fold: NDArray[np.int64], config: AttributeConfig
+) -> dict[str, Any]:
+    """Each fold judged with weights and calibration of the others."""
+    right, confidence = np.zeros(len(judged), dtype=bool), np.zeros(len(judged))
+    share = labels.share[judged]
+    for number in range(config.folds):
+        here = fold == number
+        value, confidence[here] = _Pool.fit(held_out[:, ~here], share[~here])(held_out[:, here])
+        right[here] = share[here, value] > 0
+    return _measures(labels, judged, right, confidence, config.threshold) | {"calibrated": True}
+
+
+def _measures(
+    labels: Labels, judged: NDArray[np.int64], right: NDArray[np.bool_], confidence: Doubles, threshold: float
+) -> dict[str, Any]:
+    filled = confidence >= threshold
+    n = len(judged)
+    return {
+        "labeled": n,
+        "values": len(labels.values),
+        "accuracy": float(right.mean()) if n else math.nan,
+        "majority": float((labels.share[judged] > 0).mean(axis=0).max()) if n else math.nan,
+        "coverage": float(filled.mean()) if n else math.nan,
+        "filled_accuracy": float(right[filled].mean()) if filled.any() else math.nan,
+        "calibration_error": expected_calibration_error(confidence, right, np.ones(n)),
+    }

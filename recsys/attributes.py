@@ -1,0 +1,117 @@
+"""Fill an attribute of a shop: from its folder to predicted values, with everything learned on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.attribute_labels import Labels, known_labels
+from features.attribute_prediction import AttributeConfig, AttributePrediction, predict_attribute
+from features.attribute_sources import Doubles, picture_scores, value_texts, word_scores
+from features.encoders.catalog import encode_catalog
+from features.encoders.embeddings import ItemVectors
+from features.encoders.text import TextEncoder
+from features.errors import InputError
+from features.fusion import fuse
+from features.match.model import MatchModel
+from features.match.training import fit_match
+from features.quarantine import Quarantine
+from features.shop.shop import Shop
+from recsys.config import FitConfig
+
+Use = Literal["image", "text", "both"]
+
+
+def fill_attributes(
+    shop: Shop,
+    specs: list[str],
+    *,
+    values: dict[str, tuple[str, ...]],
+    use: Use,
+    settings: AttributeConfig,
+    config: FitConfig,
+    cache_dir: Path,
+    quarantine: Quarantine,
+) -> dict[str, AttributePrediction]:
+    """Predict attributes of all items.
+
+    Args:
+        shop: the shop.
+        specs: attributes by name, or "name:level" for a path cut to so many steps.
+        values: name -> the values to choose from; by default those that items have.
+        use: what may be looked at.
+        settings: of the prediction.
+        config: of encoders and match model.
+        cache_dir: encoded words and pictures are kept here.
+        quarantine: takes pictures that cannot be read.
+
+    Returns:
+        spec -> prediction.
+
+    Raises:
+        InputError: an attribute has neither values nor labels, or a level is no number.
+    """
+    known = {spec: labels_of(shop, spec, values.get(spec.partition(":")[0], ()), settings) for spec in specs}
+    vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
+    match = fit_match(vectors, config.match, seed=config.seed)
+    looked_at = visible(vectors, use)
+    found = {}
+    for spec, labels in known.items():
+        texts = text_sources(shop, labels, vectors, match, use=use, config=config)
+        try:
+            found[spec] = predict_attribute(labels, looked_at, texts, settings, seed=config.seed)
+        except ValueError as error:
+            raise InputError(f"attribute {spec} cannot be filled: {error}") from error
+    return found
+
+
+def labels_of(shop: Shop, spec: str, values: tuple[str, ...], settings: AttributeConfig) -> Labels:
+    """The labels of an attribute given as "name" or "name:level".
+
+    Raises:
+        InputError: the level is no number, or there is no value to choose from.
+    """
+    name, colon, level = spec.partition(":")
+    if colon and not (level.isdigit() and int(level) > 0):
+        raise InputError(f"the level of a path must be a number >= 1, as in category:2, got {spec!r}")
+    labels = known_labels(
+        shop.catalog, name, level=int(level) if colon else None, values=values, min_count=settings.min_count
+    )
+    if not labels.values:
+        has = ", ".join(shop.catalog.attributes.names()) or "none"
+        raise InputError(
+            f'no item has a value of {spec}, the shop has the attributes {has}; give values: --values "{name}=a,b,c"'
+        )
+    return labels
+
+
+def visible(vectors: ItemVectors, use: Use) -> NDArray[np.float32]:
+    """What may be looked at, as one vector an item, float32 [n_items, d]."""
+    if use == "both":
+        return fuse(vectors.text.vectors, vectors.image.vectors)
+    return vectors.image.vectors if use == "image" else vectors.text.vectors
+
+
+def text_sources(
+    shop: Shop,
+    labels: Labels,
+    vectors: ItemVectors,
+    match: MatchModel,
+    *,
+    use: Use,
+    config: FitConfig,
+) -> dict[str, Doubles]:
+    """What the values' own texts say of each item: "picture" in the match model's space, "words" where named."""
+    sources: dict[str, Doubles] = {}
+    if use != "text" and match.fitted:
+        texts = [text for value in labels.values for text in value_texts(labels.name, value)]
+        encoded = TextEncoder.of(config.encoders).encode(texts)
+        encoded /= np.linalg.norm(encoded, axis=1, keepdims=True)  # as the items' words are
+        by_value = encoded.reshape(len(labels.values), -1, encoded.shape[1])
+        sources["picture"] = picture_scores(match, by_value, vectors.text.vectors, vectors.image.vectors)
+    if use != "image":
+        sources["words"] = word_scores(shop.catalog.texts(), labels.values)
+    return sources
