@@ -138,6 +138,25 @@ def read(kind: str, folder: Path, *, option: str, **options: object) -> Any:
         raise InputError(f"{option} cannot be read from {folder}: {error}") from error
 
 
+def read_model(folder: Path, *, option: str) -> tuple[Any, bool]:
+    """Read a model's weights as float32.
+
+    Returns:
+        the model, and whether its pooler has weights; a checkpoint may leave them out, and then they are random.
+
+    Raises:
+        InputError: it cannot be read, or other weights are missing.
+    """
+    model, about = read(
+        "AutoModel", folder, option=option, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+    )
+    missing = sorted(about["missing_keys"])
+    lost = [key for key in missing if "pooler" not in key]
+    if lost:
+        raise InputError(f"{option} must have all of its weights, {folder} lacks {len(lost)} of them: {lost[0]}, ...")
+    return model, not missing
+
+
 @torch.inference_mode()
 def run(network: nn.Module, inputs: Arrays, device: torch.device) -> NDArray[np.float32]:
     """The plain way: float32, as the network is."""

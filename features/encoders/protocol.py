@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ Normalization = Literal["none", "unit"]
 """Whether an encoder's vectors are as the network gives them, or scaled to length 1."""
 Kind = Literal["document", "query"]
 """What a text is: one of the catalog, or one that is searched with. Some models want a different prompt for each."""
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 """Inputs of a network by name, in the order in which it takes them; axis 0 of each is the batch."""
 Prepared = NDArray[np.uint8] | NDArray[np.float32] | Arrays
 """One picture, ready for a network: its pixels [3, height, width], or several arrays by name."""

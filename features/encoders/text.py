@@ -199,7 +199,7 @@ class TextEncoder:
                 f"text_model must pool its prompts too, {self.folder} leaves them out; to use it without any, "
                 'set encoders.document_prompt = "" and encoders.query_prompt = ""'
             )
-        model = models.read("AutoModel", self.folder, option="text_model", use_safetensors=True, dtype=torch.float32)
+        model, _ = models.read_model(self.folder, option="text_model")
         if hasattr(model.config, "use_cache"):
             model.config.use_cache = False
         masked = "attention_mask" in self.tokenizer.model_input_names

@@ -143,12 +143,10 @@ class VisionEncoder:
             InputError: the model cannot be read, or is none for pictures.
         """
         with _LOADING:
-            model = models.read(
-                "AutoModel", self.folder, option="image_model", use_safetensors=True, dtype=torch.float32
-            )
+            model, has_pooler = models.read_model(self.folder, option="image_model")
             if getattr(model, "main_input_name", "") != "pixel_values" and not hasattr(model, "get_image_features"):
                 raise InputError(f"image_model must be a network for pictures, {self.folder} is none")
-            return self._pooled(model).to(self.device).eval()
+            return self._pooled(model, has_pooler=has_pooler).to(self.device).eval()
 
     @cached_property
     def processor(self) -> Any:
@@ -161,8 +159,10 @@ class VisionEncoder:
         given = self.processor(images=new_image("RGB", (64, 64)), return_tensors="np")
         return list(given.keys())
 
-    def _pooled(self, model: Any) -> nn.Module:
-        return VisionNetwork(model, self._names, self.pooling)
+    def _pooled(self, model: Any, *, has_pooler: bool) -> nn.Module:
+        if not has_pooler and self.pooling == "pooler":
+            raise InputError(f"image_pooling must be 'cls' or 'mean', {self.folder} has no weights for its pooler")
+        return VisionNetwork(model, self._names, self.pooling if has_pooler else self.pooling or "cls")
 
 
 @dataclass(frozen=True)
@@ -184,5 +184,5 @@ class JointImageEncoder(VisionEncoder):
         """What it is, in words."""
         return f"image tower of the joint model {self.folder.name} at {self.folder}"
 
-    def _pooled(self, model: Any) -> nn.Module:
+    def _pooled(self, model: Any, *, has_pooler: bool) -> nn.Module:  # noqa: ARG002 - its towers have their own
         return JointNetwork(model, self._names)
