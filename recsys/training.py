@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from features.checkpoint import Checkpoint, fingerprint, optimizer_tensors, restore_optimizer
 from features.encoders.embeddings import ItemVectors
 from features.interactions import Interactions
 from features.match.scores import MatchScores
@@ -30,7 +31,6 @@ from graph.content import item_content
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.kg_gnn import KGGNN, GNNConfig
 from graph.schema import spell
-from recsys.checkpoint import Checkpoint, fingerprint, optimizer_tensors, restore_optimizer
 from recsys.losses import softmax_loss
 from recsys.negatives import draw_batch
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus

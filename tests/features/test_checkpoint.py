@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from features.checkpoint import Checkpoint, fingerprint, optimizer_tensors, restore_optimizer
 from features.errors import InputError
-from recsys.checkpoint import Checkpoint, fingerprint, optimizer_tensors, restore_optimizer
 
 
 def test_what_was_saved_comes_back(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypa
         file.write_bytes(b"half of it")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recsys.checkpoint.save_file", dies)
+    monkeypatch.setattr("features.checkpoint.save_file", dies)
     with pytest.raises(KeyboardInterrupt):
         Checkpoint({"a": torch.ones(1)}, {"epoch": 2}).save(path)
     assert Checkpoint.load(path).state == {"epoch": 1}
