@@ -9,6 +9,7 @@ from typing import Literal
 import orjson
 
 from recsys.recommendation import UserState
+from recsys.search.searcher import SearchAnswer
 from serving.codec import Slot
 from serving.display import Page
 from serving.events import Past
@@ -47,6 +48,24 @@ def list_json(
             "store": store,
         }
     )
+
+
+def search_json(
+    answer: SearchAnswer, items: Sequence[bytes], propensities: Sequence[float], **about: str | None
+) -> bytes:
+    """A page of search results; `items` holds the JSON of each result's item, `about` the fields of every answer."""
+    shown = [
+        {
+            "item": orjson.Fragment(item),
+            "score": result.score,
+            "source": result.source,
+            "reasons": result.reasons,
+            "propensity": propensity,
+        }
+        for result, item, propensity in zip(answer.results, items, propensities, strict=True)
+    ]
+    page = {"results": shown, "total": answer.total, "next_offset": answer.next_offset, "channels": answer.channels}
+    return orjson.dumps(page | about)
 
 
 def page_json(page: Page, items: Sequence[bytes]) -> bytes:

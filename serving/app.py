@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
+from recsys.search.encoding import CannotSearch
+from recsys.search.query import BadQuery
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.impressions import ImpressionLog
 from serving.live import Watcher
@@ -24,7 +26,7 @@ from serving.memory import WorkerMemory
 from serving.middleware import Shell
 from serving.pictures import open_pictures
 from serving.problems import ProblemError, problem
-from serving.routes import events, health, images, items, pages, users
+from serving.routes import events, health, images, items, pages, search, users
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry, configure_logging
@@ -34,9 +36,9 @@ log = structlog.get_logger()
 TITLE = "Recommendations"
 VERSION = "1"
 DESCRIPTION = """
-Similar items, personal feeds, and the events that change them. Every answer says which model made it, which tier of
-the fallback ladder each suggestion came from and why, and whether Redis or the worker's own bundle held it. Errors are
-problem details (RFC 9457).
+Similar items, personal feeds, search by words and pictures, and the events that change them. Every answer says which
+model made it, which tier of the fallback ladder each suggestion came from and why, and whether Redis or the worker's
+own bundle held it. Errors are problem details (RFC 9457).
 """
 
 
@@ -77,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         await impressions.write()
         if memory.n_pending or len(impressions):
             log.error("lost, as redis is away", events=memory.n_pending, impressions=len(impressions))
+        engine.close()
         await store.close()
 
     app = FastAPI(
@@ -92,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
                 Shell,
                 telemetry=telemetry,
                 max_body_bytes=settings.max_body_bytes,
+                larger={search.PATH: settings.search_max_body_bytes},
                 log_requests=settings.log_requests,
             )
         ],
@@ -100,10 +104,10 @@ def create_app(settings: Settings) -> FastAPI:
     state: Any = app.state
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, open_pictures(settings.shop)
-    app.router.routes.extend([*items.hot, *users.hot, *events.hot, *pages.pages()])
+    app.router.routes.extend([*items.hot, *users.hot, *events.hot, *search.hot, *pages.pages()])
     for module in (items, users, images, health):
         app.router.routes.extend(module.router.routes)
-    hot_documented = [route for module in (items, users, events) for route in module.documented.routes]
+    hot_documented = [route for module in (items, users, search, events) for route in module.documented.routes]
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -133,6 +137,13 @@ def _handlers() -> dict[int | type[Exception], Any]:
     async def on_not_ready(_: Request, __: NotReadyError) -> Response:
         return problem(503, "not-ready", "no bundle is open yet: publish one", headers={"retry-after": "5"})
 
+    async def on_cannot_search(_: Request, error: CannotSearch) -> Response:
+        return problem(409, "cannot-search", str(error))
+
+    async def on_bad_query(_: Request, error: BadQuery) -> Response:
+        errors = [{"place": f"body.{error.place}", "rule": error.rule, "value": str(error.value)[:80]}]
+        return problem(422, "invalid-request", f"body.{error}", errors=errors)
+
     async def on_store_down(_: Request, __: StoreDownError) -> Response:
         detail = "this needs Redis, which is away"
         return problem(503, "store-down", detail, headers={"retry-after": "2"})
@@ -161,6 +172,8 @@ def _handlers() -> dict[int | type[Exception], Any]:
         UnknownItemError: on_unknown_item,
         NotReadyError: on_not_ready,
         StoreDownError: on_store_down,
+        CannotSearch: on_cannot_search,
+        BadQuery: on_bad_query,
         RequestValidationError: on_invalid,
         HTTPException: on_http,
     }

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from serving.answers import Origin, list_json, page_json, past_json, user_state
+from recsys.search.encoding import CannotSearch
+from serving.answers import Origin, list_json, page_json, past_json, search_json, user_state
 from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.display import Page, item_json
 from serving.entries import slots as by_row
@@ -18,6 +19,8 @@ from serving.events import Event
 from serving.impressions import ImpressionLog
 from serving.live import Live, Watcher
 from serving.memory import LiveState, WorkerMemory
+from serving.schemas import SearchIn
+from serving.searching import SearchDesk, Uploaded
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
@@ -64,6 +67,7 @@ class Engine:
         telemetry: Telemetry,
     ) -> None:
         self._watcher = watcher
+        self._desk = SearchDesk(settings)
         self._store = store
         self._memory = memory
         self._impressions = impressions
@@ -141,6 +145,49 @@ class Engine:
         live = self.live
         return (await self._items(live, [self._known(live, item_id)]))[0][0]
 
+    async def search(self, asked: SearchIn, pictures: Uploaded) -> bytes:
+        """Items by words, pictures and examples, as JSON.
+
+        Raises:
+            CannotSearch: the bundle has no index, or not the encoder that the query needs.
+            BadQuery: the query names what the shop does not have.
+            ProblemError: a picture is none, or too many searches are waiting.
+        """
+        live = self.live
+        if live.searcher is None:
+            raise CannotSearch(live.no_search)
+        origin: Origin = "bundle"
+        vector = None
+        if asked.user_id is not None and asked.user_weight > 0:
+            state = self._memory.state(asked.user_id)
+            if self._store.up:
+                with suppress(StoreDownError):
+                    state, _ = await self._read(live, asked.user_id)
+            vector = live.recommender.user_vector(user_state(asked.user_id, state))
+        answer = await self._desk.search(live.searcher, asked, pictures, vector)
+        items, whole = await self._items(live, [result.item_idx for result in answer.results])
+        if whole and self._store.up:
+            origin = "redis"
+        else:
+            why = "not published" if self._store.up else "redis is down"
+            self._telemetry.bundle_fallbacks.labels("search", why).inc()
+        sources = [result.source for result in answer.results]
+        recommendation_id, propensities = self._log(
+            live,
+            [live.bundle.items[result.item_idx] for result in answer.results],
+            sources,
+            origin,
+            surface="search",
+            subject=asked.user_id or "",
+        )
+        about = {
+            "recommendation_id": recommendation_id,
+            "model_version": live.version,
+            "source": sources[0] if sources else None,
+            "store": origin,
+        }
+        return search_json(answer, items, propensities, **about)
+
     async def browse(self, *, k: int, offset: int, category: str | None, q: str | None) -> bytes:
         """A part of the browse grid, as JSON."""
         live = self.live
@@ -180,6 +227,10 @@ class Engine:
         recent = [past for past in state.recent if past.item_id in live.bundle.items][-limit:]
         items, _ = await self._items(live, [live.bundle.items.idx(past.item_id) for past in recent])
         return past_json(user_id, recent, items, store=origin)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._desk.close()
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state everywhere.
@@ -226,19 +277,36 @@ class Engine:
             origin = "bundle"
             why = "not published" if self._store.up else "redis is down"
             self._telemetry.bundle_fallbacks.labels(surface, why).inc()
+        recommendation_id, propensities = self._log(
+            live,
+            [live.bundle.items[slot.item_idx] for slot in slots],
+            [slot.source for slot in slots],
+            origin,
+            surface=surface,
+            subject=subject,
+        )
+        return list_json(
+            slots, items, propensities, recommendation_id=recommendation_id, version=live.version, store=origin
+        )
+
+    def _log(
+        self, live: Live, items: Sequence[str], sources: Sequence[str], origin: Origin, *, surface: str, subject: str
+    ) -> tuple[str, list[float]]:
+        """Log what is shown, and count it.
+
+        Returns:
+            The answer's id, and the probability with which each item is shown in its place.
+        """
         recommendation_id = uuid.uuid4().hex
-        propensities = [1.0] * len(slots)  # the ranking is deterministic: what is shown is shown with certainty
+        propensities = [1.0] * len(items)  # the ranking is deterministic: what is shown is shown with certainty
         self._impressions.add(
             recommendation_id=recommendation_id,
             surface=surface,
             subject=subject,
             model_version=live.version,
-            items=[live.bundle.items[slot.item_idx] for slot in slots],
-            sources=[slot.source for slot in slots],
+            items=items,
+            sources=sources,
             propensities=propensities,
         )
-        source = slots[0].source if slots else None
-        self._telemetry.answers.labels(surface, source or "none", origin).inc()
-        return list_json(
-            slots, items, propensities, recommendation_id=recommendation_id, version=live.version, store=origin
-        )
+        self._telemetry.answers.labels(surface, sources[0] if sources else "none", origin).inc()
+        return recommendation_id, propensities

@@ -53,8 +53,8 @@ class ImpressionLog:
 
         Args:
             recommendation_id: the answer's id, which events may name.
-            surface: "similar" or "feed".
-            subject: the item or the user it was for.
+            surface: "similar", "feed" or "search".
+            subject: the item or the user it was for, "" for a search without a user.
             model_version: the bundle that ranked it.
             items: the items, in the order shown.
             sources: the tier of each.

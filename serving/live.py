@@ -17,6 +17,8 @@ from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.bundle_format import read_manifest
 from recsys.recommender import BundleRecommender
+from recsys.search.encoding import CannotSearch
+from recsys.search.searcher import Searcher
 from serving.display import Grid
 from serving.memory import WorkerMemory
 from serving.settings import Settings
@@ -37,6 +39,9 @@ class Live:
     bundle: Bundle
     recommender: BundleRecommender
     grid: Grid
+    searcher: Searcher | None
+    no_search: str
+    """Why there is no searcher; "" where there is one."""
 
     @property
     def version(self) -> str:
@@ -44,14 +49,25 @@ class Live:
         return self.bundle.version
 
     @classmethod
-    def open(cls, path: Path) -> Live:
+    def open(cls, path: Path, *, warm_search: bool = False) -> Live:
         """Open and touch a bundle, so that the first request finds it warm.
+
+        Args:
+            path: the bundle.
+            warm_search: also open the encoders of queries, which otherwise the first query does.
 
         Raises:
             InputError: the bundle is broken.
         """
         bundle = Bundle.open(path)
-        live = cls(bundle, BundleRecommender(bundle), Grid(bundle))
+        searcher, no_search = None, ""
+        try:
+            searcher = Searcher(bundle)
+        except CannotSearch as error:
+            no_search = str(error)
+        if searcher is not None and warm_search:
+            searcher.encoding.warm()
+        live = cls(bundle, BundleRecommender(bundle), Grid(bundle), searcher, no_search)
         _ = bundle.attribute_counts  # files may be replaced behind an open bundle: read now what is read by name
         if len(bundle.items):
             bundle.display(0)
@@ -98,7 +114,7 @@ class Watcher:
         """
         await self.look()
         if self.live is None and self._settings.bundle is not None:
-            self.live = await asyncio.to_thread(Live.open, self._settings.bundle)
+            self.live = await asyncio.to_thread(_open, self._settings.bundle, self._settings)
             log.info("bundle open", version=self.live.version, path=str(self._settings.bundle))
 
     async def run(self, closing: asyncio.Event) -> None:
@@ -147,7 +163,7 @@ class Watcher:
             return
         try:
             meta = await self._store.meta(version)
-            live = await asyncio.to_thread(_open_version, version, meta.get("bundle"), self._settings.bundle)
+            live = await asyncio.to_thread(_open_version, version, meta.get("bundle"), self._settings)
         except StoreDownError:
             return
         except (InputError, OSError) as error:
@@ -161,15 +177,19 @@ class Watcher:
         log.info("version switched", version=version, left=left)
 
 
-def _open_version(version: str, published: str | None, configured: Path | None) -> Live:
+def _open(path: Path, settings: Settings) -> Live:
+    return Live.open(path, warm_search=settings.search_warm)
+
+
+def _open_version(version: str, published: str | None, settings: Settings) -> Live:
     """The bundle of a version: where it was published from, or the worker's own copy of it."""
     said = []
-    for path in (None if published is None else Path(published), configured):
+    for path in (None if published is None else Path(published), settings.bundle):
         if path is None:
             continue
         try:
             if read_manifest(path).version == version:
-                return Live.open(path)
+                return _open(path, settings)
             said.append(f"{path} holds another version")
         except InputError as error:
             said.append(str(error))

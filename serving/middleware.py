@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -41,13 +42,23 @@ class Shell:
         app: the application.
         telemetry: counts and times requests.
         max_body_bytes: a larger request body is refused with 413.
+        larger: paths that take more, and how much.
         log_requests: one log line a request.
     """
 
-    def __init__(self, app: ASGIApp, *, telemetry: Telemetry, max_body_bytes: int, log_requests: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        telemetry: Telemetry,
+        max_body_bytes: int,
+        log_requests: bool,
+        larger: Mapping[str, int] | None = None,
+    ) -> None:
         self._app = app
         self._telemetry = telemetry
         self._max_body_bytes = max_body_bytes
+        self._larger = larger or {}
         self._log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,10 +84,11 @@ class Shell:
 
         try:
             declared = headers.get("content-length", "0")
-            if declared.isdecimal() and int(declared) > self._max_body_bytes:
-                await self._too_large().response()(scope, receive, send_dressed)
+            most = self._larger.get(scope["path"], self._max_body_bytes)
+            if declared.isdecimal() and int(declared) > most:
+                await _too_large(most).response()(scope, receive, send_dressed)
             else:
-                await self._app(scope, self._limited(receive), send_dressed)
+                await self._app(scope, _limited(receive, most), send_dressed)
         except Exception:
             log.exception("request failed", request_id=request_id, path=scope["path"])
             if status:
@@ -85,22 +97,6 @@ class Shell:
             await answer(scope, receive, send_dressed)
         finally:
             self._account(scope, status, time.perf_counter() - began, request_id)
-
-    def _too_large(self) -> ProblemError:
-        return ProblemError(413, "body-too-large", f"a request body may have {self._max_body_bytes} bytes at most")
-
-    def _limited(self, receive: Receive) -> Receive:
-        received = 0
-
-        async def receive_limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise self._too_large()
-            return message
-
-        return receive_limited
 
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", "unmatched")
@@ -116,3 +112,21 @@ class Shell:
                 ms=round(1000 * seconds, 2),
                 request_id=request_id,
             )
+
+
+def _too_large(most: int) -> ProblemError:
+    return ProblemError(413, "body-too-large", f"a request body may have {most} bytes at most")
+
+
+def _limited(receive: Receive, most: int) -> Receive:
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most:
+            raise _too_large(most)
+        return message
+
+    return receive_limited

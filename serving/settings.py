@@ -116,6 +116,16 @@ class Settings(BaseSettings):
     """Largest Redis memory a publish may lead to ("2GB"); none: the server's own maxmemory, if it has one."""
     thread_above_items: int = 50_000
     """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others."""
+    search_max_body_bytes: Annotated[PositiveInt, BeforeValidator(_bytes)] = 12_000_000
+    """Largest body of a search, which may hold pictures."""
+    search_max_pixels: PositiveInt = 20_000_000
+    """A query's picture with more pixels is refused before it is unpacked."""
+    search_threads: PositiveInt = 1
+    """Searches a worker computes at once, in threads of their own, so that other routes are not held up."""
+    search_waiting: PositiveInt = 64
+    """Searches that may wait for a thread; one more is told to come back."""
+    search_warm: bool = False
+    """Open the encoders of queries with the bundle; otherwise the first query waits about half a second for them."""
     log_requests: bool = True
     """One structured log line a request."""
 

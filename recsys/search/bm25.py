@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,11 @@ class LexicalIndex:
             held, weights = self.postings(term)
             scores[held] += np.float32(count) * weights  # an item is at most once in a term's postings
         return scores
+
+    def most(self, counts: dict[str, float]) -> float:
+        """What an item would score that held every wanted term without end: sum of count idf(t); 0 for no term."""
+        held_by = {term: len(self.postings(term)[0]) for term, count in counts.items() if count > 0}
+        return sum(counts[term] * float(_idf(np.float64(n), self.n_items)) for term, n in held_by.items())
 
     def postings(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The items that hold a term, rows rising, and its weight in each."""
@@ -125,7 +131,7 @@ def build_lexical(items: Iterable[Sequence[str]], fields: Sequence[Field], *, k1
     by_name = np.argsort(rank[term], kind="stable")  # within a term the items stay rising
     term, item, mentions = rank[term][by_name], item[by_name], mentions[by_name]
     held_by = np.bincount(term, minlength=len(numbers))
-    idf = np.log1p((n_items - held_by + 0.5) / (held_by + 0.5))
+    idf = _idf(held_by, n_items)
     return LexicalIndex(
         terms=sorted(numbers),
         indptr=np.concatenate([[0], np.cumsum(held_by)]).astype(np.int64),
@@ -133,6 +139,10 @@ def build_lexical(items: Iterable[Sequence[str]], fields: Sequence[Field], *, k1
         weights=(idf[term] * mentions / (k1 + mentions)).astype(np.float32),
         n_items=n_items,
     )
+
+
+def _idf(held_by: NDArray[Any] | np.float64, n_items: int) -> NDArray[np.float64]:
+    return np.asarray(np.log1p((n_items - held_by + 0.5) / (held_by + 0.5)), dtype=np.float64)
 
 
 def _mentions(

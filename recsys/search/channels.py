@@ -24,7 +24,7 @@ from recsys.search.config import SearchConfig
 from recsys.search.encoding import Encoding
 from recsys.search.query import SearchQuery
 from recsys.search.spaces import Hits, Space, Spaces
-from recsys.search.terms import terms
+from recsys.search.terms import asked_terms
 
 Vectors = NDArray[np.float32]
 
@@ -51,7 +51,7 @@ class Channel(Protocol):
 
 
 class LexicalChannel:
-    """Items by the terms they hold.
+    """Items by the terms they hold; 1 = as much of each term as could be.
 
     Args:
         index: of the catalog.
@@ -59,7 +59,8 @@ class LexicalChannel:
     """
 
     def __init__(self, index: LexicalIndex, counts: dict[str, float]) -> None:
-        self._scores = index.score(counts)
+        most = index.most(counts)
+        self._scores = index.score(counts) / np.float32(most if most > 0 else 1)
 
     def top(self, n: int, allowed: NDArray[np.bool_]) -> Hits:
         """As `Channel.top`; only items above 0."""
@@ -178,7 +179,7 @@ class Channels:
             (query.unlike.words, -self._config.negative / max(1, len(query.unlike.words))),
         ):
             for text in texts:
-                for term in terms(text):
+                for term in asked_terms(text):
                     counts[term.text] = counts.get(term.text, 0.0) + weight
         return counts
 

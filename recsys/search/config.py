@@ -32,6 +32,10 @@ class SearchConfig(Section):
     rank_constant: PositiveFloat = 60.0
     """Of reciprocal-rank fusion."""
 
+    picture_to_words: NonNegativeFloat = 0.1
+    """Weight of the cosine between a query's picture and the items' words, beside 1 for that with their pictures. More
+    finds what is of the same kind, less what is the same."""
+
     positive: NonNegativeFloat = 0.75
     """Rocchio: weight of the examples to be near to, beside the query's 1."""
 

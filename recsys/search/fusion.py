@@ -1,9 +1,9 @@
 """Several rankings of the same items as one.
 
 Reciprocal-rank fusion (Cormack, Clarke and Buettcher, 2009) needs nothing to be learned: an item gets the sum over the
-channels of 1 / (c + rank), nothing from a channel that does not list it. Learned fusion weighs standardized scores:
-sum_i w_i (s_i - mean s_i) / std s_i over the items that any channel lists (`fusion_fit.py` says how the weights come
-about, and when they are used).
+channels of 1 / (c + rank), nothing from a channel that does not list it. Learned fusion weighs the scores, sum_i w_i
+s_i, which have units of their own: cosines, and for the letters the share of what the query's words could give
+(`fusion_fit.py` says how the weights come about, and when they are used).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Fusion:
 
     Args:
         constant: of reciprocal-rank fusion.
-        weights: channel → weight of its standardized score; None for reciprocal-rank fusion.
+        weights: channel → weight of its score; None for reciprocal-rank fusion.
     """
 
     constant: float
@@ -82,7 +82,7 @@ class Fusion:
         if self.weights is None or set(self.weights) != set(listed.names):
             return reciprocal(listed.ranks, self.constant)
         weights = np.array([self.weights[name] for name in listed.names])
-        return weights[:, None] * standardized(listed.scores)
+        return weights[:, None] * listed.scores
 
 
 def mixed(sides: Sequence[Floats], weights: Sequence[float]) -> Floats:

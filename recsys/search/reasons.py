@@ -17,7 +17,7 @@ from recsys.search.channels import (
     WORDS_TO_WORDS,
 )
 from recsys.search.query import SearchQuery
-from recsys.search.terms import Term, shown_spans, terms
+from recsys.search.terms import Term, asked_terms, shown_spans
 
 MAX_REASONS = 3
 NEAR_DEPTH = 50
@@ -68,7 +68,7 @@ class Reasons:
     def _matched(self, query: SearchQuery, rows: NDArray[np.int64]) -> list[str]:
         """The typed words that each item holds."""
         text = " ".join([query.words, *query.like.words])
-        asked = terms(text)
+        asked = asked_terms(text)
         holds = self._lexical.holds(asked, rows)
         return [
             " ".join(dict.fromkeys(shown_spans(text, _longest([asked[at] for at in np.flatnonzero(held)]))))

@@ -27,7 +27,7 @@ from recsys.bundle_format import (
     search_index_files,
 )
 from recsys.search.bm25 import LexicalIndex
-from recsys.search.channels import SIDES
+from recsys.search.channels import PICTURE_TO_PICTURES, PICTURE_TO_WORDS
 from recsys.search.config import SearchConfig
 from recsys.search.encoding import CannotSearch
 from recsys.search.filters import Filters
@@ -80,7 +80,12 @@ def open_search(bundle: Bundle) -> StoredSearch:
         lexical=_lexical(bundle, array),
         spaces=_spaces(bundle, array),
         filters=Filters(bundle.attribute_counts, array[SEARCH_VALUES], array[SEARCH_PRICES], bundle.available),
-        fusion={side: Fusion(config.rank_constant, report["fusion"].get(side, {}).get("weights")) for side in SIDES},
+        fusion={
+            "words": Fusion(config.rank_constant, report["fusion"].get("words", {}).get("weights")),
+            "picture": Fusion(
+                config.rank_constant, {PICTURE_TO_PICTURES: 1.0, PICTURE_TO_WORDS: config.picture_to_words}
+            ),
+        },
         report=report,
     )
 

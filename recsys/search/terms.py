@@ -21,6 +21,13 @@ _WORD = rf"[^\W_{_CJK}]+"
 _RUNS = re.compile(rf"(?P<cjk>[{_CJK}]+)|(?P<word>{_WORD}(?:[-'’]{_WORD})*)")
 _PARTS = re.compile(r"[^-'’]+")
 _DIGITS_OR_LETTERS = re.compile(r"\d+|\D+")
+_FUNCTION_WORDS = (
+    "a an and are as at be but by for from had has have he her his i if in into is it its me my no not of on or our "
+    "she so some than that the their them then there these they this to up was we were what which who will with you "
+    "your"
+)
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+"""English words that hold a sentence together; nobody looks for them, and titles are too short to make them common."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,12 @@ def terms(text: str) -> list[Term]:
         else:
             found.extend(_word(run.group(), run.start()))
     return found
+
+
+def asked_terms(text: str) -> list[Term]:
+    """The terms that a query asks for: without function words, unless it has no others."""
+    found = terms(text)
+    return [term for term in found if term.text not in FUNCTION_WORDS] or found
 
 
 def _characters(run: str, start: int) -> list[Term]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.routing import Route
@@ -18,6 +18,7 @@ from serving.schemas import ProblemOut
 MAX_ID_CHARS = 256
 DEFAULT_K = 12
 MAX_K = 100
+SHOWN_ERRORS = 20
 
 
 class _Id(Convertor[str]):
@@ -54,9 +55,11 @@ register_url_convertor("id_before", _IdBefore())
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How OpenAPI describes the errors of a route."""
     said = {
+        400: "The form cannot be read",
         404: "Unknown item, or it has no picture",
+        409: "The model that answers cannot do this: the problem says what it lacks, and why",
         413: "The body is too large",
-        415: "The body is no JSON",
+        415: "The body is of no type that is taken",
         422: "A parameter or the body breaks a rule; `errors` names it",
         503: "No bundle is open yet, or Redis is needed and away; try again after `Retry-After` seconds",
     }
@@ -112,6 +115,31 @@ def asked_k(request: Request) -> int:
             raise _refused(name, f"must be a whole number from 1 to {MAX_K}", value)
         k = int(value)
     return k
+
+
+def no_query(request: Request) -> None:
+    """Insist on there being no query parameter.
+
+    Raises:
+        ProblemError: 422, there is one.
+    """
+    if request.query_params:
+        name, value = request.query_params.multi_items()[0]
+        raise _refused(name, "unknown query parameter", value)
+
+
+def body_problem(error: ValidationError, *, remark: str = "") -> ProblemError:
+    """What is wrong with a body, as a problem 422; `remark` is added to the detail."""
+    errors = [
+        {
+            "place": ".".join(("body", *(str(part) for part in one["loc"]))),
+            "rule": one["msg"],
+            "value": str(one["input"])[:80],
+        }
+        for one in error.errors(include_url=False, include_context=False)[:SHOWN_ERRORS]
+    ]
+    detail = f"{errors[0]['place']}: {errors[0]['rule']}{remark}"
+    return ProblemError(422, "invalid-request", detail, errors=errors)
 
 
 def _refused(name: str, rule: str, value: str) -> ProblemError:

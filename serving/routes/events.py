@@ -10,10 +10,8 @@ from starlette.responses import Response
 
 from serving.events import Event, Refusal, accept
 from serving.problems import ProblemError
-from serving.routes.common import HotRoute, engine_of, problems
+from serving.routes.common import HotRoute, body_problem, engine_of, no_query, problems
 from serving.schemas import EventsIn, EventsOut
-
-SHOWN_ERRORS = 20
 
 
 async def record(request: Request) -> Response:
@@ -22,14 +20,11 @@ async def record(request: Request) -> Response:
     items = engine.live.bundle.items
     if (kind := request.headers.get("content-type", "").split(";")[0].strip()) != "application/json":
         raise ProblemError(415, "unsupported-media-type", f"the body must be application/json, it is {kind!r}")
-    if request.query_params:
-        name, value = request.query_params.multi_items()[0]
-        errors = [{"place": f"query.{name}", "rule": "unknown query parameter", "value": value[:80]}]
-        raise ProblemError(422, "invalid-request", f"query.{name}: unknown query parameter", errors=errors)
+    no_query(request)
     try:
         batch = EventsIn.model_validate_json(await request.body())
     except ValidationError as error:
-        raise _misshapen(error) from error
+        raise body_problem(error, remark="; nothing of this batch was taken") from error
     events: list[Event] = []
     refused: list[Refusal] = []
     for index, raw in enumerate(batch.events):
@@ -48,19 +43,6 @@ async def record(request: Request) -> Response:
         outcomes.labels(outcome).inc(n)
     body = {"accepted": recorded.accepted, "duplicates": recorded.duplicates, "refused": refused}
     return Response(orjson.dumps(body), 202, media_type="application/json")
-
-
-def _misshapen(error: ValidationError) -> ProblemError:
-    errors = [
-        {
-            "place": ".".join(("body", *(str(part) for part in one["loc"]))),
-            "rule": one["msg"],
-            "value": str(one["input"])[:80],
-        }
-        for one in error.errors(include_url=False, include_context=False)[:SHOWN_ERRORS]
-    ]
-    detail = f"{errors[0]['place']}: {errors[0]['rule']}; nothing of this batch was taken"
-    return ProblemError(422, "invalid-request", detail, errors=errors)
 
 
 hot = [HotRoute("/v1/events", record, methods=["POST"])]
