@@ -138,7 +138,7 @@ def choose(network: torch.nn.Module, numbers: Arrays, folder: Path, name: Any, n
 def test_an_engine_that_does_not_keep_the_vectors_is_not_used(
     tmp_path: Path, numbers: Arrays, monkeypatch: Any
 ) -> None:
-    with pytest.raises(InputError, match=r"'bfloat16' cannot be used for a network made for this test: .* >= 0.9995"):
+    with pytest.raises(InputError, match=r"'bfloat16' cannot be used for a network made for this test: .* >= 0.9999"):
         choose(Blurred(), numbers, tmp_path, "bfloat16")
     monkeypatch.setattr(engine, "has_bfloat16", lambda: True)
     assert choose(Blurred(), numbers, tmp_path, "auto").name == "torch"
