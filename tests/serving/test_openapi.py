@@ -19,6 +19,7 @@ def test_every_route_of_the_api_is_described(standing_service: Any) -> None:
         "/v1/users/{user_id}": ["delete", "get"],
         "/v1/users/{user_id}/feed": ["get"],
         "/v1/events": ["post"],
+        "/v1/search": ["post"],
         "/v1/images/{item_id}": ["get"],
         "/health": ["get"],
         "/ready": ["get"],
@@ -32,12 +33,14 @@ def test_every_route_of_the_api_is_described(standing_service: Any) -> None:
 def test_the_service_keeps_to_its_description_whatever_is_sent(service: Any) -> None:
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, seed, settings
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
 
     schema = schemathesis.openapi.from_url(service.base_url + "/openapi.json")
     end = time.monotonic() + 20.0
     tried: set[str] = set()
     operations = [found.ok() for found in schema.get_all_operations()]
     takes_any = {"/metrics", "/health", "/ready"}
+    judges_content = {"/v1/search"}  # a file must be a picture, a filter the shop's: no schema can say so
     for operation, mode in product(operations, schemathesis.GenerationMode):
         if mode is schemathesis.GenerationMode.NEGATIVE and operation.path in takes_any:
             continue  # nothing to send that could be wrong
@@ -54,7 +57,8 @@ def test_the_service_keeps_to_its_description_whatever_is_sent(service: Any) -> 
         @given(case=operation.as_strategy(generation_mode=mode))
         def keeps(case: Any) -> None:
             if case.operation.label not in tried or time.monotonic() < end:
-                case.call_and_validate()
+                content = case.operation.path in judges_content
+                case.call_and_validate(excluded_checks=[positive_data_acceptance] if content else None)
                 tried.add(case.operation.label)
 
         with warnings.catch_warnings():
