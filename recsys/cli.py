@@ -11,11 +11,11 @@ from rich.console import Console
 
 from features.errors import InputError
 
-FLOW = ("synth", "check", "fit", "evaluate", "publish", "serve", "demo", "doctor")
+FLOW = ("synth", "check", "fit", "evaluate", "search", "publish", "serve", "demo", "doctor")
 """The order in which a newcomer meets the commands; others follow by name."""
 
 HELP = """
-Similar items and personal feeds from a shop's pictures, words, attributes and behavior.
+Similar items, personal feeds and search from a shop's pictures, words, attributes and behavior.
 
 The flow, each step resumable and each ending in a summary:
 

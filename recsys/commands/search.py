@@ -1,0 +1,135 @@
+"""`recsys search`: find items of a fitted shop by words and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def search(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A bundle, or where recsys fit left one (its --out).", show_default=False),
+    ],
+    words: Annotated[str, typer.Argument(help="What to look for; may be left out with a picture or --like.")] = "",
+    *,
+    picture: Annotated[
+        Path | None, typer.Option(help="A picture file of what to look for.", show_default=False)
+    ] = None,
+    picture_weight: Annotated[
+        float, typer.Option(min=0, max=1, help="How much the picture counts beside the words.")
+    ] = 0.5,
+    like: Annotated[
+        list[str] | None, typer.Option(help="An item to be near to; may be repeated.", show_default=False)
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="An item to be far from; may be repeated.", show_default=False)
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Words to be far from; may be repeated.", show_default=False)
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            help="attribute=value, such as color=red; repeated for one attribute: any of the values, for several: "
+            "all of them.",
+            show_default=False,
+        ),
+    ] = None,
+    min_price: Annotated[float | None, typer.Option(help="At least this price.", show_default=False)] = None,
+    max_price: Annotated[float | None, typer.Option(help="At most this price.", show_default=False)] = None,
+    sold_out: Annotated[bool, typer.Option("--sold-out", help="Also show what cannot be bought.")] = False,
+    user: Annotated[
+        str | None, typer.Option(help="Order what is found by this user's taste, too.", show_default=False)
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Results at most.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable: one JSON object.")] = False,
+) -> None:
+    """Find items by what they are called, what they mean, and what they look like.
+
+    Words are matched letter by letter (BM25) and by meaning, against the items' texts and pictures; a picture against
+    pictures and texts. Each result says why it was found. The service answers the same at POST /v1/search.
+    """
+    import sys
+
+    import orjson
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from features.errors import InputError
+    from recsys.bundle import Bundle
+    from recsys.recommendation import UserState
+    from recsys.recommender import BundleRecommender
+    from recsys.search.query import Examples, SearchQuery
+    from recsys.search.searcher import Searcher
+
+    filters: dict[str, tuple[str, ...]] = {}
+    for one in only or []:
+        name, equals, value = one.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise InputError(f"--filter must look like attribute=value, got {one!r}")
+        filters[name.strip()] = (*filters.get(name.strip(), ()), value.strip())
+    within = folder / "bundle" if (folder / "bundle" / "manifest.json").is_file() else folder
+    bundle = Bundle.open(within, verify=False)
+    searcher = Searcher(bundle)
+    query = SearchQuery(
+        words=words,
+        picture=None if picture is None else _opened(picture),
+        picture_weight=picture_weight,
+        like=Examples(items=tuple(like or ())),
+        unlike=Examples(items=tuple(unlike or ()), words=tuple(without or ())),
+        filters=filters,
+        min_price=min_price,
+        max_price=max_price,
+        available_only=not sold_out,
+        k=k,
+        user_vector=None if user is None else BundleRecommender(bundle).user_vector(UserState(user)),
+    )
+    answer = searcher.search(query)
+    shown = [(bundle.display(result.item_idx), result) for result in answer.results]
+    if as_json:
+        results = [
+            {
+                "item_id": item["item_id"],
+                "title": item["title"],
+                "score": result.score,
+                "source": result.source,
+                "reasons": result.reasons,
+            }
+            for item, result in shown
+        ]
+        answered = {"results": results, "total": answer.total, "channels": answer.channels}
+        sys.stdout.write(orjson.dumps(answered, option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    console = Console(highlight=False)
+    if not shown:
+        console.print("nothing matches; try fewer words, or fewer filters")
+        return
+    table = Table("item", "title", "score", "why", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.columns[2].justify = "right"
+    for item, result in shown:
+        cells = (item["item_id"], item["title"], f"{result.score:.3f}", "; ".join(result.reasons))
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    console.print(table)
+    if answer.total is not None:
+        console.print(f"{answer.total:,} match")
+
+
+def _opened(path: Path) -> Image:
+    from features.errors import InputError
+    from features.pictures.decoding import UnreadableImage, decode
+
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"--picture {path}: cannot be read: {error}") from error
+    except UnreadableImage as error:
+        raise InputError(f"--picture {path} {error}") from error
