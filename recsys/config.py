@@ -18,6 +18,7 @@ from graph.build import GraphConfig
 from graph.models.kg_gnn import GNNConfig
 from recsys.baselines.config import BaselinesConfig
 from recsys.evaluation import EvaluationConfig
+from recsys.search.config import SearchConfig
 from recsys.split import SplitConfig
 from recsys.training import TrainConfig
 
@@ -63,6 +64,7 @@ class FitConfig(Section):
     configured one suits sparse shops, the one here dense ones."""
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    search: SearchConfig = SearchConfig()
 
 
 def load_config(path: Path | None, overrides: Iterable[str] = ()) -> FitConfig:

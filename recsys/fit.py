@@ -195,6 +195,7 @@ def bundle_of(
         metrics=metrics,
         onnx=networks,
         cold=(fitted.cold, graph.item_values),
+        search=config.search,
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 

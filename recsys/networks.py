@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from features.onnx.encoder_export import exported_encoders
+from features.onnx.encoders import TEXT
 from features.onnx.match_export import export_match_towers
+from features.onnx.quantize import quantize
 from graph.cold_export import export_cold_tower
 from recsys.cold_items import COLD_ITEM
 from recsys.config import FitConfig
@@ -33,6 +35,9 @@ def export_networks(
     files = exported_encoders(
         config.encoders, text=bool(vectors.text.mask.any()), image=bool(vectors.image.mask.any()), cache_dir=cache_dir
     )
+    encoder = files.get(TEXT)
+    if config.search.int8 and isinstance(encoder, Path):
+        files[TEXT] = quantize(encoder, folder / TEXT)
     files |= export_match_towers(prepared.match, folder)
     export_cold_tower(fitted.cold, vectors, image_share=config.model.image_share, path=folder / COLD_ITEM)
     return {**files, COLD_ITEM: folder / COLD_ITEM}
