@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from features.encoders import engine
-from features.encoders.catalog import UNREADABLE, encode_catalog
+from features.encoders.catalog import UNREADABLE, encode_catalog, encode_text_lists
 from features.encoders.config import EncoderConfig
 from features.encoders.embeddings import ItemVectors
 from features.encoders.image import TimmEncoder
@@ -169,3 +169,28 @@ def test_a_picture_that_vanishes_while_reading_is_refused(shop: Path, tmp_path: 
     vectors = encode_catalog(read, CONFIG, cache_dir=tmp_path / "cache", quarantine=quarantine)
     assert not vectors.image.mask[2]
     assert quarantine.counts[UNREADABLE] == 2
+
+
+def test_several_pictures_are_one_vector_the_mean_of_those_that_can_be_read(shop: Path, tmp_path: Path) -> None:
+    items = pd.read_csv(shop / "items.csv").astype(object)
+    items["image"] = ['["a.png", "broken.png", "b.png"]', '["broken.png"]', "a.png", "b.png", "c.png", None, "c.png"]
+    items.to_csv(shop / "items.csv", index=False)
+    quarantine = Quarantine()
+    read = read_shop(shop, quarantine=quarantine)
+    assert read.catalog.images()[0] == ("a.png", "broken.png", "b.png")
+    vectors = encode_catalog(read, CONFIG, cache_dir=tmp_path / "cache", quarantine=quarantine).image
+    both = vectors.vectors[2] + vectors.vectors[3]
+    np.testing.assert_allclose(vectors.vectors[0], both / np.linalg.norm(both), atol=1e-5)
+    assert not np.allclose(vectors.vectors[0], vectors.vectors[2], atol=0.01)
+    assert vectors.mask.tolist() == [True, False, True, True, True, False, True]
+    refused = [(one.file, one.row) for one in quarantine.refusals if one.rule == UNREADABLE]
+    assert refused == [("broken.png", 0), ("broken.png", 1)]
+
+
+def test_lists_of_texts_are_one_vector_each_and_blank_ones_do_not_count(tmp_path: Path) -> None:
+    encoder = TextEncoder.of(CONFIG)
+    lists = [["red disc", " ", "blue disc"], [], ["", "red disc "], ["blue disc"]]
+    found = encode_text_lists(lists, encoder, config=CONFIG, cache_dir=tmp_path)
+    both = found.vectors[2] + found.vectors[3]
+    np.testing.assert_allclose(found.vectors[0], both / np.linalg.norm(both), atol=1e-5)
+    assert found.mask.tolist() == [True, False, True, True]
