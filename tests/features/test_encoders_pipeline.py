@@ -66,8 +66,13 @@ def test_an_error_ends_the_threads_and_reaches_the_consumer() -> None:
         return row
 
     before = threading.active_count()
+
+    def consume() -> None:
+        for _, done in run_ahead(work, range(100), threads=3, ahead=4):
+            done.result()
+
     with pytest.raises(RuntimeError, match="three"):
-        [done.result() for _, done in run_ahead(work, range(100), threads=3, ahead=4)]
+        consume()
     assert threading.active_count() == before
 
 
