@@ -9,8 +9,8 @@ from pathlib import Path
 def quantize(network: Path, target: Path) -> Path:
     """Write a network again with its matrices' weights as 8-bit numbers, a scale a column.
 
-    What flows between layers is quantized as it comes (dynamic quantization), so it takes no examples. The output changes a
-    little: measure before use.
+    What flows between layers is quantized as it comes (dynamic quantization), so it takes no examples. The numbers that
+    come out are a little different ones: measure before use.
 
     Args:
         network: an exported network.
