@@ -31,7 +31,11 @@ def build_app() -> typer.Typer:
     app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
     found = {point.name: point for point in entry_points(group="recsys.commands")}
     for name in sorted(found, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
-        app.command(name)(found[name].load())
+        command = found[name].load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

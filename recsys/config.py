@@ -6,7 +6,7 @@ import copy
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
@@ -21,6 +21,8 @@ from recsys.evaluation import EvaluationConfig
 from recsys.search.config import SearchConfig
 from recsys.split import SplitConfig
 from recsys.training import TrainConfig
+
+Kind = TypeVar("Kind", bound=Section)
 
 
 class Alternative(Section):
@@ -77,13 +79,21 @@ def load_config(path: Path | None, overrides: Iterable[str] = ()) -> FitConfig:
     Raises:
         InputError: the file or a setting cannot be read, or names a field that does not exist.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as TOML: {error}") from error
-    return with_settings(values, overrides, where="configuration")
+    return with_settings(read_toml(path), overrides, where="configuration")
+
+
+def read_toml(path: Path | None) -> dict[str, Any]:
+    """Values of a TOML file, none for None.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as TOML: {error}") from error
 
 
 def with_settings(values: dict[str, Any], overrides: Iterable[str], *, where: str) -> FitConfig:
@@ -97,11 +107,16 @@ def with_settings(values: dict[str, Any], overrides: Iterable[str], *, where: st
     Raises:
         InputError: a setting cannot be read, or a field does not exist or cannot have its value.
     """
+    return validated(FitConfig, values, overrides, where=where)
+
+
+def validated(kind: type[Kind], values: dict[str, Any], overrides: Iterable[str], *, where: str) -> Kind:
+    """As `with_settings`, for a section of any kind."""
     merged = copy.deepcopy(values)
     for override in overrides:
         _merge(merged, _parse(override))
     try:
-        return FitConfig.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,165 @@
+"""How the fine match model is built and how it learns."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from features.encoders.local import LocalConfig
+from features.section import Section
+
+Learning = Literal["alignment", "sequential", "joint"]
+Architecture = Literal["two_tower", "co_attention"]
+Tuning = Literal["frozen", "last_blocks", "adapters", "full"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LossWeights(Section):
+    """What is added up to one loss; a loss of weight 0 is not computed."""
+
+    contrastive: NonNegativeFloat = 1.0
+    """InfoNCE over the batch, both ways (van den Oord et al., 2018); the match loss of the towers."""
+
+    triplet: NonNegativeFloat = 0.0
+    """Margin to the hardest foreign listing of the batch, both ways (VSE++, Faghri et al., 2018)."""
+
+    consistency: NonNegativeFloat = 0.0
+    """Listings that are alike in words are to be alike in pictures, and the other way round (as in CyCLIP, Goel et al.,
+    2022)."""
+
+    text: NonNegativeFloat = 0.2
+    """Telling the shop's attributes from the words."""
+
+    image: NonNegativeFloat = 0.2
+    """Telling the shop's attributes from the picture."""
+
+    match: NonNegativeFloat = 1.0
+    """Telling a listing's own picture from foreign ones by the fusion network."""
+
+    relevance: NonNegativeFloat = 0.0
+    """Binary cross-entropy on the labeled pairs of the shop (`pairs.*`)."""
+
+    adversarial: NonNegativeFloat = 0.0
+    """InfoNCE again, with word embeddings and picture descriptions pushed the worst way (FGM, Miyato et al., 2017)."""
+
+    unlabeled: NonNegativeFloat = 0.0
+    """Semi-supervised: words alone and pictures alone are pulled to the mixture of listings that a slower copy of the
+    towers finds for them where it is sure (as in FixMatch, Sohn et al., 2020)."""
+
+
+class FineConfig(Section):
+    """The fine match model; the defaults suit shops of a thousand to a hundred thousand listings."""
+
+    learning: Learning = "alignment"
+    """"alignment": a space that words and pictures share, and with co-attention the fusion beside it (ALBEF, Li et al.,
+    2021). "sequential": the space first, then the fusion on towers that stay. "joint": one network over both, trained
+    by the match loss alone."""
+
+    architecture: Architecture = "two_tower"
+    """"two_tower": each listing's words and picture become one vector each; a fusion, if any, reads these two.
+    "co_attention": the fusion lets words look at patches and patches at words."""
+
+    local: LocalConfig = LocalConfig()
+    """How closely words and pictures are read."""
+
+    tuning: Tuning = "frozen"
+    """What of the encoders is trained too: nothing; the last stages ("last_blocks"); low-rank additions to their linear
+    layers ("adapters", LoRA, Hu et al., 2022); everything ("full"). Anything but "frozen" reads the pictures anew in
+    every epoch."""
+
+    rank: PositiveInt = 8
+    """Of the low-rank additions."""
+
+    dim: PositiveInt = 256
+    """Length of a vector in the shared space."""
+
+    hidden: PositiveInt = 512
+    """Width of the towers' hidden layers."""
+
+    word_dim: PositiveInt = 256
+    """Length of a word's own vector."""
+
+    word_count: PositiveInt = 2
+    """Words in fewer listings than this are known by the sentence encoder alone."""
+
+    heads: PositiveInt = 4
+    """Of the co-attention."""
+
+    attention_dim: Annotated[int, Field(multiple_of=8)] = 128
+    """Width of the co-attention; a multiple of `heads`."""
+
+    candidates: Annotated[int, Field(ge=1)] = 6
+    """Foreign listings that the fusion must tell from the own one, each way: the hardest of the batch by the towers."""
+
+    rerank: PositiveInt = 50
+    """A search is ordered again by the fusion down to this place."""
+
+    members: Annotated[int, Field(ge=1, le=16)] = 3
+    """Towers trained from different seeds and used as one: their vectors stand side by side."""
+
+    losses: LossWeights = LossWeights()
+    """What is learned."""
+
+    class_weights: Share = 0.0
+    """How far rare attribute values count more: 0 as often as they come, 1 all values alike."""
+
+    oversampling: Share = 0.0
+    """How far listings of rare first attribute values are drawn more often: 0 never, 1 all values alike."""
+
+    margin: PositiveFloat = 0.2
+    """Of the triplet loss, a difference of cosines."""
+
+    radius: PositiveFloat = 0.5
+    """Length of the adversarial push, as a share of the input's own length."""
+
+    epochs: PositiveInt = 40
+    """Passes over the pairs."""
+
+    fusion_epochs: PositiveInt = 8
+    """Passes of the fusion over the pairs, where it is trained on towers that stay."""
+
+    patience: PositiveInt = 12
+    """Training stops when the validation rank has not improved for so many epochs."""
+
+    batch: Annotated[int, Field(ge=4)] = 1024
+    """Pairs in a batch."""
+
+    learning_rate: PositiveFloat = 1e-3
+    """Of AdamW, at its highest: it rises over the first tenth and falls along a cosine."""
+
+    word_learning_rate: PositiveFloat = 3e-3
+    """Likewise, of the words' own vectors."""
+
+    encoder_learning_rate: PositiveFloat = 1e-4
+    """Likewise, of what is tuned of the encoders."""
+
+    weight_decay: NonNegativeFloat = 0.1
+    """Of AdamW."""
+
+    image_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of picture inputs and hidden units dropped in training."""
+
+    text_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Share of text inputs and hidden units dropped in training."""
+
+    word_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of words dropped in training."""
+
+    noise: NonNegativeFloat = 0.1
+    """Standard deviation of the noise on standardized inputs in training."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Label smoothing of the contrastive loss."""
+
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Weight of the past in the moving average of the parameters that is kept in the end; 0 keeps the last ones."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products in training. "auto": bfloat16 where the machine multiplies it faster."""
+
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Share of listings supposed to carry the right picture, before it is looked at."""
+
+    max_pairs: PositiveInt = 50_000
+    """Larger shops are learned from a random sample of this many pairs."""

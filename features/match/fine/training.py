@@ -1,0 +1,259 @@
+"""The training program of the fine match model: one loop, three ways to learn.
+
+The randomness of an epoch follows from the seed and the epoch's number alone, so a run that was cut off goes on to the
+same numbers from the checkpoint of its last epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import torch
+from torch import Tensor, nn
+
+from features.checkpoint import Checkpoint, fingerprint, optimizer_tensors, restore_optimizer
+from features.encoders.engine import has_bfloat16
+from features.match.fine.config import FineConfig
+from features.match.fine.matcher import Matcher, Sizes
+from features.match.fine.objective import Material, fusion_loss, tower_losses, weighted
+from features.match.fine.ranking import both_ways
+from features.match.fine.views import Views
+from features.progress import bar
+
+SLOW = 0.99
+"""Weight of the past in the slower copy, where only a loss needs one."""
+FUSION_BATCH = 256
+"""Listings whose pairs the fusion looks at in one step."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A stretch of training.
+
+    Args:
+        name: of the checkpoint, too.
+        epochs: passes over the pairs.
+        towers: whether the towers learn.
+        fusion: whether the fusion learns.
+    """
+
+    name: str
+    epochs: int
+    towers: bool
+    fusion: bool
+
+
+def stages(matcher: Matcher) -> list[Stage]:
+    """What a way to learn consists of."""
+    config = matcher.config
+    if config.learning == "sequential":
+        return [Stage("towers", config.epochs, True, False), Stage("fusion", config.fusion_epochs, False, True)]
+    return [Stage(config.learning, config.epochs, True, matcher.fusion is not None)]
+
+
+def train(
+    material: Material, n_words: int, config: FineConfig, *, seed: int, checkpoints: Path | None = None
+) -> Matcher:
+    """Train one member; the state with the best validation result of each stage is kept.
+
+    Args:
+        material: what is learned from.
+        n_words: known words.
+        config: of networks and training.
+        seed: of weights, batches, dropout and noise.
+        checkpoints: folder for one checkpoint a stage; a run that was cut off goes on from there. One of other data or
+            another configuration is replaced.
+
+    Raises:
+        InputError: a checkpoint is damaged.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        n_values = tuple(len(weight) for weight in material.label_weights)
+        matcher = Matcher(Sizes.of(material.train, n_words, n_values), config).to(material.train.words.device)
+        matcher.towers.fit_inputs(material.train)
+        asked = _asked(material, config, seed)
+        for stage in stages(matcher):
+            path = None if checkpoints is None else checkpoints / f"{stage.name}.safetensors"
+            _run(matcher, stage, material, seed=seed, path=path, asked=asked)
+    return matcher.eval()
+
+
+class _Progress:
+    """Where a stage of training stands: networks, optimizer, the best state so far, and what was measured."""
+
+    def __init__(self, matcher: Matcher, stage: Stage) -> None:
+        config = matcher.config
+        self.matcher = matcher
+        self.optimizer = torch.optim.AdamW(_groups(matcher, list(_parameters(matcher, stage))), lr=config.learning_rate)
+        needs_slow = config.averaging > 0 or config.losses.unlabeled > 0
+        self.slow = copy.deepcopy(matcher).eval() if needs_slow else None
+        self.best, self.best_value = _state(matcher), -math.inf
+        self.waited, self.epoch = 0, 0
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def judged(self) -> Matcher:
+        """What is validated and kept."""
+        return self.slow if self.slow is not None and self.matcher.config.averaging else self.matcher
+
+    def note(self, loss: float, value: float) -> None:
+        """An epoch is over."""
+        self.history.append({"epoch": self.epoch, "loss": loss, "valid": value})
+        self.epoch += 1
+        self.waited += 1
+        if value > self.best_value:
+            self.best, self.best_value, self.waited = _state(self.judged), value, 0
+
+    def save(self, path: Path, asked: str) -> None:
+        tensors = {**_named("matcher", self.matcher.state_dict()), **_named("best", self.best)}
+        tensors |= optimizer_tensors(self.optimizer)
+        tensors |= {} if self.slow is None else _named("slow", self.slow.state_dict())
+        counts = {"epoch": self.epoch, "best": self.best_value, "waited": self.waited, "history": self.history}
+        Checkpoint(tensors, {"asked": asked, **counts}).save(path)
+
+    def restore(self, path: Path, asked: str) -> None:
+        """Go on from a checkpoint of the same data and configuration; another one is left alone."""
+        saved = Checkpoint.load(path)
+        if saved.state.get("asked") != asked:
+            return
+        self.matcher.load_state_dict(_part(saved.tensors, "matcher"))
+        if self.slow is not None:
+            self.slow.load_state_dict(_part(saved.tensors, "slow"))
+        restore_optimizer(self.optimizer, saved.tensors)
+        self.best, self.best_value = _part(saved.tensors, "best"), saved.state["best"]
+        self.waited, self.epoch, self.history = saved.state["waited"], saved.state["epoch"], saved.state["history"]
+        log.info("training goes on", stage=path.stem, epoch=self.epoch)
+
+
+def _run(matcher: Matcher, stage: Stage, material: Material, *, seed: int, path: Path | None, asked: str) -> None:
+    config, n = matcher.config, len(material.train)
+    state = _Progress(matcher, stage)
+    highest = [group["lr"] for group in state.optimizer.param_groups]
+    size = config.batch if stage.towers and not stage.fusion else min(config.batch, FUSION_BATCH)
+    per_epoch = max(1, round(n / size))
+    if path is not None and path.is_file():
+        state.restore(path, asked)
+    with bar(f"learning, {stage.name}", total=stage.epochs) as progress:
+        progress.advance(state.epoch)
+        while state.epoch < stage.epochs and state.waited < config.patience:
+            torch.manual_seed(seed * 1_000_003 + 1009 * (not stage.towers) + state.epoch)
+            matcher.train()
+            total = 0.0
+            for number, rows in enumerate(_batches(material, n, per_epoch)):
+                at = (state.epoch * per_epoch + number + 1) / (stage.epochs * per_epoch)
+                for group, lr in zip(state.optimizer.param_groups, highest, strict=True):
+                    group["lr"] = lr * min(1.0, 10 * at) * 0.5 * (1 + math.cos(math.pi * at))
+                loss = _step(matcher, state.slow, stage, rows, material)
+                state.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                state.optimizer.step()
+                if state.slow is not None:
+                    _follow(state.slow, matcher, config.averaging or SLOW)
+                total += float(loss.detach()) / per_epoch
+            value = validate(state.judged.eval(), stage, material.valid, seed=seed)
+            state.note(total, value)
+            progress.advance()
+            progress.note(f"loss {total:.3f}, validation {value:.4f}")
+            if path is not None:
+                state.save(path, asked)
+    matcher.load_state_dict(state.best)
+    log.info("learned", stage=stage.name, epochs=state.epoch, validation=round(state.best_value, 4))
+
+
+def _step(matcher: Matcher, slow: Matcher | None, stage: Stage, rows: Tensor, material: Material) -> Tensor:
+    views = material.train.at(rows)
+    with mixed(matcher.config, rows.device):
+        if stage.towers:
+            found, text, image = tower_losses(matcher, slow, views, rows, material)
+            texts, images = text.unit, image.unit
+        else:
+            with torch.no_grad():  # in training mode: what the fusion sees is as noisy as it will be of new listings
+                found, texts, images = {}, matcher.towers.text(views).unit, matcher.towers.image(views).unit
+        if stage.fusion:
+            found["match"] = fusion_loss(matcher, views, texts, images)
+    return weighted(found, matcher.config)
+
+
+@torch.no_grad()
+def validate(matcher: Matcher, stage: Stage, valid: Views, *, seed: int) -> float:
+    """What a stage is judged by: the mean reciprocal rank, both ways, or of the fusion its loss, negative."""
+    texts, images = matcher.embed(valid)
+    if stage.towers and matcher.config.learning != "joint":
+        return both_ways((texts @ images.T).float().cpu().numpy())["mrr"]
+    torch.manual_seed(seed)
+    parts = torch.split(torch.arange(len(valid), device=texts.device), FUSION_BATCH)
+    losses = [float(fusion_loss(matcher, valid.at(rows), texts[rows], images[rows])) for rows in parts if len(rows) > 1]
+    return -sum(losses) / max(len(losses), 1)
+
+
+@contextmanager
+def mixed(config: FineConfig, device: torch.device) -> Iterator[None]:
+    """Matrix products in bfloat16 where configured; losses and parameters stay float32."""
+    fast = device.type == "cuda" or has_bfloat16()
+    on = config.precision == "bfloat16" or (config.precision == "auto" and fast)
+    with torch.autocast(device.type, torch.bfloat16, enabled=on):
+        yield
+
+
+def _batches(material: Material, n: int, per_epoch: int) -> tuple[Tensor, ...]:
+    device = material.train.words.device
+    if material.draw is None:
+        return torch.tensor_split(torch.randperm(n, device=device), per_epoch)
+    return torch.tensor_split(torch.multinomial(material.draw, n, replacement=True), per_epoch)
+
+
+def _parameters(matcher: Matcher, stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, parameter in matcher.named_parameters():
+        of_fusion = name.startswith("fusion.")
+        if (stage.fusion and of_fusion) or (stage.towers and not of_fusion):
+            yield name, parameter
+
+
+def _groups(matcher: Matcher, learned: list[tuple[str, nn.Parameter]]) -> list[dict[str, object]]:
+    """Matrices decay; biases, scales and places do not; the words' own vectors move faster."""
+    config = matcher.config
+    words = [p for name, p in learned if name == "towers.text.vectors.weight"]
+    matrices = [p for name, p in learned if p.ndim == 2 and name != "towers.text.vectors.weight"]
+    others = [p for _, p in learned if p.ndim != 2]
+    groups: list[dict[str, object]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": words, "weight_decay": config.weight_decay, "lr": config.word_learning_rate},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+@torch.no_grad()
+def _follow(slow: Matcher, matcher: Matcher, past: float) -> None:
+    fast = dict(matcher.state_dict())
+    for name, value in slow.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.lerp_(fast[name], 1 - past)
+        else:
+            value.copy_(fast[name])
+
+
+def _asked(material: Material, config: FineConfig, seed: int) -> str:
+    arrays = [material.train.sentence, material.train.words, material.train.scene[:, ::97], material.valid.words]
+    return fingerprint(config.model_dump_json(), str(seed), *(array.cpu().numpy() for array in arrays))
+
+
+def _state(matcher: Matcher) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in matcher.state_dict().items()}
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
