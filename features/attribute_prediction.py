@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import structlog
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
-from torch.nn import functional
 
 from features.attribute_labels import Labels
-from features.attribute_sources import Doubles, LinearHead, best_ridge, log_softmax, neighbor_scores
-from features.match.calibration import Calibrator, expected_calibration_error, fit_calibrator
+from features.attribute_pool import Pool
+from features.attribute_sources import NAMED_LOG_ODDS, Doubles, LinearHead, best_ridge, log_softmax, neighbor_scores
+from features.match.calibration import expected_calibration_error
 from features.section import Section
 
 log = structlog.get_logger()
@@ -122,7 +121,7 @@ def predict_attribute(
         here = fold == number
         teachers = judged[~here][labels.share[judged[~here]].any(axis=1)]
         held_out[:, here] = np.stack([*asked(teachers, judged[here]).values()])
-    pool = _Pool.fit(held_out, labels.share[judged])
+    pool = Pool.fit(held_out, labels.share[judged])
     report = _report(labels, judged, held_out, fold, config) | {
         "weights": dict(zip(names, np.round(pool.weights, 3).tolist(), strict=True))
     }
@@ -135,6 +134,45 @@ def predict_attribute(
     for place, row in enumerate(rows.tolist()):
         favor = [name for name, one in zip(names, scores[:, place], strict=True) if one.argmax() == value[row]]
         source[row] = "+".join(favor) or "all together"
+    return AttributePrediction(labels, value, confidence, source, report)
+
+
+def predict_from_words(
+    labels: Labels,
+    names: NDArray[np.bool_],
+    vectors: NDArray[np.float32],
+    texts: dict[str, Doubles],
+    config: AttributeConfig,
+    *,
+    read: bool,
+    seed: int,
+) -> AttributePrediction:
+    """Predict without labels: items whose words name one value teach it to the others.
+
+    Args:
+        labels: the values, and labels, if any, to measure the answers by; they are not learned from.
+        names: the values that each item's words name, bool [n_items, n_values].
+        vectors: as for `predict_attribute`.
+        texts: likewise; not the words, which are what is learned from.
+        config: settings.
+        read: whether an item that names one value has it, with the confidence that stands for a named one.
+        seed: of folds and samples.
+
+    Returns:
+        The prediction; its report is measured by `labels` where these are known, else by the words.
+    """
+    alone = names.sum(axis=1) == 1
+    taught = Labels(labels.name, labels.values, names * alone[:, None].astype(np.float64), alone)
+    found = predict_attribute(taught, vectors, texts, config, seed=seed)
+    value, confidence, source = found.value, found.confidence, found.source
+    if read:
+        value, source = np.where(alone, names.argmax(axis=1), value), np.where(alone, "words", source)
+        confidence = np.where(alone, 1 / (1 + math.exp(-NAMED_LOG_ODDS)), confidence)
+    report = {**found.report, "taught_by_words": int(alone.sum())}
+    judged = np.flatnonzero(labels.known & (value >= 0))
+    if len(judged):
+        right = labels.share[judged, value[judged]] > 0
+        report |= _measures(labels, judged, right, confidence[judged], config.threshold)
     return AttributePrediction(labels, value, confidence, source, report)
 
 
@@ -155,56 +193,6 @@ def _by_texts(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Pool:
-    """Weights of the sources, and the probability that the winner is right by its odds in the pool."""
-
-    weights: Doubles
-    calibrator: Calibrator
-    accuracy: float
-
-    @classmethod
-    def fit(cls, scores: Doubles, share: Doubles) -> _Pool:
-        """From log-probabilities [n_sources, n, n_values] of labeled items and their labels [n, n_values]."""
-        weights = _pool_weights(scores, share)
-        value, odds = _winner(weights, scores)
-        right = share[np.arange(len(share)), value] > 0
-        if right.all() or not right.any():
-            odds_of_chance = Calibrator(0.0, 0.0)
-            return cls(weights, odds_of_chance, float((right.sum() + 1) / (len(right) + 2)))
-        return cls(weights, fit_calibrator(odds[right], odds[~right]), float(right.mean()))
-
-    def __call__(self, scores: Doubles) -> tuple[NDArray[np.int64], Doubles]:
-        """Winner and confidence of each row."""
-        value, odds = _winner(self.weights, scores)
-        return value, self.calibrator(odds, prior=self.accuracy)
-
-
-def _pool_weights(scores: Doubles, share: Doubles) -> Doubles:
-    """The weights of least cross-entropy, by L-BFGS on their logarithms."""
-    taught = share.any(axis=1)
-    x, y = torch.from_numpy(scores[:, taught]), torch.from_numpy(share[taught])
-    free = torch.full((len(scores),), math.log(1 / len(scores)), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([free], max_iter=50, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        total = functional.cross_entropy(torch.einsum("s,snv->nv", free.exp(), x), y) + 1e-4 * (free**2).sum()
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    weights: Doubles = free.detach().exp().numpy()
-    return weights
-
-
-def _winner(weights: Doubles, scores: Doubles) -> tuple[NDArray[np.int64], Doubles]:
-    """The likeliest value of each row and its log odds in the pool."""
-    pooled = log_softmax(np.einsum("s,snv->nv", weights, scores))
-    best = pooled.max(axis=1)
-    return pooled.argmax(axis=1), best - np.log(np.maximum(-np.expm1(best), 1e-12))
-
-
 def _folds(vectors: NDArray[np.float32], folds: int, seed: int) -> NDArray[np.int64]:
     """Equal rows fall into one fold, so that no twin teaches its twin."""
     _, group = np.unique(vectors, axis=0, return_inverse=True)
@@ -220,7 +208,7 @@ def _report(
     share = labels.share[judged]
     for number in range(config.folds):
         here = fold == number
-        value, confidence[here] = _Pool.fit(held_out[:, ~here], share[~here])(held_out[:, here])
+        value, confidence[here] = Pool.fit(held_out[:, ~here], share[~here])(held_out[:, here])
         right[here] = share[here, value] > 0
     return _measures(labels, judged, right, confidence, config.threshold) | {"calibrated": True}
 

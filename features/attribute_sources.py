@@ -75,18 +75,32 @@ def picture_scores(
     return log_softmax(scores)
 
 
-def word_scores(texts: list[str], values: tuple[str, ...]) -> Doubles:
-    """Which values the words name, whole words only; where "navy blue" is named, "blue" is not."""
-    scores = np.zeros((len(texts), len(values)))
-    patterns = [re.compile(rf"(?<!\w){re.escape(value.split(' > ')[-1].lower())}(?!\w)") for value in values]
-    by_length = sorted(range(len(values)), key=lambda column: -len(values[column]))
+def named(texts: list[str], values: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which values the words name, bool [n_texts, n_values].
+
+    Whole words count, whatever their case, hyphens and plural; of a path its last step. Where "navy blue" is named,
+    "blue" is not.
+    """
+    found = np.zeros((len(texts), len(values)), dtype=bool)
+    patterns = [re.compile(rf"(?<!\w){re.escape(_plain(value.split(' > ')[-1]))}(?!\w)") for value in values]
+    by_length = sorted(range(len(values)), key=lambda column: -len(values[column].split(" > ")[-1]))
     for row, text in enumerate(texts):
-        left = text.lower()
+        left = _plain(text)
         for column in by_length:
             shorter = patterns[column].sub(" \x00 ", left)
-            if shorter != left:
-                scores[row, column], left = NAMED_LOG_ODDS, shorter
-    return log_softmax(scores)
+            found[row, column], left = shorter != left, shorter
+    return found
+
+
+def word_scores(texts: list[str], values: tuple[str, ...]) -> Doubles:
+    """Log-probabilities that favor the values that the words name."""
+    return log_softmax(np.where(named(texts, values), NAMED_LOG_ODDS, 0.0))
+
+
+def _plain(text: str) -> str:
+    """Words in lower case without hyphens, apostrophes and the s of a plural."""
+    words = re.sub(r"[-'’]", "", text.lower()).split()
+    return " ".join(re.sub(r"(?<=[^\Ws]{2})s(?!\w)", "", word) for word in words)
 
 
 def neighbor_scores(

@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.attribute_labels import Labels, known_labels
-from features.attribute_prediction import AttributeConfig, AttributePrediction, predict_attribute
-from features.attribute_sources import Doubles, picture_scores, value_texts, word_scores
+from features.attribute_prediction import (
+    AttributeConfig,
+    AttributePrediction,
+    predict_attribute,
+    predict_from_words,
+)
+from features.attribute_sources import Doubles, named, picture_scores, value_texts, word_scores
 from features.encoders.catalog import encode_catalog
 from features.encoders.embeddings import ItemVectors
 from features.encoders.text import TextEncoder
@@ -62,7 +67,14 @@ def fill_attributes(
     for spec, labels in known.items():
         texts = text_sources(shop, labels, vectors, match, use=use, config=config)
         try:
-            found[spec] = predict_attribute(labels, looked_at, texts, settings, seed=config.seed)
+            if labels.share.any(axis=1).sum() >= settings.min_labels:
+                found[spec] = predict_attribute(labels, looked_at, texts, settings, seed=config.seed)
+            else:
+                texts.pop("words", None)
+                names = named(shop.catalog.texts(), labels.values)
+                found[spec] = predict_from_words(
+                    labels, names, looked_at, texts, settings, read=use != "image", seed=config.seed
+                )
         except ValueError as error:
             raise InputError(f"attribute {spec} cannot be filled: {error}") from error
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,39 @@ def match_table(match: dict[str, Any]) -> Table:
         table.add_row(*map(Text, row))
     if not match["worst"]:
         table.add_row("", "", Text("too few listings have both words and a picture to judge any"), "")
+    return table
+
+
+MOST_GROUPS = 40
+"""Groups of duplicates shown; JSON has all of them."""
+
+
+def duplicates_table(found: dict[str, Any]) -> Table:
+    """Listings that are there twice.
+
+    Args:
+        found: `groups`, as `recsys check --duplicates` finds them.
+    """
+    groups = found["groups"]
+    kinds = Counter(group["kind"] for group in groups)
+    told = ", ".join(f"{count:,} x {kind}" for kind, count in kinds.items()) or "none"
+    table = _table(f"Duplicate listings ({told})")
+    for heading in ("the same is", "item_id", "title", "difference", "words", "fused"):
+        table.add_column(heading, justify="right" if heading in ("difference", "words", "fused") else "left")
+    for group in groups[:MOST_GROUPS]:
+        scores = [[None, *group[name]] for name in ("difference", "words", "fused")]
+        for place, item in enumerate(group["items"]):
+            shown = ["" if score[place] is None else f"{score[place]:.3g}" for score in scores]
+            kind = group["kind"].removeprefix("same ") if place == 0 else ""
+            table.add_row(
+                Text(kind),
+                Text(item),
+                Text(group["titles"][place]),
+                *shown,
+                end_section=not group["items"][place + 1 :],
+            )
+    if len(groups) > MOST_GROUPS:
+        table.add_row("", Text(f"and {len(groups) - MOST_GROUPS:,} groups more: --json lists all"))
     return table
 
 

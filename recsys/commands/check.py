@@ -31,6 +31,12 @@ def check(
     match: Annotated[
         bool, typer.Option("--match", help="List the listings whose picture and words agree least (trains a model).")
     ] = False,
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--duplicates", help="List listings that are there twice: the same picture, the same words, or both."
+        ),
+    ] = False,
     worst: Annotated[int, typer.Option(min=1, help="How many listings --match shows.")] = 20,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings of encoders and match, as for `recsys fit`.")
@@ -77,6 +83,8 @@ def check(
     summary["reviews"] = (
         None if reviews is None else {"read": len(reviews), "items": len(set(reviews.item_idx.tolist()))}
     )
+    if duplicates:
+        summary["near_duplicates"] = _duplicates(found, config, cache or CACHE)
     if match:
         summary["match"] = _match(found, config, worst, cache or CACHE)
     _show(summary, as_json=as_json)
@@ -120,13 +128,45 @@ def _match(shop: Shop, config_file: Path | None, worst: int, cache: Path) -> dic
     }
 
 
+def _duplicates(shop: Shop, config_file: Path | None, cache: Path) -> dict[str, Any]:
+    """Groups of listings that are one, the largest evidence first."""
+    from features.duplicates import find_duplicates
+    from features.encoders.catalog import encode_catalog
+    from features.quarantine import Quarantine
+    from recsys.config import load_config
+
+    encoders = load_config(config_file).encoders
+    vectors = encode_catalog(shop, encoders, cache_dir=cache, quarantine=Quarantine())
+    found = find_duplicates(shop, vectors)
+    return {
+        "groups": [
+            {
+                "kind": group.kind,
+                "items": [shop.catalog.items[row] for row in group.rows],
+                "titles": [shop.catalog.title[row] for row in group.rows],
+                "difference": _known(group.difference),
+                "words": _known(group.words),
+                "fused": _known(group.fused),
+            }
+            for group in found.groups
+        ],
+        "compared": found.compared,
+        "thresholds": dict(zip(found.thresholds, _known(tuple(found.thresholds.values())), strict=True)),
+    }
+
+
+def _known(scores: tuple[float, ...]) -> list[float | None]:
+    """NaN, which JSON has not, as None."""
+    return [round(score, 4) if score == score else None for score in scores]  # noqa: PLR0124
+
+
 def _show(summary: dict[str, Any], *, as_json: bool) -> None:
     import json
     import sys
 
     from rich.console import Console
 
-    from recsys.check_tables import match_table, summary_tables
+    from recsys.check_tables import duplicates_table, match_table, summary_tables
 
     if as_json:
         sys.stdout.write(json.dumps(summary, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
@@ -134,6 +174,8 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
     console = Console(highlight=False)
     for table in summary_tables(summary):
         console.print(table)
+    if "near_duplicates" in summary:
+        console.print(duplicates_table(summary["near_duplicates"]))
     if "match" in summary:
         console.print(match_table(summary["match"]))
     refused = summary["quarantine"]
