@@ -46,7 +46,7 @@ class Channel(Protocol):
         ...
 
     def at(self, rows: NDArray[np.int64]) -> Vectors:
-        """Scores of some items, float32 [n]."""
+        """Scores of some items, float32 [n]; NaN where an item lacks what this channel compares."""
         ...
 
 

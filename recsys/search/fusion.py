@@ -3,7 +3,8 @@
 Reciprocal-rank fusion (Cormack, Clarke and Buettcher, 2009) needs nothing to be learned: an item gets the sum over the
 channels of 1 / (c + rank), nothing from a channel that does not list it. Learned fusion weighs the scores, sum_i w_i
 s_i, which have units of their own: cosines, and for the letters the share of what the query's words could give
-(`fusion_fit.py` says how the weights come about, and when they are used).
+(`fusion_fit.py` says how the weights come about, and when they are used). An item that lacks what a channel compares,
+such as a picture, is judged by the other channels: it is neither first nor last for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from recsys.search.spaces import Hits
 
 Floats = NDArray[np.float64]
+TIE = 1e-6
+"""Scores that differ by no more are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +29,7 @@ class Listed:
     Args:
         names: of the channels.
         rows: int64 [n_pool], rising: every item that a channel lists.
-        scores: float64 [n_channels, n_pool].
+        scores: float64 [n_channels, n_pool]; NaN where an item lacks what a channel compares.
         ranks: float64 [n_channels, n_pool]; from 1, infinite where a channel does not list an item.
     """
 
@@ -42,11 +45,23 @@ class Listed:
 
 
 def ranks_of(hits: Sequence[Hits], rows: NDArray[np.int64]) -> Floats:
-    """Place of each pooled item in each list, float64 [n_lists, n_pool]; see `Listed`."""
+    """Place of each pooled item in each list, float64 [n_lists, n_pool]; see `Listed`.
+
+    Equal scores share the best of their places: twins in a catalog must not be told apart by their rows.
+    """
     ranks = np.full((len(hits), len(rows)), np.inf)
     for place, found in enumerate(hits):
-        ranks[place, np.searchsorted(rows, found.idx)] = np.arange(1, len(found.idx) + 1)
+        first = np.r_[True, found.score[:-1] - found.score[1:] > TIE][: len(found.score)]
+        shared = np.maximum.accumulate(np.where(first, np.arange(len(first)), 0)) + 1
+        ranks[place, np.searchsorted(rows, found.idx)] = shared
     return ranks
+
+
+def completed(scores: Floats) -> Floats:
+    """Scores [n_channels, n_pool] with each channel's mean in place of what it cannot tell; 0 where it tells none."""
+    known = ~np.isnan(scores)
+    total = np.where(known, scores, 0).sum(axis=1, keepdims=True)
+    return np.where(known, scores, total / np.maximum(known.sum(axis=1, keepdims=True), 1))
 
 
 def standardized(scores: Floats) -> Floats:
@@ -57,9 +72,16 @@ def standardized(scores: Floats) -> Floats:
     return scaled
 
 
-def reciprocal(ranks: Floats, constant: float) -> Floats:
-    """Each channel's part of the reciprocal-rank score, [n_channels, n_pool]; all first = a sum of 1."""
-    return (constant + 1) / (constant + ranks) / max(len(ranks), 1)
+def reciprocal(ranks: Floats, known: NDArray[np.bool_], constant: float) -> Floats:
+    """Each channel's part of the reciprocal-rank score, [n_channels, n_pool]; first in all that know it = a sum of 1.
+
+    Args:
+        ranks: see `Listed`.
+        known: bool [n_channels, n_pool]; whether a channel can judge an item.
+        constant: c.
+    """
+    parts: Floats = (constant + 1) / (constant + ranks) / np.maximum(known.sum(axis=0), 1)
+    return parts
 
 
 @dataclass(frozen=True)
@@ -80,9 +102,9 @@ class Fusion:
         The learned weights hold for exactly their channels; where a query has others, ranks are fused instead.
         """
         if self.weights is None or set(self.weights) != set(listed.names):
-            return reciprocal(listed.ranks, self.constant)
+            return reciprocal(listed.ranks, ~np.isnan(listed.scores), self.constant)
         weights = np.array([self.weights[name] for name in listed.names])
-        return weights[:, None] * listed.scores
+        return weights[:, None] * completed(listed.scores)
 
 
 def mixed(sides: Sequence[Floats], weights: Sequence[float]) -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.search.channels import SIDES
-from recsys.search.fusion import Fusion, Listed
+from recsys.search.fusion import Fusion, Listed, completed
 from recsys.search.known_items import known_items, reciprocal_rank
 from recsys.search.query import SearchQuery
 from recsys.search.searcher import Searcher
@@ -72,7 +72,7 @@ def fit_weights(judged: Sequence[Judged]) -> NDArray[np.float64]:
     """Weights of the channels, float64 [n_channels], >= 0; queries whose answer no channel lists teach nothing."""
     from scipy.optimize import minimize
 
-    known = [(one.listed.scores, np.isin(one.listed.rows, one.right)) for one in judged]
+    known = [(completed(one.listed.scores), np.isin(one.listed.rows, one.right)) for one in judged]
     known = [(scores, right) for scores, right in known if right.any() and not right.all()]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

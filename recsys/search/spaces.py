@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,22 +85,35 @@ class Space:
         if self.approximate is not None and n_allowed > EXACT_LIMIT:
             rows = self.approximate.candidates(query, n + n // 2, allowed)
             if len(rows) >= n:
-                return _best(rows, self.at(query, rows), n)
+                return self._best(rows, query, n)
         if 4 * n_allowed < len(self.vectors):
-            rows = np.flatnonzero(allowed)
-            return _best(rows, self.at(query, rows), n)
+            return self._best(np.flatnonzero(allowed), query, n)
         scores = dot_products(self.vectors, query)
-        idx, best = top_k(scores, n, ~allowed | (scores == 0))
-        return Hits(idx, best)
+        return Hits(*top_k(scores, n, ~allowed | self._missing(scores)))
 
     def at(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Dot products with some rows, float32 [n]."""
-        return dot_products(self.vectors[rows], query)
+        """Dot products with some rows, float32 [n]; NaN where an item has no vector."""
+        scores = dot_products(self.vectors[rows], query)
+        scores[self._missing(scores, rows)] = np.nan
+        return scores
 
+    def _best(self, rows: NDArray[np.int64], query: NDArray[np.float32], n: int) -> Hits:
+        scores = self.at(query, rows)
+        place, best = top_k(scores, n, np.isnan(scores))
+        return Hits(rows[place], best)
 
-def _best(rows: NDArray[np.int64], scores: NDArray[np.float32], n: int) -> Hits:
-    place, best = top_k(scores, n, scores == 0)
-    return Hits(rows[place], best)
+    def _missing(self, scores: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """Which of the scored items have no vector; the vectors are looked through only once such a score is met."""
+        nothing = scores == 0
+        if nothing.any():
+            nothing &= ~(self._present if rows is None else self._present[rows])
+        missing: NDArray[np.bool_] = nothing
+        return missing
+
+    @cached_property
+    def _present(self) -> NDArray[np.bool_]:
+        present: NDArray[np.bool_] = np.any(self.vectors, axis=1)
+        return present
 
 
 def build_approximate(
