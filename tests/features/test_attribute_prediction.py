@@ -38,17 +38,17 @@ def labels_for(color: np.ndarray, known: np.ndarray) -> Labels:
 
 
 def test_missing_values_are_filled_rightly_and_confidence_means_what_it_says() -> None:
-    vectors, color = world(2000, noise=2.2)
-    known = np.arange(2000) < 1000
+    vectors, color = world(1600, noise=2.2)
+    known = np.arange(1600) < 800
     found = predict_attribute(labels_for(color, known), vectors, {}, AttributeConfig(threshold=0.7), seed=0)
     right = found.value == color
     assert 0.6 < right[~known].mean() < 0.95  # not all can be told
     assert found.report["accuracy"] == pytest.approx(right[~known].mean(), abs=0.04)
-    assert found.report["majority"] == pytest.approx(np.bincount(color[:1000]).max() / 1000)
+    assert found.report["majority"] == pytest.approx(np.bincount(color[:800]).max() / 800)
     assert found.report["calibration_error"] < 0.05
     filled = found.missing(0.7)
     assert not known[filled].any()
-    assert len(filled) / 1000 == pytest.approx(found.report["coverage"], abs=0.05)
+    assert len(filled) / 800 == pytest.approx(found.report["coverage"], abs=0.05)
     assert right[filled].mean() == pytest.approx(found.report["filled_accuracy"], abs=0.04)
     assert right[filled].mean() > right[~known].mean() + 0.03
     for low, high in ((0.3, 0.6), (0.6, 0.85), (0.85, 1.0)):
