@@ -149,6 +149,7 @@ def encode_images(
     reason_of: dict[str, str] = {}
     distinct = list(dict.fromkeys(chain.from_iterable(names))) if source is not None else []
     size = config.image_batch or _PICTURES[models.device_of(config.device).type]
+    threads = config.decode_threads or models.cores()
     claimed: set[bytes] = set()
     with VectorCache(cache_dir, encoder.fingerprint, encoder.about) as cache:
 
@@ -163,8 +164,7 @@ def encode_images(
         def batches() -> Iterator[dict[bytes, Prepared]]:
             pending: dict[bytes, Prepared] = {}
             with bar("encoding pictures", total=len(distinct)) as progress:
-                ahead = 2 * size + config.decode_threads
-                for name, done in run_ahead(read, distinct, threads=config.decode_threads, ahead=ahead):
+                for name, done in run_ahead(read, distinct, threads=threads, ahead=2 * size + threads):
                     progress.advance()
                     try:
                         key, prepared = done.result()

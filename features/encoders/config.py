@@ -17,7 +17,7 @@ PatchPooling = Literal["mean", "cls", "pooler"]
 """How the vectors of a picture's patches become one: their mean, the first token, or the network's own pooler."""
 Truncation = Literal["head", "head+tail"]
 """What is kept of a text that is too long: its beginning, or half of it from the beginning and half from the end."""
-EngineName = Literal["auto", "torch", "bfloat16", "onnx"]
+EngineName = Literal["auto", "torch", "float16", "bfloat16", "onnx"]
 """What runs the networks over a catalog."""
 
 
@@ -68,9 +68,9 @@ class EncoderConfig(Section):
     themselves."""
 
     engine: EngineName = "auto"
-    """What runs the networks over a catalog: "torch" (float32, as they are), "bfloat16" (torch, half the bits), "onnx"
-    (onnxruntime on the CPU). "auto" takes the fastest whose vectors stay those of "torch" (see `engine.LEAST_COSINE`);
-    one that is named and does not keep them is an error."""
+    """What runs the networks over a catalog: "torch" (float32, as they are), "float16" or "bfloat16" (torch, half the
+    bits), "onnx" (onnxruntime on the CPU). "auto" takes the fastest whose vectors stay those of "torch", to a cosine of
+    0.9999 on a sample of the catalog; one that is named and does not keep them is an error."""
 
     text_tokens: PositiveInt | None = None
     """Tokens encoded at once, padding included; a batch holds as many texts of about one length as fit. None: what
@@ -82,8 +82,8 @@ class EncoderConfig(Section):
     threads: PositiveInt | None = None
     """Batches encoded side by side on a CPU, one thread each. None: as many as torch would use."""
 
-    decode_threads: PositiveInt = 2
-    """Threads that read and decode pictures while the network works on those before."""
+    decode_threads: PositiveInt | None = None
+    """Threads that read and decode pictures while the network works on those before. None: one for each core."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the models run; "auto" takes CUDA if present."""
