@@ -10,11 +10,12 @@ export const answers = new EventTarget();
 /** The service cannot be reached, is not ready, or failed: worth trying again. */
 export class Away extends Error {}
 
-/** The service understood and refused; `status` says how. */
+/** The service understood and refused; `status` says how, `detail` why in its own words. */
 export class Refused extends Error {
-  constructor(status, message) {
+  constructor(status, message, detail = "") {
     super(message);
     this.status = status;
+    this.detail = detail;
   }
 }
 
@@ -22,12 +23,13 @@ async function ask(path, { method = "GET", body, signal } = {}) {
   const started = performance.now();
   let response;
   let answer = null;
+  const form = body instanceof FormData;
   try {
     response = await fetch(path, {
       method,
       signal,
-      headers: body ? { "content-type": "application/json" } : {},
-      body: body && JSON.stringify(body),
+      headers: body && !form ? { "content-type": "application/json" } : {},
+      body: body && !form ? JSON.stringify(body) : body,
     });
     if (response.headers.get("content-type")?.includes("json")) answer = await response.json();
   } catch (error) {
@@ -35,7 +37,7 @@ async function ask(path, { method = "GET", body, signal } = {}) {
     throw away("The shop does not answer.");
   }
   if (response.status >= 500) throw away(`The shop answered with error ${response.status}.`);
-  if (!response.ok) throw new Refused(response.status, `The shop refused this (${response.status}).`);
+  if (!response.ok) throw new Refused(response.status, `The shop refused this (${response.status}).`, answer?.detail);
   const detail = { latencyMs: performance.now() - started, model: answer?.model_version, store: answer?.store };
   answers.dispatchEvent(new CustomEvent("answer", { detail }));
   return answer;
@@ -54,6 +56,20 @@ export function listItems({ offset = 0, k = 24, q = "", category = "" }, signal)
   if (q) query.set("q", q);
   if (category) query.set("category", category);
   return ask(`/v1/items?${query}`, { signal });
+}
+
+/**
+ * Items by words, by a picture, or both, in the order that suits a person.
+ *
+ * @param {{q?: string, picture?: File|null, userId: string, offset?: number, k?: number}} asked
+ */
+export function searchItems({ q = "", picture = null, userId, offset = 0, k = 24 }, signal) {
+  const query = { words: q, user_id: userId, offset, k };
+  if (!picture) return ask("/v1/search", { method: "POST", body: query, signal });
+  const form = new FormData();
+  form.set("query", JSON.stringify(query));
+  form.set("picture", picture);
+  return ask("/v1/search", { method: "POST", body: form, signal });
 }
 
 export const getItem = (itemId, signal) => ask(itemPath(itemId), { signal });

@@ -7,13 +7,21 @@ import { h, hueOf, money } from "./dom.js";
 
 export const itemHref = (itemId) => `#/item/${encodeURIComponent(itemId)}`;
 
-/** What each source of a suggestion means, in the service's order from most to least personal. */
+/** What a product is called; one without a title goes by its id. */
+export const nameOf = (item) => item.title || item.item_id;
+
+/** What each source of a suggestion means, from most to least personal; then the ways in which a search finds. */
 const SOURCES = {
   personalized: ["Personalized", "Chosen from what you looked at, just now"],
   published: ["Model's pick", "From the list the model last published"],
   content: ["Similar content", "Chosen because its picture or words are alike"],
   popular_in_category: ["Popular in category", "Liked by many in the same category"],
   popular: ["Popular", "Liked by many"],
+  lexical: ["Words match", "Its title, kind or description holds your words"],
+  words_to_words: ["Same meaning", "Its words mean what you typed"],
+  words_to_pictures: ["Picture fits", "Its picture looks like what you typed"],
+  picture_to_pictures: ["Looks alike", "Its picture looks like yours"],
+  picture_to_words: ["Words fit", "Its words say what your picture shows"],
 };
 
 export function sourceBadge(source) {
@@ -25,10 +33,10 @@ export function sourceBadge(source) {
 function textTile(item) {
   const [category] = deepest(item);
   const kind = category && leaf(category);
-  const tile = h("div", { class: "tile", role: "img", "aria-label": `${item.title} (no picture)` },
+  const tile = h("div", { class: "tile", role: "img", "aria-label": `${nameOf(item)} (no picture)` },
     h("span", { class: "tile-kind", "aria-hidden": "true" }, kind || "No picture"),
-    h("span", { class: "tile-title", "aria-hidden": "true" }, item.title));
-  tile.style.setProperty("--hue", hueOf(kind || item.title));
+    h("span", { class: "tile-title", "aria-hidden": "true" }, nameOf(item)));
+  tile.style.setProperty("--hue", hueOf(kind || nameOf(item)));
   return tile;
 }
 
@@ -45,7 +53,7 @@ export function picture(item, { eager = false, large = false } = {}) {
     frame.append(textTile(item));
     return frame;
   }
-  const image = h("img", { alt: item.title, loading: eager ? "eager" : "lazy", decoding: "async", draggable: "false" });
+  const image = h("img", { alt: nameOf(item), loading: eager ? "eager" : "lazy", decoding: "async", draggable: "false" });
   image.addEventListener("load", () => {
     frame.classList.add("loaded");
     if (large) {
@@ -72,7 +80,7 @@ export function card(item, { recommendation = null, recommendationId = null, eag
     item.available ? null : h("span", { class: "sold-out" }, "Sold out"),
     h("div", { class: "card-words" },
       recommendation ? sourceBadge(recommendation.source) : null,
-      h("h3", { class: "card-title" }, h("a", { href: itemHref(item.item_id), draggable: "false" }, item.title)),
+      h("h3", { class: "card-title" }, h("a", { href: itemHref(item.item_id), draggable: "false" }, nameOf(item))),
       item.price === null || item.price === undefined ? null : h("p", { class: "price" }, money(item.price)),
       reasons.length ? h("ul", { class: "reasons", "aria-label": "Why this is shown" }, reasons.slice(0, 3).map((reason) => h("li", {}, reason))) : null));
 }

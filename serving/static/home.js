@@ -1,23 +1,27 @@
 /**
- * The home page: the personal row on top, then the grid of products, narrowed by search or category.
+ * The home page: the personal row on top, then the grid of products, narrowed by category, or what a search found.
  */
 
-import { listItems } from "./api.js";
+import { Refused, listItems, searchItems } from "./api.js";
 import { card, skeletons } from "./cards.js";
 import { below, categoryHref, leaf, trail } from "./categories.js";
 import { h } from "./dom.js";
+import { userId } from "./visitor.js";
 
 const MAX_CHIPS = 14;
+const PAGE = 24;
+const DEEPEST = 900; // how far the service leafs through one search
 
 /**
  * One list of products; it stays alive while the visitor looks at a product, so that "back" finds it as it was.
  *
- * @param {{q: string, category: string}} filter
+ * @param {{q: string, category: string, picture: File|null}} filter words and picture search, a category narrows
  * @param {HTMLElement|null} forYou the personal row, shown above the whole shop only
  */
 export function homePage(filter, forYou) {
-  const narrowed = Boolean(filter.q || filter.category);
-  const title = filter.q ? `Results for “${filter.q}”` : filter.category ? leaf(filter.category) : "All products";
+  const searching = Boolean(filter.q || filter.picture);
+  const narrowed = Boolean(searching || filter.category);
+  const title = searching ? searchTitle(filter) : filter.category ? leaf(filter.category) : "All products";
   const count = h("p", { class: "count", role: "status" });
   const chips = h("nav", { class: "chips", "aria-label": "Categories", hidden: true });
   const grid = h("div", { class: "grid" });
@@ -42,21 +46,35 @@ export function homePage(filter, forYou) {
     if (first) grid.replaceChildren(...skeletons(12));
     more.disabled = true;
     try {
-      const page = await listItems({ ...filter, offset: nextOffset, k: 24 }, signal);
+      const page = searching ? await found(signal) : await listed(signal);
       if (first) grid.replaceChildren();
-      grid.append(...page.items.map((item, place) => card(item, { eager: first && place < 6 })));
-      shown += page.items.length;
-      nextOffset = page.next_offset;
-      count.textContent = sentence(page.total);
-      more.hidden = nextOffset === null;
+      grid.append(...page.cards.map(({ item, ...why }, place) => card(item, { ...why, eager: first && place < 6 })));
+      shown += page.cards.length;
+      nextOffset = page.nextOffset;
+      count.textContent = page.sentence;
+      more.hidden = nextOffset === null || (searching && nextOffset > DEEPEST);
       if (!shown) grid.replaceChildren(nothing());
-      drawChips(page.items);
+      drawChips(page.cards.map(({ item }) => item));
     } catch (error) {
       if (first) grid.replaceChildren();
-      throw error;
+      if (!(searching && error instanceof Refused)) throw error;
+      count.textContent = "";
+      grid.replaceChildren(h("p", { class: "note", role: "alert" }, error.detail || error.message));
     } finally {
       more.disabled = false;
     }
+  }
+
+  async function listed(signal) {
+    const page = await listItems({ ...filter, offset: nextOffset, k: PAGE }, signal);
+    return { cards: page.items.map((item) => ({ item })), nextOffset: page.next_offset, sentence: sentence(page.total) };
+  }
+
+  async function found(signal) {
+    const page = await searchItems({ ...filter, userId: userId(), offset: nextOffset, k: PAGE }, signal);
+    const cards = page.results.map((result) => ({ item: result.item, recommendation: result, recommendationId: page.recommendation_id }));
+    const best = cards.length ? "Best matches first" : "";
+    return { cards, nextOffset: page.next_offset, sentence: page.total === null ? best : sentence(page.total) };
   }
 
   async function loadMore() {
@@ -81,7 +99,7 @@ export function homePage(filter, forYou) {
   }
 
   function drawChips(items) {
-    if (filter.q) return;
+    if (searching) return;
     for (const item of items) {
       for (const value of item.attributes?.category ?? []) categories.set(value, (categories.get(value) ?? 0) + 1);
     }
@@ -94,4 +112,9 @@ export function homePage(filter, forYou) {
   }
 
   return { element, load, isEmpty: () => shown === 0, title: narrowed ? title : "Storefront" };
+}
+
+function searchTitle({ q, picture }) {
+  if (!picture) return `Results for “${q}”`;
+  return q ? `Results for “${q}” and your picture` : "Results for your picture";
 }

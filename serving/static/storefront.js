@@ -1,7 +1,7 @@
 /**
  * The storefront: routes, the personal row that follows the visitor, and the frame around the pages.
  *
- *   #/                          all products        #/?q=lamp  #/?category=Lamps   some of them
+ *   #/                          all products        #/?q=lamp  #/?picture=1  #/?category=Lamps   some of them
  *   #/item/ID                   one product         (ID percent-encoded)
  */
 
@@ -9,6 +9,7 @@ import { Away, Refused, answers, feed, getItem, similarItems } from "./api.js";
 import { recallShape } from "./cards.js";
 import { byId, calm } from "./dom.js";
 import { homePage } from "./home.js";
+import { pictureOf, searchHref, showPicture, wireSearch } from "./looking.js";
 import { showName, wireSheet } from "./person.js";
 import { missingPage, productPage } from "./product.js";
 import { suggestionRow } from "./row.js";
@@ -52,16 +53,18 @@ function parse(hash) {
     }
   }
   const params = new URLSearchParams(query);
-  return { q: params.get("q")?.trim() ?? "", category: params.get("category") ?? "" };
+  const number = pictureOf(params.get("picture")) ? params.get("picture") : ""; // a reload has lost its pictures
+  return { q: params.get("q")?.trim() ?? "", category: params.get("category") ?? "", number };
 }
 
-async function showHome({ q, category }, signal) {
-  const key = JSON.stringify([q, category]);
+async function showHome({ q, category, number }, signal) {
+  const key = JSON.stringify([q, category, number]);
   const back = home && key === homeKey && !home.isEmpty();
-  if (!back) home = homePage({ q, category }, forYou.element);
+  if (!back) home = homePage({ q, category, picture: pictureOf(number) }, forYou.element);
   homeKey = key;
+  showPicture(number);
   if (byId("query") !== document.activeElement) byId("query").value = q;
-  if (back && !q && !category) home.element.querySelector("h1").after(forYou.element);
+  if (back && !q && !category && !number) home.element.querySelector("h1").after(forYou.element);
   enter(home.element, home.title, back ? scrolledTo : 0);
   if (!back) await home.load(signal);
 }
@@ -120,23 +123,12 @@ async function go() {
 }
 
 function wireFrame() {
-  let typed = 0;
-  const search = () => {
-    clearTimeout(typed);
-    const q = byId("query").value.trim();
-    const hash = q ? `#/?${new URLSearchParams({ q })}` : "#/";
-    if (hash === location.hash || (!q && !location.hash)) return;
-    if (parse(location.hash).q) history.replaceState(null, "", hash); // one search, one step back
+  wireSearch((hash) => {
+    const now = parse(location.hash);
+    if (!("itemId" in now) && hash === searchHref(now.q, now.number)) return;
+    if (now.q || now.number) history.replaceState(null, "", hash); // one search, one step back
     else history.pushState(null, "", hash);
     go();
-  };
-  byId("query").addEventListener("input", () => {
-    clearTimeout(typed);
-    typed = setTimeout(search, 220);
-  });
-  byId("search").addEventListener("submit", (event) => {
-    event.preventDefault();
-    search();
   });
   document.addEventListener("keydown", (event) => {
     const writing = event.target.closest?.("input, textarea, dialog");

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,22 @@ def storefront_url(browser: Any, small_bundle: Path, tmp_path_factory: pytest.Te
     """`recsys serve` on the small bundle with an embedded Redis and a drawn picture for each item that names one."""
     folder = tmp_path_factory.mktemp("storefront")
     draw_pictures(folder / "shop" / "images")
+    with served(small_bundle, folder / "shop", folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def search_url(browser: Any, searchable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`recsys serve` on the shop that encodes words and pictures."""
+    with served(searchable / "bundle", searchable / "shop", tmp_path_factory.mktemp("search")) as url:
+        yield url
+
+
+@contextmanager
+def served(bundle: Path, shop: Path, folder: Path) -> Iterator[str]:
+    """`recsys serve` with an embedded Redis whose state, like the log, lies in `folder`."""
     port = free_port(HOST, 0)
-    command = ["serve", "--bundle", str(small_bundle), "--shop", str(folder / "shop")]
+    command = ["serve", "--bundle", str(bundle), "--shop", str(shop)]
     environment = {name: value for name, value in os.environ.items() if "REDIS_URL" not in name}
     environment["RECSYS_STATE_DIR"] = str(folder / "state")
     with (folder / "serve.log").open("wb") as log:
@@ -130,7 +145,7 @@ def visit(browser: Any, storefront_url: str) -> Iterator[Callable[..., Storefron
     """Opens a page as a new visitor; by the end of the test its console must not have complained."""
     opened: list[Storefront] = []
 
-    def open_page(path: str = "/", **options: Any) -> Storefront:
+    def open_page(path: str = "/", *, at: str = storefront_url, **options: Any) -> Storefront:
         page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
         page.set_default_timeout(15_000)
         store = Storefront(page, [])
@@ -139,7 +154,7 @@ def visit(browser: Any, storefront_url: str) -> Iterator[Callable[..., Storefron
             "console", lambda said: store.complaints.append(said.text) if said.type in {"error", "warning"} else None
         )
         page.on("pageerror", lambda error: store.complaints.append(str(error)))
-        page.goto(storefront_url + path)
+        page.goto(at + path)
         return store
 
     yield open_page
