@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -80,9 +81,9 @@ def find_duplicates(shop: Shop, vectors: ItemVectors, config: DuplicateConfig | 
     """Find duplicate listings.
 
     Pictures are compared where their hashes or their embeddings are near, and count as the same if one lies over a
-    part of the other. Words count as the same if they are equal or their cosine is above a threshold that follows
-    from how near texts of the shop usually are. Chains do not grow: every member of a group is a duplicate of its
-    first one.
+    part of the other. Words count as the same if they are equal, or name the same numbers and have a cosine above a
+    threshold that follows from how near texts of the shop usually are. Chains do not grow: every member of a group is
+    a duplicate of its first one.
 
     Args:
         shop: the shop.
@@ -90,7 +91,8 @@ def find_duplicates(shop: Shop, vectors: ItemVectors, config: DuplicateConfig | 
         config: limits.
     """
     config = config or DuplicateConfig()
-    same_words, of_words = _same_words(shop.catalog.texts(), vectors.text, config)
+    texts = [" ".join(text.casefold().split()) for text in shop.catalog.texts()]
+    same_words, of_words = _same_words(texts, vectors.text, config)
     copies = Copies({}, 0, float("nan"))
     if shop.images is not None:
         copies = find_copies(
@@ -106,9 +108,11 @@ def find_duplicates(shop: Shop, vectors: ItemVectors, config: DuplicateConfig | 
     groups = []
     for rows in stars(same_picture):
         first = rows[0]
-        words = [words_of(first, row) for row in rows[1:]]
-        both = all((min(first, row), max(first, row)) in same_words or cosine >= of_words
-                   for row, cosine in zip(rows[1:], words, strict=True))  # fmt: skip
+        both = all(
+            texts[first] == texts[row]
+            or (words_of(first, row) >= of_words and numbered(texts[first]) == numbered(texts[row]))
+            for row in rows[1:]
+        )
         apart = tuple(same_picture[min(first, row), max(first, row)] for row in rows[1:])
         groups.append(_group(rows, "both" if both else "same picture", apart, words_of))
     together = {pair for group in groups for pair in _pairs_of(group.rows)}
@@ -190,17 +194,23 @@ def _same_words(texts: list[str], vectors: Embeddings, config: DuplicateConfig) 
     """Pairs of rows whose words are the same, and the cosine from which they are."""
     rows_of: dict[str, list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
-        plain = " ".join(text.casefold().split())
-        if plain:
-            rows_of[plain].append(row)
+        if text:
+            rows_of[text].append(row)
     firsts = np.array([rows[0] for rows in rows_of.values()], dtype=np.int64)
     pairs: Pairs = {(rows[0], row): 1.0 for rows in rows_of.values() for row in rows[1:]}
     near = nearest_in_cells(vectors.vectors[firsts], 4)
     threshold = max(config.least_words, unusually_near(near.score[:, 0]))
     for place, column in zip(*np.nonzero(near.score >= threshold), strict=True):
         a, b = int(firsts[place]), int(firsts[near.idx[place, column]])
+        if numbered(texts[a]) != numbered(texts[b]):  # FS4702 and FS4608: two models of one watch
+            continue
         pairs[min(a, b), max(a, b)] = float(near.score[place, column])
     return pairs, threshold
+
+
+def numbered(text: str) -> set[str]:
+    """The words of a text that hold a digit: model numbers, sizes, years. Other ones make another article."""
+    return {word for word in re.findall(r"\w+", text.casefold()) if any(sign.isdigit() for sign in word)}
 
 
 def unusually_near(nearest: NDArray[np.float32]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from features.duplicates import DuplicateConfig, Duplicates, find_duplicates, stars, unusually_near
+from features.duplicates import DuplicateConfig, Duplicates, find_duplicates, numbered, stars, unusually_near
 from features.encoders.embeddings import Embeddings, ItemVectors
 from features.pictures.alignment import difference
 from features.pictures.check import check_pictures
@@ -157,6 +157,19 @@ def test_words_are_the_same_only_where_they_are_nearer_than_texts_of_the_shop_us
     alike = 1 - np.exp(rng.normal(-5, 0.3, 1000))
     assert unusually_near(alike.astype(np.float32)) > 0.99
     assert unusually_near(np.array([0.5, 0.6], dtype=np.float32)) == 1
+
+
+def test_other_numbers_make_another_article(make_shop: MakeShop) -> None:
+    titles = [
+        "steel watch mk11",
+        "steel watch mk12",
+        "watch steel mk11",
+        *(f"{chr(97 + at) * 9} zz" for at in range(22)),
+    ]
+    pictures = [saved(article(seed)) for seed in range(len(titles))]
+    found = find_duplicates(*make_shop(pictures, titles))
+    assert [group.rows for group in found.groups] == [(0, 2)]
+    assert numbered("Pack of 2, size XL-3b") == {"2", "3b"}
 
 
 def test_copies_have_near_hashes_and_others_far_ones() -> None:
