@@ -4,25 +4,79 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from features.catalog import Attributes, Catalog
 from features.interactions import Interactions
+from features.match.scores import MatchScores
+from features.quarantine import Quarantine
 from features.section import Section
+from features.shop.reviews import Reviews, read_reviews
+from features.shop.shop import Shop
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList, KnowledgeGraph
-from graph.neighbors import Neighbors
+from graph.neighbors import Neighbors, top_neighbors
 from graph.price_bands import PRICE, price_bands
-from graph.schema import ITEM, USER, EdgeType, alike, attribute_type, behavior, has_attribute
+from graph.relations.alike import alike_edges
+from graph.relations.behavior import behavior_edges
+from graph.relations.company import Measure, company
+from graph.relations.facts import attribute_edges
+from graph.relations.terms import learnable, term_edges
+from graph.relations.triples import Triples, read_triples, triple_edges
+from graph.schema import (
+    ENTITY,
+    ITEM,
+    TERM,
+    USER,
+    EdgeType,
+    alike,
+    attribute_type,
+    has_attribute,
+    like_minded,
+    mentions,
+    together,
+    under,
+)
 
 
 class GraphConfig(Section):
     """What becomes a node and an edge."""
 
+    events: tuple[str, ...] | None = None
+    """Types of events that become relations between users and items; unset: all."""
+    half_life_days: PositiveFloat | None = None
+    """An event that is so much older than the last training event counts half; unset: all count alike."""
+    item_attributes: bool = True
+    """Whether attribute values of items become nodes."""
+    user_attributes: bool = True
+    """Whether attribute values of users become nodes."""
     min_shared: PositiveInt = 2
     """An attribute value becomes a node where at least so many items (or users) have it; one owner connects nothing."""
     price_bands: NonNegativeInt = 10
     """Prices become an attribute of so many equally filled bands; 0 leaves prices out."""
+    idf: bool = False
+    """Whether a rare attribute value weighs more than a common one, by log(1 + owners / owners of the value)."""
+    trees: bool = False
+    """Whether an item is joined to the last step of a path ("A > B > C") alone and each step to the one above it;
+    otherwise to every step. (Items that join later still hear from every step.)"""
+    look_alikes: tuple[str, ...] = ("image", "text")
+    """Kinds of likeness that become relations between items: "image", "text", and "fused" for both as one."""
+    fused_neighbors: PositiveInt = 10
+    """Neighbors an item has by fused content."""
+    trusted: tuple[str, ...] = ()
+    """Kinds of likeness whose edges are weighted by the match scores of both ends, such as "image" and "fused"."""
+    together: NonNegativeInt = 0
+    """Items each item is joined to by shared users, one relation an event type (co-view, co-purchase); 0 for none."""
+    like_minded: NonNegativeInt = 0
+    """Users each user is joined to by shared items; 0 for none."""
+    measure: Measure = "cosine"
+    """How shared users (or items) are weighed; see `graph/relations/company.py`."""
+    shrinkage: NonNegativeFloat = 5.0
+    """A pair with so many shared users (or items) counts half."""
+    review_terms: NonNegativeInt = 0
+    """Words of its reviews that an item is joined to; 0 for none."""
+    triples: bool = True
+    """Whether the facts of the shop's triples.* table become edges."""
 
 
 def build_graph(
@@ -31,6 +85,12 @@ def build_graph(
     user_attributes: Attributes,
     item_neighbors: dict[str, Neighbors],
     config: GraphConfig,
+    *,
+    trust: MatchScores | None = None,
+    content: NDArray[np.float32] | None = None,
+    reviews: Reviews | None = None,
+    triples: Triples | None = None,
+    quarantine: Quarantine | None = None,
 ) -> KnowledgeGraph:
     """Connect users, items, attribute values and look-alikes; only training events become edges.
 
@@ -41,10 +101,18 @@ def build_graph(
         user_attributes: facts of the users of `train.users`.
         item_neighbors: content neighbors by kind of likeness, such as "text"; scores that are not positive make
             no edge.
-        config: what becomes a node.
+        config: what becomes a node and an edge.
+        trust: match scores, needed by `config.trusted`.
+        content: fused vectors, float32 [n_items, d], needed where `config.look_alikes` has "fused" and
+            `item_neighbors` has not.
+        reviews: those that may be read; see `graph.relations.terms.learnable`.
+        triples: facts from outside.
+        quarantine: takes facts that cannot be joined; they are left out either way.
 
     Raises:
-        ValueError: the tables disagree about items, or a rule of the graph is broken (`KnowledgeGraph.validate`).
+        ValueError: the tables disagree about items, something that the configuration needs was not given, or a rule
+            of the graph is broken (`KnowledgeGraph.validate`).
+        InputError: events shall fade with time but carry no times.
     """
     if train.items != catalog.items:
         raise ValueError(
@@ -52,44 +120,132 @@ def build_graph(
         )
     vocabularies = {USER: train.users, ITEM: catalog.items}
     edges: dict[EdgeType, EdgeList] = {}
-    for event_type in sorted(set(train.event_type.tolist())):
-        of_type = train.where(train.event_type == event_type)
-        summed = of_type.matrix().tocoo()
-        edges[behavior(event_type)] = EdgeList(
-            summed.row.astype(np.int64), summed.col.astype(np.int64), summed.data.astype(np.float32)
+    wanted = train if config.events is None else train.where(np.isin(train.event_type.astype(str), config.events))
+    edges |= behavior_edges(wanted, half_life_days=config.half_life_days)
+    _join_attributes(vocabularies, edges, catalog, user_attributes, config)
+    edges |= _look_alikes(len(catalog), item_neighbors, config, trust, content)
+    edges |= company_edges(wanted, config)
+    if config.review_terms and reviews is not None:
+        found = term_edges(reviews, config.review_terms, min_shared=config.min_shared)
+        if found is not None:
+            vocabularies[TERM], edges[mentions()] = found
+    if config.triples and triples is not None:
+        entities, facts = triple_edges(triples, vocabularies, quarantine=quarantine or Quarantine())
+        if len(entities):
+            vocabularies[ENTITY] = entities
+        edges |= facts
+    return KnowledgeGraph.of(vocabularies, edges)
+
+
+def graph_of_shop(
+    shop: Shop,
+    train: Interactions,
+    item_neighbors: dict[str, Neighbors],
+    config: GraphConfig,
+    *,
+    trust: MatchScores | None = None,
+    content: NDArray[np.float32] | None = None,
+    quarantine: Quarantine,
+) -> KnowledgeGraph:
+    """As `build_graph`, with the reviews and facts of the shop's folder where the configuration asks for them.
+
+    Args:
+        shop: the shop.
+        train: the events to learn from.
+        item_neighbors: content neighbors by kind of likeness.
+        config: what becomes a node and an edge.
+        trust: match scores; see `build_graph`.
+        content: fused vectors; see `build_graph`.
+        quarantine: takes reviews and facts that are refused.
+
+    Raises:
+        InputError: a table cannot be read.
+    """
+    reviews = read_reviews(shop, quarantine=quarantine) if config.review_terms else None
+    return build_graph(
+        shop.catalog,
+        train,
+        shop.users_attributes,
+        item_neighbors,
+        config,
+        trust=trust,
+        content=content,
+        reviews=None if reviews is None else learnable(reviews, train),
+        triples=read_triples(shop.path, quarantine=quarantine) if config.triples else None,
+        quarantine=quarantine,
+    )
+
+
+def company_edges(train: Interactions, config: GraphConfig) -> dict[EdgeType, EdgeList]:
+    """Items that the same users met, by type of event, and users who met the same items."""
+    found: dict[EdgeType, EdgeList | None] = {}
+    if config.together:
+        for event_type in sorted(set(train.event_type.tolist())):
+            met = train.where(train.event_type == event_type).matrix()
+            found[together(event_type)] = company(
+                met, config.together, measure=config.measure, shrinkage=config.shrinkage
+            )
+    if config.like_minded:
+        found[like_minded()] = company(
+            train.matrix().T.tocsr(), config.like_minded, measure=config.measure, shrinkage=config.shrinkage
         )
-    facts = [
+    return {edge_type: listed for edge_type, listed in found.items() if listed is not None}
+
+
+def _join_attributes(
+    vocabularies: dict[str, Vocabulary],
+    edges: dict[EdgeType, EdgeList],
+    catalog: Catalog,
+    user_attributes: Attributes,
+    config: GraphConfig,
+) -> None:
+    """Add the nodes and edges of every attribute."""
+    facts: list[tuple[str, str, NDArray[np.int64], NDArray[np.object_]]] = [
         (owner, name, attributes.only(name).row_idx, attributes.only(name).value)
-        for owner, attributes in ((ITEM, catalog.attributes), (USER, user_attributes))
+        for owner, attributes, wanted in (
+            (ITEM, catalog.attributes, config.item_attributes),
+            (USER, user_attributes, config.user_attributes),
+        )
+        if wanted
         for name in attributes.names()
     ]
     if config.price_bands:
         facts.append((ITEM, PRICE, *price_bands(catalog.price, config.price_bands)))
     for owner, name, rows, values in facts:
-        shared = _values(rows, values, config.min_shared)
-        if shared is not None:
-            vocabularies[attribute_type(owner, name)], edges[has_attribute(owner, name)] = shared
-    for kind, neighbors in sorted(item_neighbors.items()):
-        if len(neighbors) != len(catalog):
-            raise ValueError(f"{kind} neighbors must have a row an item ({len(catalog)}), they have {len(neighbors)}")
-        place = np.nonzero((neighbors.idx >= 0) & (neighbors.score > 0))
-        if len(place[0]):
-            edges[alike(kind)] = EdgeList(place[0].astype(np.int64), neighbors.idx[place], neighbors.score[place])
-    return KnowledgeGraph.of(vocabularies, edges)
+        shared = attribute_edges(
+            rows,
+            values,
+            n_owners=len(vocabularies[owner]),
+            min_shared=config.min_shared,
+            idf=config.idf,
+            trees=config.trees,
+        )
+        if shared is None:
+            continue
+        kind = attribute_type(owner, name)
+        vocabularies[kind], edges[has_attribute(owner, name)] = shared.names, shared.has
+        if shared.under is not None:
+            edges[under(kind)] = shared.under
 
 
-def _values(
-    rows: NDArray[np.int64], values: NDArray[np.object_], min_shared: int
-) -> tuple[Vocabulary, EdgeList] | None:
-    """The shared values of one attribute, and who has them as edges of weight 1; None where no value is shared."""
-    names, codes = np.unique(values.astype(str), return_inverse=True)
-    pairs = np.unique(np.stack([rows, codes.astype(np.int64)]), axis=1)
-    kept = np.flatnonzero((np.bincount(pairs[1], minlength=len(names)) >= min_shared) & (names != ""))
-    if len(kept) == 0:
-        return None
-    new_row = np.full(len(names), -1, dtype=np.int64)
-    new_row[kept] = np.arange(len(kept))
-    dst = new_row[pairs[1]]
-    there = dst >= 0
-    edges = EdgeList(pairs[0][there], dst[there], np.ones(int(there.sum()), dtype=np.float32))
-    return Vocabulary(tuple(names[kept].tolist())), edges
+def _look_alikes(
+    n_items: int,
+    item_neighbors: dict[str, Neighbors],
+    config: GraphConfig,
+    trust: MatchScores | None,
+    content: NDArray[np.float32] | None,
+) -> dict[EdgeType, EdgeList]:
+    """Edges of each kind of likeness that is wanted and there."""
+    kinds = {kind: near for kind, near in item_neighbors.items() if kind in config.look_alikes}
+    if "fused" in config.look_alikes and "fused" not in kinds and content is not None:
+        kinds["fused"] = top_neighbors(content, config.fused_neighbors, mask=np.asarray(content.any(axis=1)))
+    found: dict[EdgeType, EdgeList] = {}
+    for kind, near in sorted(kinds.items()):
+        if len(near) != n_items:
+            raise ValueError(f"{kind} neighbors must have a row an item ({n_items}), they have {len(near)}")
+        if kind in config.trusted and trust is None:
+            raise ValueError(f"{kind} neighbors shall be weighted by match scores, but none were given")
+        listed = alike_edges(near, trust if kind in config.trusted else None)
+        if listed is not None:
+            found[alike(kind)] = listed
+    return found

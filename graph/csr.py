@@ -91,18 +91,20 @@ def propagate(adjacency: Adjacency, x: torch.Tensor) -> torch.Tensor:
     return product
 
 
-def normalized(block: sparse.csr_matrix) -> sparse.csr_matrix:
+def normalized(block: sparse.csr_matrix, *, by_count: bool = False) -> sparse.csr_matrix:
     """D_r^{-1/2} B D_c^{-1/2}: an edge counts less, the more edges its two ends have (Kipf & Welling 2017).
 
     Args:
         block: non-negative weights [n_rows, n_columns] between two kinds of nodes.
+        by_count: take as degree the number of a node's edges, not the sum of their weights.
 
     Returns:
         float32 [n_rows, n_columns]; rows and columns without edges stay empty.
     """
     csr = sparse.csr_matrix(block).astype(np.float64)
-    scaled = sparse.diags(inverse_root(csr.sum(axis=1))) @ csr
-    scaled = scaled @ sparse.diags(inverse_root(csr.sum(axis=0)))
+    counted = csr.astype(bool).astype(np.float64) if by_count else csr
+    scaled = sparse.diags(inverse_root(counted.sum(axis=1))) @ csr
+    scaled = scaled @ sparse.diags(inverse_root(counted.sum(axis=0)))
     return sparse.csr_matrix(scaled).astype(np.float32)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from features.vocabulary import Vocabulary
-from graph.schema import ITEM, EdgeType, is_item_attribute, is_reverse, reverse, spell
+from graph.schema import EdgeType, is_item_attribute, is_reverse, reverse, spell
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -98,7 +98,7 @@ class KnowledgeGraph:
         Raises:
             ValueError: node counts and vocabularies disagree; a triple names an unknown type or lacks its exact
                 reverse; an edge leaves the range of its type, has a weight that is not positive and finite, is
-                there twice, or joins an item with itself. The message names the relation and the row.
+                there twice, or joins a node with itself. The message names the relation and the row.
         """
         if set(self.n_nodes) != set(self.vocabularies):
             raise ValueError(
@@ -127,10 +127,12 @@ class KnowledgeGraph:
         bad = np.flatnonzero(~(np.isfinite(listed.weight) & (listed.weight > 0)))
         if len(bad):
             raise ValueError(f"{where}: weight must be > 0 and finite, row {bad[0]} has {listed.weight[bad[0]]}")
-        if source == target == ITEM:
+        if source == target:
             loops = np.flatnonzero(listed.src == listed.dst)
             if len(loops):
-                raise ValueError(f"{where}: no item is its own neighbor, row {loops[0]} joins {listed.src[loops[0]]}")
+                raise ValueError(
+                    f"{where}: no {source} is its own neighbor, row {loops[0]} joins {listed.src[loops[0]]}"
+                )
         keys = listed.src * self.n_nodes[target] + listed.dst
         order = np.argsort(keys, kind="stable")
         twice = np.flatnonzero(keys[order][1:] == keys[order][:-1])

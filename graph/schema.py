@@ -1,11 +1,16 @@
 """How node and edge types are named; no other module spells one.
 
-Nodes: "user", "item", and one type an attribute, "item:brand" or "user:age". Edges are triples
-(source type, relation, target type):
+Nodes: "user", "item", one type an attribute ("item:brand" or "user:age"), "term" (a word of the reviews) and "entity"
+(whatever else an outside table of facts tells of). Edges are triples (source type, relation, target type):
 
-    ("user", "purchase", "item")          behavior, one relation an event type
-    ("item", "has", "item:brand")         an item's attribute value; ("user", "has", "user:age") a user's
-    ("item", "alike:text", "item")        content neighbors, one relation a kind of likeness
+    ("user", "purchase", "item")                     behavior, one relation an event type
+    ("item", "has", "item:brand")                    an item's attribute value; ("user", "has", "user:age") a user's
+    ("item:category", "under", "item:category")      a step of a path and the step above it
+    ("item", "alike:text", "item")                   content neighbors, one relation a kind of likeness
+    ("item", "together:purchase", "item")            items that the same users met, one relation an event type
+    ("user", "like_minded", "user")                  users who met the same items
+    ("item", "mentions", "term")                     words of an item's reviews
+    ("item", "fact:directed_by", "entity")           a fact from outside, between any two types
 
 Each has a reverse, whose relation is prefixed by "rev_": ("item", "rev_purchase", "user").
 """
@@ -16,6 +21,13 @@ USER = "user"
 ITEM = "item"
 HAS = "has"
 ALIKE = "alike:"
+TOGETHER = "together:"
+LIKE_MINDED = "like_minded"
+UNDER = "under"
+MENTIONS = "mentions"
+FACT = "fact:"
+TERM = "term"
+ENTITY = "entity"
 REVERSE = "rev_"
 
 EdgeType = tuple[str, str, str]
@@ -45,6 +57,41 @@ def has_attribute(owner: str, name: str) -> EdgeType:
 def alike(kind: str) -> EdgeType:
     """Edges from each item to those most like it, by one kind of likeness."""
     return (ITEM, f"{ALIKE}{kind}", ITEM)
+
+
+def together(event_type: str) -> EdgeType:
+    """Edges from each item to those that the same users met, by one type of event."""
+    return (ITEM, f"{TOGETHER}{event_type}", ITEM)
+
+
+def like_minded() -> EdgeType:
+    """Edges from each user to those who met the same items."""
+    return (USER, LIKE_MINDED, USER)
+
+
+def under(kind: str) -> EdgeType:
+    """Edges from each step of a path to the step above it; `kind` is the node type of the attribute."""
+    return (kind, UNDER, kind)
+
+
+def mentions() -> EdgeType:
+    """Edges from items to words of their reviews."""
+    return (ITEM, MENTIONS, TERM)
+
+
+def fact(source: str, relation: str, target: str) -> EdgeType:
+    """Edges of one relation of an outside table of facts."""
+    return (source, f"{FACT}{relation}", target)
+
+
+def is_behavior(edge_type: EdgeType) -> bool:
+    """Whether edges are events of users with items."""
+    return (edge_type[0], edge_type[2]) == (USER, ITEM) and not edge_type[1].startswith(FACT)
+
+
+def is_company(edge_type: EdgeType) -> bool:
+    """Whether edges tell who met the same: items by their users, users by their items."""
+    return edge_type[1].startswith(TOGETHER) or edge_type[1] == LIKE_MINDED
 
 
 def is_reverse(edge_type: EdgeType) -> bool:

@@ -20,7 +20,8 @@ from features.interactions import Interactions
 from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
-from graph.build import build_graph
+from features.shop.tables import find_table
+from graph.build import graph_of_shop
 from graph.knowledge_graph import KnowledgeGraph
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
@@ -87,6 +88,7 @@ def fit(
         "shop_fingerprint": shop.fingerprint,
         "split_file": str(split_file.resolve()) if split_file is not None else None,
         "split_fingerprint": file_fingerprint(split_file),
+        "graph_fingerprints": [file_fingerprint(find_table(shop_dir, name)) for name in ("triples", "reviews")],
         "config": config.model_dump(mode="json"),
         "version": version("recsys"),
     }
@@ -96,8 +98,16 @@ def fit(
     prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
     clock.lap("prepare")
     folder.remember(request)
+    graph = graph_of_shop(
+        shop,
+        prepared.split.train,
+        prepared.neighbors,
+        config.graph,
+        trust=prepared.scores,
+        content=prepared.content,
+        quarantine=prepared.quarantine,
+    )
     prepared.quarantine.write(folder.quarantine)
-    graph = build_graph(shop.catalog, prepared.split.train, shop.users_attributes, prepared.neighbors, config.graph)
     fitted, params = train(graph, prepared, config, folder)
     clock.lap("train")
     training = {"history": fitted.history, "params": params, "fit_s": clock.seconds["train"]}

@@ -47,6 +47,10 @@ class GNNConfig(Section):
     """Weight of messages between users and their attribute values."""
     look_alikes: NonNegativeFloat = 0.5
     """Weight of messages between items of similar content."""
+    together: NonNegativeFloat = 0.5
+    """Weight of messages between items that the same users met, and users who met the same items."""
+    links: NonNegativeFloat = 0.5
+    """Weight of messages along all else: steps of a path, words of reviews, facts from outside."""
     image_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the picture in an item's content, before the match score gates it."""
     start: float = Field(default=0.1, gt=0)
@@ -76,7 +80,14 @@ class KGGNN(nn.Module):
         super().__init__()
         if len(content) != graph.n_nodes[ITEM]:
             raise ValueError(f"content must have a row an item ({graph.n_nodes[ITEM]}), it has {len(content)}")
-        joint = join(graph, item_facts=config.item_facts, user_facts=config.user_facts, look_alikes=config.look_alikes)
+        joint = join(
+            graph,
+            item_facts=config.item_facts,
+            user_facts=config.user_facts,
+            look_alikes=config.look_alikes,
+            together=config.together,
+            links=config.links,
+        )
         self.config = config
         self._users, self._items = joint.rows[USER], joint.rows[ITEM]
         n_values = sum(count for kind, count in graph.n_nodes.items() if is_item_attribute(kind))
@@ -84,14 +95,13 @@ class KGGNN(nn.Module):
         self._behavior = Adjacency.of(joint.behavior, device=device)
         self._knowledge = Adjacency.of(joint.knowledge, device=device)
         met = np.ones(joint.n_nodes, dtype=np.float32)
-        degree = np.diff(joint.behavior.indptr)
-        met[: self._items.stop] = degree[: self._items.stop] > 0
+        met[: self._items.stop] = joint.met[: self._items.stop] > 0
         start = np.random.default_rng(seed)
         drawn = config.start * start.standard_normal((joint.n_nodes, config.dim), dtype=np.float32)
         projected = config.start * start.standard_normal((content.shape[1], config.dim), dtype=np.float32)
         self.node = nn.Parameter(torch.from_numpy(drawn * met[:, None]))
         self.projection = nn.Parameter(torch.from_numpy(projected))
-        popularity = np.log1p(degree[self._items]).astype(np.float32)
+        popularity = np.log1p(joint.met[self._items]).astype(np.float32)
         popularity -= popularity.mean()
         self.prior = nn.Parameter(torch.from_numpy(popularity * np.float32(config.item_prior)))
         self.newcomer_prior = nn.Parameter(torch.zeros(()))

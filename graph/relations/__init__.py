@@ -1,0 +1,1 @@
+"""One file a kind of relation: from tables to the edges of a knowledge graph."""
