@@ -59,7 +59,8 @@ class _Ranked:
     Args:
         rows: int64 [n_pool].
         score: float64 [n_pool].
-        parts: channel → what it adds to each, weighed, float64 [n_pool].
+        parts: channel → what it adds to each beyond what it adds to all, weighed, float64 [n_pool]; minus infinity
+            where it cannot judge an item.
         ranks: channel → place of each in its list, float64 [n_pool], infinite where it is not listed.
     """
 
@@ -135,9 +136,12 @@ class Searcher:
             heard = [name for name in names if name in channels]
             if not heard or not len(pool.rows):
                 continue
-            of_side = self.stored.fusion[side].parts(pool.of(heard))
+            listed = pool.of(heard)
+            of_side = self.stored.fusion[side].parts(listed)
             share = query.picture_weight if side == "picture" else 1 - query.picture_weight
-            parts |= {name: share * part for name, part in zip(heard, of_side, strict=True)}
+            above = share * (of_side - of_side.mean(axis=1, keepdims=True))  # what is true of all speaks for none
+            above[np.isnan(listed.scores)] = -np.inf
+            parts |= dict(zip(heard, above, strict=True))
             sides.append(of_side.sum(axis=0))
             weights.append(share)
         if len(sides) == 1:

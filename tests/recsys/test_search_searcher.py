@@ -61,6 +61,12 @@ def test_a_picture_finds_its_like(searcher: Searcher, searchable: Path) -> None:
     assert found.channels == ("picture_to_pictures", "picture_to_words")
 
 
+def test_an_item_without_a_picture_is_never_said_to_be_found_by_it(searcher: Searcher, searchable: Path) -> None:
+    found = searcher.search(SearchQuery(picture=picture(0, searchable), k=24)).results
+    assert {result.source for result in found if result.item_idx == 23} == {"picture_to_words"}
+    assert {result.source for result in found if result.item_idx == 22} == {"picture_to_pictures"}
+
+
 def test_the_weight_moves_the_answer_from_the_words_to_the_picture(searcher: Searcher, searchable: Path) -> None:
     green_shoe = picture(1, searchable)
     assert set(ask(searcher, "red mug", picture=green_shoe, picture_weight=0.0, k=4)) == RED & MUGS
