@@ -159,14 +159,10 @@ def _onnx(encoder: Encoder, sample: Arrays, path: Path, device: torch.device, pa
         try:
             export(encoder.network, example, path, dynamic=encoder.dynamic)
         except Exception as error:  # the exporter raises whatever it stumbles on
-            raise Unfit(f"it cannot be exported ({type(error).__name__}: {str(error)[:200]})") from error
+            first_line = (str(error).splitlines() or [""])[0]
+            raise Unfit(f"it cannot be exported ({type(error).__name__}: {first_line})") from error
     session = open_network(path, threads=1)
-    names = {given.name for given in session.get_inputs()}
-
-    def run(inputs: Arrays) -> NDArray[np.float32]:
-        return run_network(session, **{name: array for name, array in inputs.items() if name in names})
-
-    return Engine("onnx", run, parallel)
+    return Engine("onnx", lambda inputs: run_network(session, **inputs), parallel)
 
 
 def _check(engine: Engine, sample: Arrays, expected: NDArray[np.float32]) -> None:
