@@ -18,7 +18,7 @@ def item_view(bundle: Bundle, item_idx: int) -> dict[str, Any]:
     """One item: item_id, title, description, price, available, image_url, attributes, match_score; null = absent."""
     display = bundle.display(item_idx)
     image = display.get("image") or ""
-    if image and not image.startswith(("http://", "https://")):
+    if image and not image.startswith(("http://", "https://", "//")):
         image = f"/v1/images/{quote(display['item_id'], safe='')}"
     match_score = float(bundle.match_scores[item_idx])
     return {
