@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from features.attribute_labels import Labels, known_labels
@@ -21,8 +23,9 @@ from features.encoders.embeddings import ItemVectors
 from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.fusion import fuse
-from features.match.model import MatchModel
+from features.match.model import CHUNK, Judge, MatchModel
 from features.match.training import fit_match
+from features.match.two_tower import Tower
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
 from recsys.config import FitConfig
@@ -123,7 +126,41 @@ def text_sources(
         encoded = TextEncoder.of(config.encoders).encode(texts)
         encoded /= np.linalg.norm(encoded, axis=1, keepdims=True)  # as the items' words are
         by_value = encoded.reshape(len(labels.values), -1, encoded.shape[1])
-        sources["picture"] = picture_scores(match, by_value, vectors.text.vectors, vectors.image.vectors)
+        sources["picture"] = _by_strangers(match, by_value, vectors)
     if use != "image":
         sources["words"] = word_scores(shop.catalog.texts(), labels.values)
     return sources
+
+
+def _by_strangers(match: MatchModel, by_value: NDArray[np.float32], vectors: ItemVectors) -> Doubles:
+    """`picture_scores` of each item by a model that did not learn its words, which may well name the value."""
+    text, image = vectors.text.vectors, vectors.image.vectors
+    if match.fold_of is None:
+        raise ValueError("the match model is not fitted, so its spaces say nothing")
+    fold = match.fold_of(text, image)
+    scores = np.zeros((len(vectors), len(by_value)))
+    for number, judge in enumerate(match.judges):
+        scores[fold == number] = picture_scores(_JudgeSpace(judge), by_value, text, image)[fold == number]
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class _JudgeSpace:
+    """The shared space of one fold's model."""
+
+    judge: Judge
+
+    def embed_text(self, text: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Text vectors in the shared space, rows of length 1."""
+        return self._embed(text, self.judge.towers.text)
+
+    def embed_image(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Image vectors in the shared space, rows of length 1."""
+        return self._embed(image, self.judge.towers.image)
+
+    @torch.inference_mode()
+    def _embed(self, vectors: NDArray[np.float32], tower: Tower) -> NDArray[np.float32]:
+        device = self.judge.texts.device
+        chunks = (torch.from_numpy(vectors[first : first + CHUNK]) for first in range(0, len(vectors), CHUNK))
+        embedded: NDArray[np.float32] = torch.cat([tower(chunk.to(device)).cpu() for chunk in chunks]).numpy()
+        return embedded
