@@ -23,7 +23,7 @@ from recsys.search.bm25 import LexicalIndex
 from recsys.search.config import SearchConfig
 from recsys.search.encoding import Encoding
 from recsys.search.query import SearchQuery
-from recsys.search.spaces import Hits, Space, Spaces
+from recsys.search.spaces import Hits, Spaces
 from recsys.search.terms import asked_terms
 
 Vectors = NDArray[np.float32]
@@ -73,27 +73,6 @@ class LexicalChannel:
     def matching(self, allowed: NDArray[np.bool_]) -> int:
         """How many allowed items are found at all."""
         return int(np.count_nonzero(allowed & (self._scores > 0)))
-
-
-@dataclass(frozen=True, eq=False)
-class DenseChannel:
-    """Items by the cosine with a vector.
-
-    Args:
-        space: the items' vectors.
-        query: float32 [dim], length 1.
-    """
-
-    space: Space
-    query: Vectors
-
-    def top(self, n: int, allowed: NDArray[np.bool_]) -> Hits:
-        """As `Channel.top`."""
-        return self.space.top(self.query, n, allowed)
-
-    def at(self, rows: NDArray[np.int64]) -> Vectors:
-        """As `Channel.at`."""
-        return self.space.at(self.query, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +184,7 @@ class Channels:
             return
         length = float(np.linalg.norm(moved))
         if length > 0:
-            found[name] = DenseChannel(space, (moved / length).astype(np.float32))
+            found[name] = space.ask((moved / length).astype(np.float32))
 
 
 def _mean(said: Vectors, items: Vectors) -> Vectors:

@@ -81,39 +81,65 @@ class Space:
             n: items at most; all of the allowed that have a vector are found where they are fewer.
             allowed: bool [n_items].
         """
-        n_allowed = int(np.count_nonzero(allowed))
-        if self.approximate is not None and n_allowed > EXACT_LIMIT:
-            rows = self.approximate.candidates(query, n + n // 2, allowed)
-            if len(rows) >= n:
-                return self._best(rows, query, n)
-        if 4 * n_allowed < len(self.vectors):
-            return self._best(np.flatnonzero(allowed), query, n)
-        scores = dot_products(self.vectors, query)
-        return Hits(*top_k(scores, n, ~allowed | self._missing(scores)))
+        return self.ask(query).top(n, allowed)
 
-    def at(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Dot products with some rows, float32 [n]; NaN where an item has no vector."""
-        scores = dot_products(self.vectors[rows], query)
-        scores[self._missing(scores, rows)] = np.nan
-        return scores
+    def ask(self, query: NDArray[np.float32]) -> Asked:
+        """Look for what is near to a query, float32 [dim]."""
+        return Asked(self, query)
 
-    def _best(self, rows: NDArray[np.int64], query: NDArray[np.float32], n: int) -> Hits:
-        scores = self.at(query, rows)
-        place, best = top_k(scores, n, np.isnan(scores))
-        return Hits(rows[place], best)
-
-    def _missing(self, scores: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-        """Which of the scored items have no vector; the vectors are looked through only once such a score is met."""
-        nothing = scores == 0
-        if nothing.any():
-            nothing &= ~(self._present if rows is None else self._present[rows])
-        missing: NDArray[np.bool_] = nothing
-        return missing
+    def without(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of some items have no vector, bool [n]."""
+        return ~self._present[rows]
 
     @cached_property
     def _present(self) -> NDArray[np.bool_]:
         present: NDArray[np.bool_] = np.any(self.vectors, axis=1)
         return present
+
+
+class Asked:
+    """A query in a space; what was computed for its ranking is not computed again for its scores.
+
+    Args:
+        space: the space.
+        query: float32 [dim].
+    """
+
+    def __init__(self, space: Space, query: NDArray[np.float32]) -> None:
+        self._space, self._query = space, query
+        self._every: NDArray[np.float32] | None = None
+
+    def top(self, n: int, allowed: NDArray[np.bool_]) -> Hits:
+        """As `Space.top`."""
+        n_allowed = int(np.count_nonzero(allowed))
+        vectors, approximate = self._space.vectors, self._space.approximate
+        if approximate is not None and n_allowed > EXACT_LIMIT:
+            rows = approximate.candidates(self._query, n + n // 2, allowed)
+            if len(rows) >= n:
+                return self._best(rows, n)
+        if 4 * n_allowed < len(vectors):
+            return self._best(np.flatnonzero(allowed), n)
+        self._every = self._scores(None)
+        return Hits(*top_k(self._every, n, ~allowed | np.isnan(self._every)))
+
+    def at(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Dot products with some items, float32 [n]; NaN where an item has no vector."""
+        return self._scores(rows) if self._every is None else self._every[rows]
+
+    def _best(self, rows: NDArray[np.int64], n: int) -> Hits:
+        scores = self._scores(rows)
+        place, best = top_k(scores, n, np.isnan(scores))
+        return Hits(rows[place], best)
+
+    def _scores(self, rows: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        """Of some items, or of all; whether there are vectors is only looked up for what scores 0."""
+        vectors = self._space.vectors
+        scores = dot_products(vectors if rows is None else vectors[rows], self._query)
+        nothing = np.flatnonzero(scores == 0)
+        if len(nothing):
+            items = nothing if rows is None else rows[nothing]
+            scores[nothing[self._space.without(items)]] = np.nan
+        return scores
 
 
 def build_approximate(
