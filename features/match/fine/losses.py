@@ -94,7 +94,8 @@ def own_among(logits: Tensor, allowed: Tensor) -> Tensor:
 def pushed(inputs: Tensor, gradient: Tensor, radius: float) -> Tensor:
     """Inputs moved `radius` times their own length along the gradient (FGM, Miyato et al., 2017), [n, d]."""
     length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).clamp(min=1e-12)
-    return inputs + radius * torch.linalg.vector_norm(inputs.detach(), dim=1, keepdim=True) * gradient / length
+    moved: Tensor = inputs + radius * torch.linalg.vector_norm(inputs.detach(), dim=1, keepdim=True) * gradient / length
+    return moved
 
 
 def agreed(student: Tensor, teacher: Tensor, *, sure: float = SURE) -> Tensor:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 MOST_WORDS = 64
 """Different words of a text that are read, from its beginning."""
 
-_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣]|[^\W_]+")
+_WORD = re.compile(r"[぀-ヿ㐀-鿿가-힣]|(?:(?![぀-ヿ㐀-鿿가-힣])[^\W_])+")
 """A character of a language that is written without spaces, or a run of letters and digits."""
 
 
