@@ -155,11 +155,13 @@ def predict_from_words(
         vectors: as for `predict_attribute`.
         texts: likewise; not the words, which are what is learned from.
         config: settings.
-        read: whether an item that names one value has it, with the confidence that stands for a named one.
+        read: whether an item that names one value has it. Its confidence is the share of such items whose name the
+            others' names would have told: "war" in the plot of a film is a poor name of its genre.
         seed: of folds and samples.
 
     Returns:
-        The prediction; its report is measured by `labels` where these are known, else by the words.
+        The prediction; its report is measured by `labels` where these are known, else by the words. It has
+        `taught_by_words`, the number of items, and `never_named`, the values that could not be learned.
     """
     alone = names.sum(axis=1) == 1
     taught = Labels(labels.name, labels.values, names * alone[:, None].astype(np.float64), alone)
@@ -167,8 +169,15 @@ def predict_from_words(
     value, confidence, source = found.value, found.confidence, found.source
     if read:
         value, source = np.where(alone, names.argmax(axis=1), value), np.where(alone, "words", source)
-        confidence = np.where(alone, 1 / (1 + math.exp(-NAMED_LOG_ODDS)), confidence)
-    report = {**found.report, "taught_by_words": int(alone.sum())}
+        agreed = found.report["accuracy"] if found.report["labeled"] else math.nan
+        confidence = np.where(alone, np.fmin(1 / (1 + math.exp(-NAMED_LOG_ODDS)), agreed), confidence)
+    report = {
+        **found.report,
+        "taught_by_words": int(alone.sum()),
+        "never_named": [
+            value for value, some in zip(labels.values, names[alone].any(axis=0).tolist(), strict=True) if not some
+        ],
+    }
     judged = np.flatnonzero(labels.known & (value >= 0))
     if len(judged):
         right = labels.share[judged, value[judged]] > 0
