@@ -5,8 +5,8 @@
 The server is a process of its own (one worker, no Redis, encoders opened at start), the clients keep-alive connections
 in this one, so on a small machine they take a share of what they measure. Every query is another one. "lexical" asks
 the same bundle written without its networks. With --items, a catalog of that size is made from the bundle's: titles
-are words of two titles, vectors are those of an item with as much noise, so that a search is as long, though not as
-good, as in a real shop of that size; its pictures are the bundle's vectors, not files.
+are words of two titles, vectors lie between those of two items, with some noise, so that a search takes as long as in
+a real shop of that size, though nothing can be said of what it finds; there are no pictures, only their vectors.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ def rewritten(bundle: Bundle, path: Path, *, n_items: int, networks: bool) -> Bu
     def noisy(vectors: np.ndarray) -> np.ndarray:
         if not fresh or not vectors.shape[1]:
             return np.array(vectors[rows])
-        moved = vectors[rows] + rng.standard_normal((n_items, vectors.shape[1]), dtype=np.float32) / np.sqrt(
-            vectors.shape[1]
-        )
+        moved = vectors[rows] + 0.7 * vectors[rng.integers(len(vectors), size=n_items)]
+        moved += 0.1 * rng.standard_normal(moved.shape, dtype=np.float32) / np.sqrt(vectors.shape[1])
         moved[~np.any(vectors[rows], axis=1)] = 0
         return (moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)).astype(np.float32)
 
