@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def match_fit(shop_dir: Path, out: Path, config: MatchRunConfig, *, cache_dir: P
 
     Args:
         shop_dir: a shop folder with pictures.
-        out: where to leave everything; checkpoints lie in `out/runs` while training.
+        out: where to leave everything; checkpoints lie in `out/runs` until everything is done.
         config: of everything.
         cache_dir: encoded words and pictures.
 
@@ -95,6 +96,7 @@ def match_fit(shop_dir: Path, out: Path, config: MatchRunConfig, *, cache_dir: P
     write_match_report(out / "report.html", run, scores)
     text = json.dumps(_jsonable(summary), indent=1, ensure_ascii=False)
     (out / "match.json").write_text(text, encoding="utf-8")  # last: where it lies, the rest is complete
+    shutil.rmtree(out / "runs", ignore_errors=True)
     return run
 
 
@@ -113,6 +115,7 @@ def listings_of(
         config.encoders,
         config.model.local,
         parts=config.model.architecture == "co_attention",
+        pixels=config.model.tuning != "frozen",
         cache_dir=cache_dir,
         quarantine=quarantine,
         texts=texts,

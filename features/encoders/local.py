@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -64,12 +64,14 @@ class Pictures:
         patches: float16 [n_items, n_patches, d_patch]; [n_items, 0, 0] where they were not asked for.
         mask: bool [n_items]; False where there is no readable picture.
         content: per item 16 hex digits of the SHA-1 of the picture's bytes, "" for none.
+        pixels: uint8 [n_items, 3, height, width], black where there is no picture; None where they were not asked for.
     """
 
     scene: NDArray[np.float16]
     patches: NDArray[np.float16]
     mask: NDArray[np.bool_]
     content: list[str]
+    pixels: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +202,21 @@ def _new_pictures(
                 pending = {}
     if pending:
         yield pending
+
+
+def read_pixels(names: list[str], source: ImageSource, config: LocalConfig) -> NDArray[np.uint8]:
+    """The named pictures at the configured size, uint8 [n, 3, height, width]; black for "" and the unreadable."""
+    encoder = SceneEncoder(config, models.device_of("auto"))
+    out = np.zeros((len(names), 3, config.height, config.width), dtype=np.uint8)
+    rows = [row for row, name in enumerate(names) if name]
+
+    def read(row: int) -> NDArray[np.uint8]:
+        return encoder.prepare(decode(source.read(names[row])))
+
+    for row, done in run_ahead(read, rows, threads=config.threads, ahead=2 * _DONE_AT_ONCE):
+        with suppress(KeyError, UnreadableImage):  # whoever described the pictures has told
+            out[row] = done.result()
+    return out
 
 
 def short_hash(content: bytes) -> str:

@@ -64,9 +64,9 @@ class FineConfig(Section):
     """How closely words and pictures are read."""
 
     tuning: Tuning = "frozen"
-    """What of the encoders is trained too: nothing; the last stages ("last_blocks"); low-rank additions to their linear
-    layers ("adapters", LoRA, Hu et al., 2022); everything ("full"). Anything but "frozen" reads the pictures anew in
-    every epoch."""
+    """What of the bundled picture network is trained too: nothing; its last stages ("last_blocks"); low-rank additions
+    to its pointwise layers ("adapters", LoRA, Hu et al., 2022); all of it ("full"). Anything but "frozen" runs the
+    network over every picture in every epoch. The sentence encoder stays; words have trained vectors of their own."""
 
     rank: PositiveInt = 8
     """Of the low-rank additions."""
@@ -132,7 +132,7 @@ class FineConfig(Section):
     """Likewise, of the words' own vectors."""
 
     encoder_learning_rate: PositiveFloat = 1e-4
-    """Likewise, of what is tuned of the encoders."""
+    """Likewise, of what is tuned of the picture network."""
 
     weight_decay: NonNegativeFloat = 0.1
     """Of AdamW."""

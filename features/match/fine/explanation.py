@@ -68,10 +68,12 @@ def attribution(model: FineModel, text: NDArray[np.float32], picture: Image.Imag
     total = torch.zeros_like(pixels)
     for step in range(STEPS):
         at = (start + (step + 0.5) / STEPS * (pixels - start)).requires_grad_()
-        scene, _ = encoder.network(at)
-        towers = [member.towers.image for member in model.members]
-        units = torch.cat([tower.of(tower.standardize(scene)).unit for tower in towers], dim=1)
-        (slope,) = torch.autograd.grad((units[0] * share) @ wanted, at)
+        units = []
+        for member in model.members:
+            scene, _ = (encoder.network if member.scenes is None else member.scenes.network)(at)
+            tower = member.towers.image
+            units.append(tower.of(tower.standardize(scene)).unit)
+        (slope,) = torch.autograd.grad((torch.cat(units, dim=1)[0] * share) @ wanted, at)
         total += slope / STEPS
     per_pixel = (total * (pixels - start)).sum(1, keepdim=True)
     rows, columns = model.config.local.grid

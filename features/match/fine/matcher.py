@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from features.match.fine.config import FineConfig
 from features.match.fine.fusion import CoAttention, Concatenation
 from features.match.fine.towers import Towers
+from features.match.fine.tuning import TunedScenes
 from features.match.fine.views import Views
 
 CHUNK = 1024
@@ -55,6 +56,7 @@ class Matcher(nn.Module):
         super().__init__()
         self.sizes, self.config = sizes, config
         self.towers = Towers(sizes.n_words, sizes.d_sentence, sizes.d_scene, list(sizes.n_values), config)
+        self.scenes = None if config.tuning == "frozen" else TunedScenes(config.tuning, config.rank)
         self.offset = nn.Parameter(torch.tensor(0.3))
         if config.architecture == "co_attention":
             self.fusion = CoAttention(sizes.d_token, sizes.d_patch, sizes.n_patches, config.dim, config)
@@ -63,12 +65,19 @@ class Matcher(nn.Module):
         else:
             self.fusion = None
 
+    def see(self, views: Views) -> Views:
+        """The listings with their pictures described by the tuned network; as they are where nothing is tuned."""
+        if self.scenes is None:
+            return views
+        scene, patches = self.scenes(views.pixels)
+        return replace(views, scene=scene, patches=patches if views.patches.shape[1] else views.patches)
+
     def embed(self, views: Views) -> tuple[Tensor, Tensor]:
         """Words and pictures in the shared space, [n, dim] each, rows of length 1; no gradient, a few at once."""
         texts, images = [], []
         with torch.inference_mode():
             for rows in torch.split(torch.arange(len(views), device=views.words.device), CHUNK):
-                part = views.at(rows)
+                part = self.see(views.at(rows))
                 texts.append(self.towers.text(part).unit)
                 images.append(self.towers.image(part).unit)
         empty = [torch.zeros(0, self.config.dim)]
@@ -87,7 +96,7 @@ class Matcher(nn.Module):
         texts, images = self.embed(views)
         found = []
         for t, i in zip(torch.split(text_rows, CHUNK), torch.split(image_rows, CHUNK), strict=True):
-            words = self.read(views.at(t), texts[t], images[t])[0]
-            pictures = self.read(views.at(i), texts[i], images[i])[1]
+            words = self.read(self.see(views.at(t)), texts[t], images[t])[0]
+            pictures = self.read(self.see(views.at(i)), texts[i], images[i])[1]
             found.append(self.fusion.compare(words, pictures))
         return torch.cat(found) if found else torch.zeros(0)

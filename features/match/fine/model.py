@@ -145,7 +145,7 @@ class FineModel:
             heads = towers.image_heads if of == "image" else towers.text_heads
             tower = towers.image if of == "image" else towers.text
             parts = torch.split(torch.arange(len(views), device=self.device), CHUNK)
-            hidden = torch.cat([tower(views.at(rows)).hidden for rows in parts])
+            hidden = torch.cat([tower(member.see(views.at(rows))).hidden for rows in parts])
             each = [head(hidden).softmax(1) / len(self.members) for head in heads]
             out = each if not out else [a + b for a, b in zip(out, each, strict=True)]
         return [p.cpu().numpy() for p in out]

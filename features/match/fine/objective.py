@@ -47,7 +47,7 @@ def tower_losses(
     Args:
         matcher: in training.
         slow: its moving average, for the losses that need a teacher.
-        views: the batch.
+        views: the batch, seen by the matcher's own networks.
         rows: its rows in `material.train`.
         material: labels and further listings.
     """
@@ -78,11 +78,11 @@ def tower_losses(
     if weights.relevance and material.judged is not None:
         pairs, wanted = material.judged
         some = torch.randint(len(pairs), (min(len(pairs), config.batch),), device=wanted.device)
-        judged = pairs.at(some)
+        judged = matcher.see(pairs.at(some))
         cosine = (towers.text(judged).unit * towers.image(judged).unit).sum(1)
         found["relevance"] = losses.relevance(cosine, scale, matcher.offset, wanted[some])
     if weights.unlabeled and slow is not None and aligned:
-        found["unlabeled"] = _unlabeled(towers, slow.towers, views, (text, image), material, size=config.batch)
+        found["unlabeled"] = _unlabeled(matcher, slow, views, (text, image), material, size=config.batch)
     return found, text, image
 
 
@@ -105,12 +105,13 @@ def _adversarial(towers: Towers, views: Views, twins: Tensor, config: FineConfig
 
 
 def _unlabeled(
-    towers: Towers, slow: Towers, views: Views, seen: tuple[Seen, Seen], material: Material, *, size: int
+    matcher: Matcher, slow: Matcher, views: Views, seen: tuple[Seen, Seen], material: Material, *, size: int
 ) -> Tensor:
     """Listings of one modality, at most `size`, find their like in the batch as the slower towers surely do."""
     text, image = seen
+    towers = matcher.towers
     with torch.no_grad():
-        slow_text, slow_image = slow.text(views).unit, slow.image(views).unit
+        slow_text, slow_image = slow.towers.text(views).unit, slow.towers.image(views).unit
     found = [text.unit.sum() * 0]
     for others, own, fast, teachers, students in (
         (material.words_only, "text", image, slow_image, towers.text),
@@ -118,9 +119,9 @@ def _unlabeled(
     ):
         if others is None or not len(others):
             continue
-        some = others.at(torch.randint(len(others), (min(len(others), size),), device=text.unit.device))
+        some = matcher.see(others.at(torch.randint(len(others), (min(len(others), size),), device=text.unit.device)))
         with torch.no_grad():
-            wanted = slow.logit_scale * getattr(slow, own)(some).unit @ teachers.T
+            wanted = slow.towers.logit_scale * getattr(slow.towers, own)(some).unit @ teachers.T
         found.append(losses.agreed(towers.logit_scale * students(some).unit @ fast.unit.T, wanted))
     return torch.stack(found).sum()
 

@@ -53,6 +53,7 @@ class JudgedPairs:
             scene=shop.pictures.scene[rows],
             patches=shop.pictures.patches[rows],
             mask=shop.pictures.mask[rows],
+            pixels=None if shop.pictures.pixels is None else shop.pictures.pixels[rows],
             content=[shop.pictures.content[row] for row in rows],
         )
         return Listings(kept.texts, kept.sentence, pictures, None)

@@ -170,8 +170,8 @@ def _run(matcher: Matcher, stage: Stage, material: Material, *, seed: int, path:
 
 
 def _step(matcher: Matcher, slow: Matcher | None, stage: Stage, rows: Tensor, material: Material) -> Tensor:
-    views = material.train.at(rows)
     with mixed(matcher.config, rows.device):
+        views = matcher.see(material.train.at(rows))
         if stage.towers:
             found, text, image = tower_losses(matcher, slow, views, rows, material)
             texts, images = text.unit, image.unit
@@ -191,7 +191,11 @@ def validate(matcher: Matcher, stage: Stage, valid: Views, *, seed: int) -> floa
         return both_ways((texts @ images.T).float().cpu().numpy())["mrr"]
     torch.manual_seed(seed)
     parts = torch.split(torch.arange(len(valid), device=texts.device), FUSION_BATCH)
-    losses = [float(fusion_loss(matcher, valid.at(rows), texts[rows], images[rows])) for rows in parts if len(rows) > 1]
+    losses = [
+        float(fusion_loss(matcher, matcher.see(valid.at(rows)), texts[rows], images[rows]))
+        for rows in parts
+        if len(rows) > 1
+    ]
     return -sum(losses) / max(len(losses), 1)
 
 
@@ -214,19 +218,24 @@ def _batches(material: Material, n: int, per_epoch: int) -> tuple[Tensor, ...]:
 def _parameters(matcher: Matcher, stage: Stage) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in matcher.named_parameters():
         of_fusion = name.startswith("fusion.")
-        if (stage.fusion and of_fusion) or (stage.towers and not of_fusion):
+        if parameter.requires_grad and ((stage.fusion and of_fusion) or (stage.towers and not of_fusion)):
             yield name, parameter
 
 
 def _groups(matcher: Matcher, learned: list[tuple[str, nn.Parameter]]) -> list[dict[str, object]]:
-    """Matrices decay; biases, scales and places do not; the words' own vectors move faster."""
+    """Matrices decay; biases, scales and places do not; the words' own vectors move faster, the
+    picture network slower.
+    """
     config = matcher.config
-    words = [p for name, p in learned if name == "towers.text.vectors.weight"]
-    matrices = [p for name, p in learned if p.ndim == 2 and name != "towers.text.vectors.weight"]
-    others = [p for _, p in learned if p.ndim != 2]
+    word_name = "towers.text.vectors.weight"
+    words = [p for name, p in learned if name == word_name]
+    tuned = [p for name, p in learned if name.startswith("scenes.")]
+    matrices = [p for name, p in learned if p.ndim == 2 and name != word_name and not name.startswith("scenes.")]
+    others = [p for name, p in learned if p.ndim != 2 and not name.startswith("scenes.")]
     groups: list[dict[str, object]] = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": words, "weight_decay": config.weight_decay, "lr": config.word_learning_rate},
+        {"params": tuned, "weight_decay": 0.0, "lr": config.encoder_learning_rate},
         {"params": others, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from features.encoders.catalog import encode_texts
 from features.encoders.config import EncoderConfig
-from features.encoders.local import LocalConfig, Pictures, Tokens, read_pictures, read_tokens
+from features.encoders.local import LocalConfig, Pictures, Tokens, read_pictures, read_pixels, read_tokens
 from features.encoders.text import TextEncoder
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
@@ -49,6 +49,7 @@ def read_listings(
     local: LocalConfig,
     *,
     parts: bool,
+    pixels: bool = False,
     cache_dir: Path,
     quarantine: Quarantine,
     texts: list[str] | None = None,
@@ -60,6 +61,7 @@ def read_listings(
         encoders: which model reads the words.
         local: how closely.
         parts: whether tokens and patches are wanted, which co-attention needs.
+        pixels: whether pictures are wanted as they are, too, which a tuned network needs.
         cache_dir: folder of the caches.
         quarantine: takes the pictures that cannot be read.
         texts: words a listing, in place of the shop's own.
@@ -70,6 +72,8 @@ def read_listings(
     tokens = read_tokens(texts, encoder, local, cache_dir=cache_dir) if parts else None
     names = [str(name) for name in shop.catalog.image]
     pictures = read_pictures(names, shop.images, local, patches=parts, cache_dir=cache_dir, quarantine=quarantine)
+    if pixels and shop.images is not None:
+        pictures = replace(pictures, pixels=read_pixels(names, shop.images, local))
     return Listings(texts, sentence, pictures, tokens)
 
 
@@ -84,6 +88,7 @@ class Views:
         tokens: [n, t, d_token]; t may be 0.
         token_mask: bool [n, t].
         patches: [n, p, d_patch]; p may be 0.
+        pixels: uint8 [n, 3, height, width], or [n, 0] where they are not read.
         same_text: int64 [n]; equal numbers mark identical texts.
         same_image: int64 [n]; equal numbers mark identical pictures.
     """
@@ -94,6 +99,7 @@ class Views:
     tokens: Tensor
     token_mask: Tensor
     patches: Tensor
+    pixels: Tensor
     same_text: Tensor
     same_image: Tensor
 
@@ -108,7 +114,8 @@ class Views:
         mask = np.zeros((len(rows), 0), bool) if tokens is None else tokens.mask[rows]
         same_text = _numbered([listings.texts[row].strip() for row in rows])
         same_image = _numbered([pictures.content[row] for row in rows])
-        arrays = (words, listings.sentence[rows], pictures.scene[rows], states, mask, pictures.patches[rows])
+        pixels = np.zeros((len(rows), 0), np.uint8) if pictures.pixels is None else pictures.pixels[rows]
+        arrays = (words, listings.sentence[rows], pictures.scene[rows], states, mask, pictures.patches[rows], pixels)
         return cls(*(torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (*arrays, same_text, same_image)))
 
     def at(self, rows: Tensor) -> Views:
