@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
+from operator import add
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from scipy import sparse
 
 from features.catalog import Attributes, Catalog
 from features.interactions import Interactions
@@ -178,17 +183,23 @@ def graph_of_shop(
 
 def company_edges(train: Interactions, config: GraphConfig) -> dict[EdgeType, EdgeList]:
     """Items that the same users met, by type of event, and users who met the same items."""
+    if not (config.together or config.like_minded):
+        return {}
+    types = sorted(set(train.event_type.tolist()))
+    return company_of({name: train.where(train.event_type == name).matrix() for name in types}, config)
+
+
+def company_of(met: Mapping[str, sparse.csr_matrix], config: GraphConfig) -> dict[EdgeType, EdgeList]:
+    """As `company_edges`, from who met what by type of event, each [n_users, n_items]."""
     found: dict[EdgeType, EdgeList | None] = {}
     if config.together:
-        for event_type in sorted(set(train.event_type.tolist())):
-            met = train.where(train.event_type == event_type).matrix()
+        for event_type, users in met.items():
             found[together(event_type)] = company(
-                met, config.together, measure=config.measure, shrinkage=config.shrinkage
+                users, config.together, measure=config.measure, shrinkage=config.shrinkage
             )
-    if config.like_minded:
-        found[like_minded()] = company(
-            train.matrix().T.tocsr(), config.like_minded, measure=config.measure, shrinkage=config.shrinkage
-        )
+    if config.like_minded and met:
+        anything = sparse.csr_matrix(reduce(add, met.values()).T)
+        found[like_minded()] = company(anything, config.like_minded, measure=config.measure, shrinkage=config.shrinkage)
     return {edge_type: listed for edge_type, listed in found.items() if listed is not None}
 
 
