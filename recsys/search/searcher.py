@@ -121,7 +121,10 @@ class Searcher:
 
     def _listed(self, channels: Mapping[str, Channel], allowed: NDArray[np.bool_]) -> Listed:
         hits = [channel.top(MAX_RESULTS, allowed) for channel in channels.values()]
-        rows = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *(found.idx for found in hits)]))
+        pooled = np.zeros(len(self.bundle), dtype=np.bool_)
+        for found in hits:
+            pooled[found.idx] = True
+        rows = np.flatnonzero(pooled)
         scores = np.zeros((len(hits), len(rows)))
         for place, channel in enumerate(channels.values()):
             scores[place] = channel.at(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,6 +115,29 @@ def test_eight_bit_weights_take_a_quarter_and_keep_the_direction(bundle: Bundle,
     cosine = np.einsum("nd,nd->n", *vectors)
     assert cosine.min() > 0.97
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-4  # they are not the same network
+
+
+def test_a_fit_that_asks_for_them_leaves_eight_bit_weights(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recsys import networks
+    from recsys.config import load_config
+
+    whole = bundle.path / "onnx" / "text_encoder.onnx"
+    monkeypatch.setattr(networks, "exported_encoders", lambda *_, **__: {whole.name: whole})
+    monkeypatch.setattr(networks, "export_match_towers", lambda *_: {})
+    monkeypatch.setattr(networks, "export_cold_tower", lambda *_, **__: None)
+    side = SimpleNamespace(mask=np.ones(1))
+    prepared = SimpleNamespace(vectors=SimpleNamespace(text=side, image=side), match=None)
+    written = {}
+    for asked in ("true", "false"):
+        config = load_config(None, [f"search.int8={asked}"])
+        files = networks.export_networks(
+            prepared, SimpleNamespace(cold=None), config, folder=tmp_path / asked, cache_dir=tmp_path
+        )
+        written[asked] = files[whole.name].stat().st_size
+    assert written["false"] == whole.stat().st_size
+    assert written["true"] < 0.3 * written["false"]
 
 
 def test_a_query_is_placed_where_the_catalog_s_encoder_would_place_it(bundle: Bundle) -> None:
