@@ -4,7 +4,7 @@
 
 The server is a process of its own (one worker, no Redis, encoders opened at start), the clients keep-alive connections
 in this one, so on a small machine they take a share of what they measure. Every query is another one. "lexical" asks
-the same bundle written without its networks. With --items, a catalog of that size is made from the bundle's: titles
+the same bundle written without networks and vectors. With --items, a catalog of that size is made from the bundle's: titles
 are words of two titles, vectors lie between those of two items, with some noise, so that a search takes as long as in
 a real shop of that size, though nothing can be said of what it finds; there are no pictures, only their vectors.
 """
@@ -70,8 +70,8 @@ def rewritten(bundle: Bundle, path: Path, *, n_items: int, networks: bool) -> Bu
         users=Vocabulary(("somebody",)),
         item_embeddings=noisy(np.asarray(bundle.item_embeddings)),
         user_embeddings=np.asarray(bundle.item_embeddings[:1]),
-        text_vectors=noisy(np.asarray(bundle.text_vectors)),
-        image_vectors=noisy(np.asarray(bundle.image_vectors)),
+        text_vectors=noisy(np.asarray(bundle.text_vectors)[:, : None if networks else 0]),
+        image_vectors=noisy(np.asarray(bundle.image_vectors)[:, : None if networks else 0]),
         popularity=np.asarray(bundle.popularity)[rows],
         match_scores=np.asarray(bundle.match_scores)[rows],
         display=display(),

@@ -156,8 +156,8 @@ def build_approximate(
 
     Returns:
         "dim" of what is indexed, "probes", "recall@100" of the exact neighbors, the share of the length that
-        components "explained", and, where these missed the target and were given up, their "reduced_recall@100"; None
-        where the catalog is small or has no such vectors.
+        components "explained" or, where these missed the target and were given up, their "reduced_explained" and
+        "reduced_recall@100"; None where the catalog is small or has no such vectors.
     """
     present: NDArray[np.bool_] = np.any(vectors, axis=1)
     if len(vectors) <= EXACT_LIMIT or not present.any():
@@ -182,7 +182,8 @@ def build_approximate(
                 break
         if recall >= TARGET_RECALL or mapped is None:
             break
-        report[f"reduced_recall@{RECALL_DEPTH}"] = recall  # too much is lost: the vectors themselves are indexed
+        # too much is lost: the vectors themselves are indexed
+        report |= {f"reduced_recall@{RECALL_DEPTH}": recall, "reduced_explained": report.pop("explained")}
     if mapped is not None:
         mapped.save(reduction)
     save_index(searcher, index)

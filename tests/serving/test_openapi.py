@@ -25,6 +25,9 @@ def test_every_route_of_the_api_is_described(standing_service: Any) -> None:
         "/ready": ["get"],
         "/metrics": ["get"],
     }
+    search = paths["/v1/search"]["post"]
+    assert set(search["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+    assert {"200", "409", "413", "415", "422", "503"} <= set(search["responses"])
     k = paths["/v1/users/{user_id}/feed"]["get"]["parameters"][1]
     assert (k["name"], k["schema"]["minimum"], k["schema"]["maximum"], k["schema"]["default"]) == ("k", 1, 100, 12)
 
