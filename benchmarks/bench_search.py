@@ -4,9 +4,11 @@
 
 The server is a process of its own (one worker, no Redis, encoders opened at start), the clients keep-alive connections
 in this one, so on a small machine they take a share of what they measure. Every query is another one. "lexical" asks
-the same bundle written without networks and vectors. With --items, a catalog of that size is made from the bundle's: titles
-are words of two titles, vectors lie between those of two items, with some noise, so that a search takes as long as in
-a real shop of that size, though nothing can be said of what it finds; there are no pictures, only their vectors.
+the same bundle written without networks and vectors.
+
+With --items, a catalog of that size is made from the bundle's: titles are words of two titles, vectors lie between
+those of two items, with some noise, so that a search takes as long as in a real shop of that size, though nothing can
+be said of what it finds; there are no pictures, only their vectors.
 """
 
 from __future__ import annotations
