@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -162,9 +161,7 @@ class KnowledgeGraph:
         """
         import torch
 
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
-            from torch_geometric.data import HeteroData
+        from graph.pyg import HeteroData
 
         data = HeteroData()
         for kind, count in self.n_nodes.items():
