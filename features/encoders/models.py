@@ -84,7 +84,7 @@ def joint_space(folder: Path) -> str | None:
     Whether a model is a joint one is known from its class; its weights are hashed, not loaded.
     """
     try:
-        config = transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers().AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         kind = transformers().MODEL_MAPPING.get(type(config), None)
     except (OSError, ValueError, KeyError):
         return None  # no model of transformers; who loads it tells more
@@ -126,7 +126,8 @@ def transformers() -> ModuleType:
 
 
 def read(kind: str, folder: Path, *, option: str, **options: object) -> Any:
-    """Read a model, tokenizer, processor or configuration of `transformers` from a folder, and from nowhere else.
+    """Read a model, tokenizer, processor or configuration of `transformers` from a folder, and from nowhere else; code
+    that lies in the folder is never run.
 
     Args:
         kind: the class that reads it, such as "AutoModel".
@@ -138,7 +139,8 @@ def read(kind: str, folder: Path, *, option: str, **options: object) -> Any:
         InputError: it cannot be read.
     """
     try:
-        return getattr(transformers(), kind).from_pretrained(folder, local_files_only=True, **options)
+        library = getattr(transformers(), kind)
+        return library.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"{option} cannot be read from {folder}: {error}") from error
 

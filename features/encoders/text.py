@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from features.encoders import bundled, models
 from features.encoders.config import BUNDLED, EncoderConfig, Pooling, Truncation
 from features.encoders.protocol import Arrays, Kind, Normalization
-from features.encoders.statement import Statement, pooling_of, statement_of
+from features.encoders.statement import Statement, statement_of
 from features.encoders.tokens import rectangle, token_rows
 from features.errors import InputError
-
-__all__ = ["TextEncoder", "TextNetwork", "pooling_of"]
 
 
 def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:

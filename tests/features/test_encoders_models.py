@@ -256,3 +256,13 @@ def test_a_checkpoint_that_lacks_weights_is_refused_instead_of_made_up(tmp_path:
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"lacks 1 of them: encoder\.layer\.1\.output\.dense\.weight"):
         TextEncoder.of(EncoderConfig(text_model=str(tmp_path))).encode(["red"])
+
+
+def test_code_in_a_model_folder_is_never_run(tmp_path: Path) -> None:
+    save_bert(tmp_path)
+    (tmp_path / "own.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')\n")
+    config = {"model_type": "unheard-of", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="text_model cannot be read"):
+        TextEncoder.of(EncoderConfig(text_model=str(tmp_path))).encode(["red"])
+    assert not (tmp_path / "was run").exists()
