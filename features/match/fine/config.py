@@ -89,7 +89,7 @@ class FineConfig(Section):
     attention_dim: Annotated[int, Field(multiple_of=8)] = 128
     """Width of the co-attention; a multiple of `heads`."""
 
-    candidates: Annotated[int, Field(ge=1)] = 6
+    candidates: Annotated[int, Field(ge=1)] = 4
     """Foreign listings that the fusion must tell from the own one, each way: the hardest of the batch by the towers."""
 
     rerank: PositiveInt = 50
