@@ -1,4 +1,4 @@
-"""Words token by token and pictures part by part, for models that look closer than one vector a listing.
+"""Pictures part by part, for models that look closer than one vector a listing.
 
 Cached like the vectors: what was read once, by its content, is not read again.
 """
@@ -24,14 +24,13 @@ from features.encoders.cache import VectorCache, content_key
 from features.encoders.catalog import UNREADABLE
 from features.encoders.pipeline import run_ahead, shelf
 from features.encoders.scenes import STRIDE, SceneNetwork
-from features.encoders.text import TextEncoder
-from features.errors import InputError
 from features.pictures.sources import ImageSource, UnreadableImage, decode
 from features.progress import bar
 from features.quarantine import Quarantine
 from features.section import Section
 
-_DONE_AT_ONCE = 32
+DONE_AT_ONCE = 32
+"""Pictures or texts in a batch."""
 
 
 class LocalConfig(Section):
@@ -159,7 +158,7 @@ def read_pictures(
                 quarantine.refuse(name, row, UNREADABLE, found.reason_of[name])
         mask = np.array([name in found.key_of for name in names], dtype=bool)
         keys = [found.key_of[name] for name in names if name in found.key_of]
-        rows = [_spread_out(cache, keys, mask) for cache in caches]
+        rows = [spread_out(cache, keys, mask) for cache in caches]
     n_patches = config.grid[0] * config.grid[1]
     cells = rows[1].reshape(len(names), n_patches, -1) if patches else np.zeros((len(names), 0, 0), dtype=np.float16)
     return Pictures(rows[0], cells, mask, [found.digest_of.get(name, "") for name in names])
@@ -186,7 +185,7 @@ def _new_pictures(
     claimed: set[bytes] = set()
     distinct = [name for name in dict.fromkeys(names) if name]
     with bar("looking at pictures", total=len(distinct)) as progress:
-        for name, done in run_ahead(read, distinct, threads=threads, ahead=2 * _DONE_AT_ONCE):
+        for name, done in run_ahead(read, distinct, threads=threads, ahead=2 * DONE_AT_ONCE):
             progress.advance()
             try:
                 found.key_of[name], found.digest_of[name], prepared = done.result()
@@ -197,7 +196,7 @@ def _new_pictures(
             if prepared is not None and key not in claimed:
                 claimed.add(key)
                 pending[key] = prepared
-            if len(pending) == _DONE_AT_ONCE:
+            if len(pending) == DONE_AT_ONCE:
                 yield pending
                 pending = {}
     if pending:
@@ -213,7 +212,7 @@ def read_pixels(names: list[str], source: ImageSource, config: LocalConfig) -> N
     def read(row: int) -> NDArray[np.uint8]:
         return encoder.prepare(decode(source.read(names[row])))
 
-    for row, done in run_ahead(read, rows, threads=config.threads, ahead=2 * _DONE_AT_ONCE):
+    for row, done in run_ahead(read, rows, threads=config.threads, ahead=2 * DONE_AT_ONCE):
         with suppress(KeyError, UnreadableImage):  # whoever described the pictures has told
             out[row] = done.result()
     return out
@@ -224,7 +223,7 @@ def short_hash(content: bytes) -> str:
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]
 
 
-def _spread_out(cache: VectorCache, keys: list[bytes], mask: NDArray[np.bool_]) -> NDArray[np.float16]:
+def spread_out(cache: VectorCache, keys: list[bytes], mask: NDArray[np.bool_]) -> NDArray[np.float16]:
     """Rows of the items that have one, zero rows for the others; a few thousand are read at once."""
     out = np.zeros((len(mask), cache.dim or 0), dtype=np.float16)
     rows = np.flatnonzero(mask)
@@ -232,58 +231,3 @@ def _spread_out(cache: VectorCache, keys: list[bytes], mask: NDArray[np.bool_]) 
         part = cache.take(keys[first : first + 2048])
         out[rows[first : first + 2048]] = np.clip(part, -6e4, 6e4)
     return out
-
-
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """Texts of a shop, token by token.
-
-    Args:
-        states: float16 [n_items, tokens, dim], the model's last hidden states; zero where a text is shorter.
-        mask: bool [n_items, tokens]; which are the text's own, first and last mark included.
-        words: per item the tokens as they are written.
-    """
-
-    states: NDArray[np.float16]
-    mask: NDArray[np.bool_]
-    words: list[list[str]]
-
-
-def read_tokens(texts: list[str], encoder: TextEncoder, config: LocalConfig, *, cache_dir: Path) -> Tokens:
-    """Hidden states of each token of each text; each different text is read once.
-
-    Raises:
-        InputError: the model is a joint one, whose tokens are not in the space of its sentences.
-    """
-    keys = [content_key(text.strip().encode()) for text in texts]
-    rows = [ids[: config.tokens] for ids in encoder.tokens([text.strip() or " " for text in texts])]
-    if encoder.network.joint:
-        raise InputError("a text model read token by token must not be a joint one; set encoders.text_model")
-    name = models.fingerprint([], encoder.fingerprint, "tokens", 1, config.tokens)
-    dim = int(encoder.network.model.config.hidden_size)
-    with VectorCache(cache_dir, name, f"tokens of {encoder.about}") as cache, shelf(cache) as put:
-        row_of = dict(zip(keys, range(len(keys)), strict=True))
-        new = sorted((row_of[key] for key in cache.absent(keys)), key=lambda row: len(rows[row]))
-        with bar("reading texts", total=len(new)) as progress:
-            for first in range(0, len(new), _DONE_AT_ONCE):
-                part = new[first : first + _DONE_AT_ONCE]
-                inputs = encoder.inputs([rows[row] for row in part])
-                full = np.zeros((len(part), config.tokens, dim), dtype=np.float32)
-                hidden = _hidden(encoder, inputs["input_ids"], inputs["attention_mask"])
-                full[:, : hidden.shape[1]] = hidden * inputs["attention_mask"][..., None]
-                put([keys[row] for row in part], full.reshape(len(part), -1))
-                progress.advance(len(part))
-    with VectorCache(cache_dir, name, f"tokens of {encoder.about}") as cache:
-        states = _spread_out(cache, keys, np.ones(len(keys), dtype=bool)).reshape(len(keys), config.tokens, dim)
-    mask = np.arange(config.tokens) < np.array([[len(row)] for row in rows])
-    words = [encoder.tokenizer.convert_ids_to_tokens(row) for row in rows]
-    return Tokens(states, mask, words)
-
-
-@torch.inference_mode()
-def _hidden(encoder: TextEncoder, ids: NDArray[np.generic], mask: NDArray[np.generic]) -> NDArray[np.float32]:
-    given = encoder.network.model(
-        input_ids=torch.from_numpy(ids).to(encoder.device), attention_mask=torch.from_numpy(mask).to(encoder.device)
-    )
-    states: NDArray[np.float32] = given.last_hidden_state.float().cpu().numpy()
-    return states

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from features.encoders.local import LocalConfig, Pictures, Tokens
+from features.encoders.local import LocalConfig, Pictures
+from features.encoders.token_states import Tokens
 from features.errors import InputError
 from features.match.calibration import auroc
 from features.match.fine.config import FineConfig, LossWeights

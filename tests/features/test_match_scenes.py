@@ -13,9 +13,10 @@ from PIL import Image
 
 from features.encoders import local
 from features.encoders.config import EncoderConfig
-from features.encoders.local import LocalConfig, SceneEncoder, read_pictures, read_tokens, short_hash
+from features.encoders.local import LocalConfig, SceneEncoder, read_pictures, short_hash
 from features.encoders.scenes import STEPS, color_histograms, to_lab
 from features.encoders.text import TextEncoder
+from features.encoders.token_states import read_tokens
 from features.quarantine import Quarantine
 
 SMALL = LocalConfig(height=64, width=96, tokens=8)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from features.encoders.catalog import encode_texts
 from features.encoders.config import EncoderConfig
-from features.encoders.local import LocalConfig, Pictures, Tokens, read_pictures, read_pixels, read_tokens
+from features.encoders.local import LocalConfig, Pictures, read_pictures, read_pixels
 from features.encoders.text import TextEncoder
+from features.encoders.token_states import Tokens, read_tokens
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
 
