@@ -185,12 +185,15 @@ async def client(port: int, asked: list[Request], turn: int, seconds: float, lat
     writer.close()
 
 
-async def measure(port: int, asked: list[Request], *, seconds: float, clients: int) -> dict[str, float]:
-    """Latencies in ms and queries a second."""
+async def measure(
+    port: int, asked: list[Request], *, seconds: float, clients: int, beside: list[Request] | None = None
+) -> dict[str, float]:
+    """Latencies in ms and queries a second, of `asked` alone where another connection asks something else beside."""
     latencies_s: list[float] = []
     step = max(1, len(asked) // clients)
     began = time.perf_counter()
-    await asyncio.gather(*(client(port, asked, place * step, seconds, latencies_s) for place in range(clients)))
+    asking = [client(port, asked, place * step, seconds, latencies_s) for place in range(clients)]
+    await asyncio.gather(*asking, *([client(port, beside, 0, seconds, [])] if beside else []))
     took_s = time.perf_counter() - began
     p50, p99 = np.percentile(1000 * np.array(latencies_s), [50, 99])
     n = len(latencies_s)
@@ -223,6 +226,11 @@ def main() -> None:
         bare = rewritten(source, folder / "bare", n_items=n_items, networks=False)
         for bundle, kinds in ((whole, asked), (bare, {"lexical": asked["words"]})):
             with served(bundle, folder / "state") as (port, pid):
+                if "picture" in kinds:
+                    idle, busy = kinds["/health (does nothing)"], kinds["picture"]
+                    found = asyncio.run(measure(port, idle, seconds=given.seconds, clients=1, beside=busy))
+                    results["/health beside pictures"] = found
+                    print(f"beside picture searches /health takes {found['p50_ms']:.2f} ms, p99 {found['p99_ms']:.2f}")
                 for kind, queries in kinds.items():
                     before_s = cpu_s(pid)
                     found = asyncio.run(measure(port, queries, seconds=given.seconds, clients=given.clients))
