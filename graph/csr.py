@@ -7,13 +7,14 @@ CSR product. (PyTorch's own backward builds the transpose anew at every step.)
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.sparse import csgraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Adjacency:
     """
 
     matrix: torch.Tensor
+    _spare: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, symmetric: sparse.csr_matrix, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Adjacency:
@@ -65,6 +67,18 @@ class Adjacency:
         """Stored entries; an undirected edge is two."""
         return int(self.matrix.values().shape[0])
 
+    def spare(self, like: torch.Tensor, name: str) -> torch.Tensor:
+        """Memory that is used again: what stands in it lasts until somebody asks for the same name.
+
+        Args:
+            like: of the shape, dtype and device that are wanted.
+            name: of the use.
+        """
+        held = self._spare.get(name)
+        if held is None or held.shape != like.shape or held.dtype != like.dtype or held.device != like.device:
+            held = self._spare[name] = torch.empty(like.shape, dtype=like.dtype, device=like.device)
+        return held
+
 
 class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
@@ -89,6 +103,77 @@ def propagate(adjacency: Adjacency, x: torch.Tensor) -> torch.Tensor:
     """
     product: torch.Tensor = _SymmetricProduct.apply(x, adjacency.matrix)  # type: ignore[no-untyped-call]
     return product
+
+
+class _SymmetricMean(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, adjacency: Adjacency, layers: int, rows: torch.Tensor | None
+    ) -> torch.Tensor:
+        ctx.adjacency, ctx.layers, ctx.rows = adjacency, layers, rows
+        if rows is None:
+            return _mean_of_powers(adjacency, x, layers, torch.empty_like(x))
+        mean = _mean_of_powers(adjacency, x, layers, adjacency.spare(x, "result"))
+        return mean[rows]
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        given = grad_outputs[0].contiguous()
+        adjacency: Adjacency = ctx.adjacency
+        if ctx.rows is not None:
+            spread = adjacency.spare(given.new_empty((1, given.shape[1])).expand(len(adjacency), -1), "gradient")
+            given = spread.zero_().index_put_((ctx.rows,), given, accumulate=True)
+        return _mean_of_powers(adjacency, given, ctx.layers, torch.empty_like(given)), None, None, None
+
+
+def _mean_of_powers(adjacency: Adjacency, x: torch.Tensor, layers: int, out: torch.Tensor) -> torch.Tensor:
+    """By Horner's rule, x + A (x + A (x + ...)), a product and a sum in one call, the last of which scales."""
+    if layers == 0:
+        return out.copy_(x)
+    buffers = [adjacency.spare(x, "even"), adjacency.spare(x, "odd")]
+    y = x
+    for layer in range(layers - 1):
+        y = torch.addmm(x, adjacency.matrix, y, out=buffers[layer % 2])
+    share = 1 / (layers + 1)
+    return torch.addmm(x, adjacency.matrix, y, beta=share, alpha=share, out=out)
+
+
+def mean_of_layers(
+    adjacency: Adjacency, x: torch.Tensor, layers: int, rows: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The mean of x, A x, ..., A^L x, differentiable in x: LightGCN (He et al. 2020) over a symmetric A.
+
+    The gradient is the same polynomial of A, so nothing of the forward pass is kept for it. What is needed in between
+    lies in buffers of the adjacency that are used again and again: fresh memory costs a training step on a CPU as much
+    as its arithmetic. One thread may use an adjacency at a time.
+
+    Args:
+        adjacency: symmetric [n_nodes, n_nodes].
+        x: float [n_nodes, dim] of the adjacency's dtype and device, contiguous.
+        layers: L.
+        rows: int64 [n]; the rows that are wanted, such as those of a batch, in any order and number. None for all.
+
+    Returns:
+        float [n_nodes, dim], or [n, dim].
+    """
+    mean: torch.Tensor = _SymmetricMean.apply(x, adjacency, layers, rows)  # type: ignore[no-untyped-call]
+    return mean
+
+
+def close_order(symmetric: sparse.csr_matrix) -> NDArray[np.int64]:
+    """An order of the nodes in which neighbors stand close to each other (reverse Cuthill and McKee 1969).
+
+    A product then finds more of the rows it needs in the processor's cache. With `order` the result,
+    `symmetric[order][:, order]` is the matrix to propagate over, and row i of its embeddings is node `order[i]`.
+
+    Args:
+        symmetric: [n_nodes, n_nodes].
+
+    Returns:
+        int64 [n_nodes]; each node once.
+    """
+    order = csgraph.reverse_cuthill_mckee(sparse.csr_matrix(symmetric), symmetric_mode=True)
+    return np.asarray(order, dtype=np.int64)
 
 
 def normalized(block: sparse.csr_matrix, *, by_count: bool = False) -> sparse.csr_matrix:

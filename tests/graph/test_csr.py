@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from graph.csr import Adjacency, normalized, propagate
+from graph.csr import Adjacency, close_order, mean_of_layers, normalized, propagate
 
 
 @pytest.fixture
@@ -29,6 +29,44 @@ def test_the_gradient_is_that_of_the_dense_product(matrix: sparse.csr_matrix) ->
     weight = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     (by_kernel,) = torch.autograd.grad((weight * propagate(adjacency, x)).sum(), x)
     torch.testing.assert_close(by_kernel, dense.T @ weight)
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2, 3, 4])
+def test_the_mean_of_layers_and_its_gradient_are_those_of_dense_powers(matrix: sparse.csr_matrix, layers: int) -> None:
+    adjacency = Adjacency.of(matrix, dtype=torch.float64)
+    x = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    given = x.detach().clone()
+    dense = torch.from_numpy(matrix.toarray())
+    expected = torch.stack([torch.linalg.matrix_power(dense, power) @ x for power in range(layers + 1)]).mean(0)
+    torch.testing.assert_close(mean_of_layers(adjacency, x, layers), expected)
+    assert torch.autograd.gradcheck(lambda x: mean_of_layers(adjacency, x, layers) ** 2, (x,))
+    assert torch.equal(x, given)
+
+
+def test_some_rows_of_the_mean_and_their_gradient(matrix: sparse.csr_matrix) -> None:
+    adjacency = Adjacency.of(matrix, dtype=torch.float64)
+    x = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    rows = torch.tensor([7, 0, 7, 3])  # one of them twice
+    picked = mean_of_layers(adjacency, x, 3, rows)
+    torch.testing.assert_close(picked, mean_of_layers(adjacency, x, 3)[rows])
+    later = mean_of_layers(adjacency, 2 * x, 3, rows)  # buffers are used again, results are not
+    torch.testing.assert_close(later, 2 * picked)
+    weight = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    (ours,) = torch.autograd.grad((weight * picked).sum(), x)
+    (whole,) = torch.autograd.grad((weight * mean_of_layers(adjacency, x, 3)[rows]).sum(), x)
+    torch.testing.assert_close(ours, whole)
+
+
+def test_the_close_order_brings_neighbors_together_and_keeps_the_graph() -> None:
+    rng = np.random.default_rng(0)
+    line = sparse.diags([np.ones(49), np.ones(49)], [-1, 1]).tocsr()
+    shuffled = rng.permutation(50)
+    mixed = sparse.csr_matrix(line[shuffled][:, shuffled])
+    order = close_order(mixed)
+    assert sorted(order.tolist()) == list(range(50))
+    ordered = mixed[order][:, order].tocoo()
+    assert np.abs(ordered.row - ordered.col).max() == 1  # the line again
+    assert np.abs(mixed.tocoo().row - mixed.tocoo().col).max() > 20
 
 
 def test_a_matrix_that_is_not_symmetric_is_refused_by_place() -> None:

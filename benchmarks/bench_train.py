@@ -1,0 +1,252 @@
+"""One epoch of LightGCN: our propagation against PyTorch Geometric's on an edge index and against a COO product.
+
+    .venv/bin/python benchmarks/bench_train.py --data ../shared/data/tiktok --json train.json
+    .venv/bin/python benchmarks/bench_train.py --growth                     # cost from 1e5 to 1e7 edges
+
+Same graph, parameters, batches, negatives, loss and optimizer; only the propagation differs, and the losses of the
+first steps must agree. In each round every variant runs the same epoch in turn; told are the median seconds of
+an epoch, the median of the rounds' ratios (on a machine that does other work too, the only figure to trust), and the
+same of processor time. Memory
+is the growth of a process of its own from after building the graph to the peak of training.
+
+    ours        graph.csr.mean_of_layers: symmetric CSR, Horner's rule, its own gradient; nodes in close_order
+    pyg         torch_geometric.nn.LightGCN, as it comes: edge index, normalized at every step
+    edge index  torch_geometric.nn.LGConv, normalized once
+    coo         torch.sparse.mm on a coalesced COO matrix, normalized once
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from torch.nn.functional import embedding, logsigmoid
+
+from graph import pyg as _pyg  # noqa: F401 - first: it silences a warning of the next imports
+from graph.csr import Adjacency, close_order, mean_of_layers, normalized
+
+from torch_geometric.nn import LGConv  # isort: skip
+from torch_geometric.nn.models import LightGCN  # isort: skip
+
+LAYERS, DIM, BATCH, RATE, TEMPERATURE = 3, 64, 2048, 1e-3, 0.2
+TIKTOK = (9308, 6710, 59_541)
+Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Starting embeddings and the rows that a batch needs to the final embeddings of these."""
+
+
+def synthetic(users: int, items: int, edges: int, seed: int = 0) -> sparse.csr_matrix:
+    """Distinct pairs with a long tail of items, as catalogs have."""
+    rng = np.random.default_rng(seed)
+    pull = rng.permutation(1 / (1 + np.arange(items)) ** 0.7)
+    keys = np.zeros(0, dtype=np.int64)
+    while len(keys) < edges:
+        more = rng.integers(0, users, edges) * items + rng.choice(items, edges, p=pull / pull.sum())
+        keys = np.unique(np.concatenate([keys, more]))
+    keys = rng.permutation(keys)[:edges]
+    return sparse.csr_matrix((np.ones(edges, np.float32), (keys // items, keys % items)), shape=(users, items))
+
+
+def read(folder: Path | None) -> sparse.csr_matrix:
+    """The training pairs of a benchmark folder, or made-up ones of TikTok's size."""
+    if folder is None:
+        return synthetic(*TIKTOK)
+    table = pd.read_parquet(folder / "interactions.parquet")
+    train = table[table["split"] == "train"]
+    shape = (int(table["user_idx"].max()) + 1, int(table["item_idx"].max()) + 1)
+    pairs = (train["user_idx"].to_numpy(), train["item_idx"].to_numpy())
+    return sparse.csr_matrix((np.ones(len(train), np.float32), pairs), shape=shape)
+
+
+def two_way(likes: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Users and items in one numbering, both directions, normalized."""
+    return normalized(sparse.csr_matrix(sparse.bmat([[None, likes], [likes.T, None]])))
+
+
+def variant(name: str, likes: sparse.csr_matrix) -> tuple[torch.nn.Parameter, torch.Tensor, Forward]:
+    """Starting embeddings, the same for all, the row of each node in them, and what makes final ones of them."""
+    matrix = two_way(likes)
+    n = matrix.shape[0]
+    start = 0.1 * torch.randn(n, DIM, generator=torch.Generator().manual_seed(0))
+    coo = matrix.tocoo()
+    index = torch.from_numpy(np.stack([coo.row, coo.col])).long()
+    weight = torch.from_numpy(coo.data)
+    parameter, place = torch.nn.Parameter(start), torch.arange(n)
+    if name == "ours":
+        order = close_order(matrix)
+        adjacency = Adjacency.of(matrix[order][:, order])
+        place[torch.from_numpy(order)] = torch.arange(n)
+        return torch.nn.Parameter(start[order]), place, lambda x, rows: mean_of_layers(adjacency, x, LAYERS, rows)
+    if name == "pyg":
+        model = LightGCN(n, DIM, LAYERS)
+        model.embedding.weight = parameter
+        return parameter, place, lambda _, rows: embedding(rows, model.get_embedding(index))
+    conv = LGConv(normalize=False)
+    whole = torch.sparse_coo_tensor(index, weight, (n, n), check_invariants=True).coalesce()
+
+    def layered(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        total = y = x
+        for _ in range(LAYERS):
+            y = conv(y, index, weight) if name == "edge index" else torch.sparse.mm(whole, y)
+            total = total + y
+        return embedding(rows, total / (LAYERS + 1))
+
+    return parameter, place, layered
+
+
+class Trainer:
+    """Steps of one variant."""
+
+    def __init__(self, name: str, likes: sparse.csr_matrix, loss: str) -> None:
+        self.parameter, self._place, self._forward = variant(name, likes)
+        self._n_users, self._loss = likes.shape[0], loss
+        self._optimizer = torch.optim.Adam([self.parameter], lr=RATE, fused=True)
+
+    def step(self, users: torch.Tensor, liked: torch.Tensor, other: torch.Tensor) -> float:
+        """One batch; its loss before the step."""
+        rows = torch.cat([users, self._n_users + liked, self._n_users + other])
+        u, i, j = self._forward(self.parameter, self._place[rows]).chunk(3)  # one gather, one scatter of the gradient
+        if self._loss == "bpr":
+            loss = -logsigmoid((u * (i - j)).sum(1)).mean()
+        else:
+            loss = torch.nn.functional.cross_entropy(u @ i.T / TEMPERATURE, torch.arange(len(u)))
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return loss.item()
+
+
+def batches(likes: sparse.csr_matrix, n: int, seed: int) -> list[tuple[torch.Tensor, ...]]:
+    """Pairs in random order with one random other item each, int64 [batch] thrice."""
+    rng = np.random.default_rng(seed)
+    pairs = likes.tocoo()
+    found = []
+    for _ in range(n):
+        at = rng.integers(0, likes.nnz, min(BATCH, likes.nnz))
+        columns = (pairs.row[at], pairs.col[at], rng.integers(0, likes.shape[1], len(at)))
+        found.append(tuple(torch.from_numpy(column.astype(np.int64)) for column in columns))
+    return found
+
+
+def compare(likes: sparse.csr_matrix, loss: str, *, rounds: int, steps: int | None, names: list[str]) -> dict[str, Any]:
+    """Epoch times and ratios; asserts that all variants learn the same."""
+    trainers = {name: Trainer(name, likes, loss) for name in names}
+    per_epoch = -(-likes.nnz // BATCH)
+    steps = steps or per_epoch
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    cpu: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        given = batches(likes, steps, number)
+        losses = {}
+        for name in names if number % 2 else names[::-1]:
+            started, used = time.perf_counter(), time.process_time()
+            losses[name] = [trainers[name].step(*batch) for batch in given]
+            if number:  # the first round warms up
+                seconds[name].append((time.perf_counter() - started) / steps * per_epoch)
+                cpu[name].append((time.process_time() - used) / steps * per_epoch)
+        for name in names:
+            np.testing.assert_allclose(losses[name], losses["ours"], rtol=1e-3)
+    return {
+        name: {
+            "epoch_s": statistics.median(seconds[name]),
+            "times_ours": statistics.median(a / b for a, b in zip(seconds[name], seconds["ours"], strict=True)),
+            "cpu_times_ours": statistics.median(a / b for a, b in zip(cpu[name], cpu["ours"], strict=True)),
+        }
+        for name in names
+    }
+
+
+def peak_bytes(name: str, folder: Path | None, loss: str) -> int:
+    """Growth of a fresh process by training, bytes."""
+    command = [sys.executable, __file__, "--one", name, "--loss", loss]
+    command += ["--data", str(folder)] if folder is not None else ["--synthetic"]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout)
+
+
+def one(name: str, likes: sparse.csr_matrix, loss: str) -> int:
+    """Run a few steps and tell the growth of this process since the graph was there."""
+    trainer = Trainer(name, likes, loss)
+    given = batches(likes, 3, 0)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    for batch in given:
+        trainer.step(*batch)
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) * 1024 - before
+
+
+def growth(sizes: list[int], steps: int) -> list[dict[str, float]]:
+    """Seconds of one step (propagation, BPR, gradient, Adam) and bytes, by number of edges."""
+    rows = []
+    for edges in sizes:
+        likes = synthetic(max(edges // 20, 100), max(edges // 50, 100), edges)
+        names = ["ours", "coo", "edge index"] if edges <= 1_000_000 else ["ours"]
+        row: dict[str, float] = {"edges": edges, "nodes": sum(likes.shape)}
+        trainers = {name: Trainer(name, likes, "bpr") for name in names}
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for number, batch in enumerate(batches(likes, steps + 1, 0)):
+            for name in names:
+                started = time.perf_counter()
+                trainers[name].step(*batch)
+                if number:
+                    times[name].append(time.perf_counter() - started)
+        row |= {f"{name} step_s": statistics.median(values) for name, values in times.items()}
+        row["csr_bytes"] = 8 * 2 * edges + 8 * sum(likes.shape)
+        rows.append(row)
+        print(" ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Print a table and, where asked, write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with interactions.parquet (user_idx, item_idx, split)")
+    parser.add_argument("--synthetic", action="store_true", help="made-up pairs of TikTok's size (the default)")
+    parser.add_argument("--loss", choices=["bpr", "softmax"], default="bpr")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, help="steps of a variant in a round; by default a whole epoch")
+    parser.add_argument("--growth", action="store_true", help="cost from 1e5 to 1e7 edges instead")
+    parser.add_argument("--most", type=int, default=10_000_000, help="largest graph of --growth")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if given.growth:
+        sizes = [size for size in (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000) if size <= given.most]
+        report: dict[str, Any] = {"growth": growth(sizes, 3)}
+    else:
+        likes = read(None if given.synthetic else given.data)
+        if given.one:
+            print(one(given.one, likes, given.loss))
+            return
+        names = ["ours", "coo", "edge index", "pyg"]
+        print(f"{likes.shape[0]:,} users, {likes.shape[1]:,} items, {likes.nnz:,} pairs; {given.loss}, batch {BATCH}")
+        report = compare(likes, given.loss, rounds=given.rounds, steps=given.steps, names=names)
+        for name in names:
+            report[name]["peak_bytes"] = peak_bytes(name, given.data, given.loss)
+            told = report[name]
+            print(
+                f"{name:12} {told['epoch_s']:8.3f} s an epoch {told['times_ours']:6.1f} x ours "
+                f"({told['cpu_times_ours']:.1f} x processor time) "
+                f"{told['peak_bytes'] / 1e6:8.1f} MB",
+                flush=True,
+            )
+    if given.json:
+        report |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
+        given.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
