@@ -22,9 +22,10 @@ class PictureReport:
     """What opening every picture brought to light.
 
     Args:
-        readable: number of items whose picture can be used.
-        unreadable: item row -> why its picture cannot be used.
-        same: groups of item rows, two or more, whose pictures are the same byte for byte; ordered by their first row.
+        readable: number of items of which a picture can be used.
+        unreadable: item row -> why none of its pictures can be used (said of the first).
+        same: groups of item rows, two or more, whose main pictures are the same byte for byte; ordered by their first
+            row.
     """
 
     readable: int
@@ -38,7 +39,7 @@ class PictureReport:
 
 
 def check_pictures(shop: Shop, *, quarantine: Quarantine, threads: int = 2) -> PictureReport:
-    """Read and decode the picture of every item, with a progress bar and a bounded number of pictures in memory.
+    """Read and decode all pictures of every item, with a progress bar and a bounded number of pictures in memory.
 
     Args:
         shop: the shop.
@@ -47,23 +48,29 @@ def check_pictures(shop: Shop, *, quarantine: Quarantine, threads: int = 2) -> P
     """
     if shop.images is None:
         return PictureReport(0, {}, ())
-    rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(shop.catalog.image.tolist()):
-        if name:
-            rows_of.setdefault(name, []).append(row)
-    unreadable: dict[int, str] = {}
-    by_content: dict[str, list[int]] = {}
-    with bar("opening pictures", total=len(rows_of)) as progress:
-        for name, opened in _in_order(shop.images, list(rows_of), threads):
+    pictures = shop.catalog.images()
+    wanted = list(dict.fromkeys(name for names in pictures for name in names))
+    content: dict[str, str] = {}
+    reason: dict[str, str] = {}
+    with bar("opening pictures", total=len(wanted)) as progress:
+        for name, opened in _in_order(shop.images, wanted, threads):
             progress.advance()
             try:
-                by_content.setdefault(opened.result(), []).extend(rows_of[name])
+                content[name] = opened.result()
             except UnreadableImage as error:
-                unreadable |= dict.fromkeys(rows_of[name], str(error))
-    for row in sorted(unreadable):
-        quarantine.refuse(shop.catalog.image[row], row, "unreadable image", unreadable[row])
+                reason[name] = str(error)
+    unreadable: dict[int, str] = {}
+    by_content: dict[str, list[int]] = {}
+    for row, names in enumerate(pictures):
+        for name in names:
+            if name in reason:
+                quarantine.refuse(name, row, "unreadable image", reason[name])
+        if names and names[0] in content:
+            by_content.setdefault(content[names[0]], []).append(row)
+        if names and not any(name in content for name in names):
+            unreadable[row] = reason[names[0]]
     return PictureReport(
-        readable=sum(map(len, by_content.values())),
+        readable=sum(1 for names in pictures if names) - len(unreadable),
         unreadable=unreadable,
         same=tuple(sorted(tuple(sorted(rows)) for rows in by_content.values() if len(rows) > 1)),
     )

@@ -31,12 +31,12 @@ class CatalogRead:
 
     Args:
         catalog: the items.
-        remote_images: item row -> address, of items whose picture is elsewhere and was not fetched.
+        remote_images: item row -> addresses, of items with pictures elsewhere that were not fetched.
         notes: what became of attribute columns.
     """
 
     catalog: Catalog
-    remote_images: dict[int, str]
+    remote_images: dict[int, tuple[str, ...]]
     notes: AttributeNotes
 
 
@@ -122,7 +122,8 @@ def read_catalog(path: Path, config: ShopConfig, images: ImageSource | None, *, 
             row: pictures.more[at] for row, at in enumerate(np.flatnonzero(kept).tolist()) if pictures.more[at]
         },
     )
-    remote = {row: address for row, address in enumerate(pictures.remote[kept].tolist()) if address}
+    named = (pictures.remote[row] for row in np.flatnonzero(kept))
+    remote = {row: addresses for row, addresses in enumerate(named) if addresses}
     return CatalogRead(catalog, remote, notes)
 
 

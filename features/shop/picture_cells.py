@@ -28,12 +28,12 @@ class PicturesRead:
     Args:
         main: object [n_rows] of str; the first that is in the image source, "" for none.
         more: [n_rows]; the others that are there, in their order and each once.
-        remote: object [n_rows] of str; the first address elsewhere that was not fetched, "" for none.
+        remote: [n_rows]; the addresses elsewhere that were not fetched.
     """
 
     main: NDArray[np.object_]
     more: list[tuple[str, ...]]
-    remote: NDArray[np.object_]
+    remote: list[tuple[str, ...]]
 
 
 def read_pictures(frame: pd.DataFrame, sieve: Sieve, images: ImageSource | None) -> PicturesRead:
@@ -45,17 +45,19 @@ def read_pictures(frame: pd.DataFrame, sieve: Sieve, images: ImageSource | None)
         images: the shop's pictures.
     """
     n = len(frame)
-    main, remote = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
+    main = np.full(n, "", dtype=object)
     more: list[tuple[str, ...]] = [()] * n
+    remote: list[tuple[str, ...]] = [()] * n
     known = images.names() if images is not None else set()
     outside, missing = ({name: np.zeros(n, dtype=bool) for name in COLUMNS} for _ in range(2))
     columns = {name: cells.plain(frame[name]).tolist() for name in COLUMNS if name in frame.columns}
     for row in range(n):
         found: dict[str, None] = {}
+        elsewhere: dict[str, None] = {}
         for column, given in columns.items():
             for name in _names(given[row]):
                 if name.lower().startswith(_ELSEWHERE) and name not in known:  # unless it was fetched
-                    remote[row] = remote[row] or name
+                    elsewhere[name] = None
                 elif (spelling := _spelling(name, known)) is not None:
                     found[spelling] = None
                 else:
@@ -63,6 +65,7 @@ def read_pictures(frame: pd.DataFrame, sieve: Sieve, images: ImageSource | None)
         if found:
             main[row], *others = found
             more[row] = tuple(others)
+        remote[row] = tuple(elsewhere)
     for name in columns:
         sieve.remark(outside[name], "image path leaves the folder; the item is kept without it", frame[name])
         sieve.remark(missing[name], "image file is missing; the item is kept without it", frame[name])

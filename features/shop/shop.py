@@ -35,14 +35,14 @@ class Reading:
         left_out: event type -> number of events left out by its rule.
         ignored_columns: table -> columns that were not read.
         attribute_columns: table -> column -> how it was binned, or why it is no attribute.
-        remote_images: item row -> address, of items whose picture is elsewhere and was not fetched.
+        remote_images: item row -> addresses, of items with pictures elsewhere that were not fetched.
         remarks: what else one should know, in sentences.
     """
 
     left_out: dict[str, int] = field(default_factory=dict)
     ignored_columns: dict[str, list[str]] = field(default_factory=dict)
     attribute_columns: dict[str, dict[str, str]] = field(default_factory=dict)
-    remote_images: dict[int, str] = field(default_factory=dict)
+    remote_images: dict[int, tuple[str, ...]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
@@ -150,10 +150,11 @@ def _of_this_shop(
     own: ImageSource | None, fetched: FetchedImages, items: CatalogRead, quarantine: Quarantine
 ) -> ImageSource | None:
     """The shop's own pictures and those fetched for its items; addresses that gave none are refused with the reason."""
-    for row, address in items.remote_images.items():
-        failure = fetched.failure(address)
-        if failure is not None:
-            quarantine.refuse(address, row, "picture could not be fetched; the item is kept without it", failure.reason)
+    for row, addresses in items.remote_images.items():
+        for address in addresses:
+            if (failure := fetched.failure(address)) is not None:
+                rule = "picture could not be fetched; the item is kept without it"
+                quarantine.refuse(address, row, rule, failure.reason)
     used = fetched.names().intersection(name for names in items.catalog.images() for name in names)
     return JoinedImages(own, fetched, addresses=used) if used else own
 

@@ -48,7 +48,7 @@ def summarize(shop: Shop, quarantine: Quarantine, *, pictures: PictureReport | N
         "left_out": dict(shop.reading.left_out),
         "date_range": _date_range(events),
         "modalities": _modalities(shop, pictures),
-        "remote_images": len(shop.reading.remote_images),
+        "remote_images": sum(map(len, shop.reading.remote_images.values())),
         "attributes": _attributes(catalog.attributes, "items", notes.get("items", {})),
         "user_attributes": _attributes(shop.users_attributes, "users", notes.get("users", {})),
         "cold_items": n_items - len(np.unique(events.item_idx)),

@@ -62,20 +62,13 @@ def images(
         allow_private=allow_private,
     )
     store = FetchedImages.of_cache(cache or CACHE)
-    there = fetched = 0
-    failed: dict[str, str] = {}
-    asked: set[str] = set()
-    while True:  # an item may name several pictures, of which the next is known when the one before is there
-        quarantine = Quarantine()
-        found = read_shop(shop, quarantine=quarantine, fetched=store)
-        addresses = [one for one in found.reading.remote_images.values() if one not in asked]
-        if not addresses:
-            break
-        asked.update(addresses)
-        report = fetch_images(addresses, store, config, again=again)
-        fetched += report.fetched
-        failed |= {address: failure.reason for address, failure in report.failed.items()}
-    there = len(store.names().intersection(one for names in found.catalog.images() for one in names)) - fetched
+    missing = read_shop(shop, quarantine=Quarantine(), fetched=store).reading.remote_images
+    report = fetch_images([one for named in missing.values() for one in named], store, config, again=again)
+    failed = {address: failure.reason for address, failure in report.failed.items()}
+    quarantine = Quarantine()
+    found = read_shop(shop, quarantine=quarantine, fetched=store)
+    used = store.names().intersection(one for names in found.catalog.images() for one in names)
+    there = len(used) - report.fetched
     file = (out or Path(".recsys") / (shop.resolve().name or "shop")) / "quarantine.jsonl"
     try:
         quarantine.write(file)
@@ -85,7 +78,7 @@ def images(
     table.add_column("what", overflow="fold")
     table.add_column("how many", justify="right")
     table.add_row("there before", f"{there:,}")
-    table.add_row("fetched now", f"{fetched:,}")
+    table.add_row("fetched now", f"{report.fetched:,}")
     for reason, count in Counter(failed.values()).most_common(20):
         table.add_row(f"failed: {reason}", f"{count:,}")
     console = Console(highlight=False)

@@ -490,7 +490,7 @@ def test_fetched_pictures_are_the_items_own(server: PictureServer, store: Fetche
     rows = [{"item_id": f"i{row}", "title": "t", "image": name} for row, name in enumerate(names)]
     (shop / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
     before = read_shop(shop, quarantine=Quarantine())
-    assert before.reading.remote_images == {1: names[1], 2: names[2], 3: names[3]}
+    assert before.reading.remote_images == {1: (names[1],), 2: (names[2],), 3: (names[3],)}
     fetch_images(names[1:3], store, NEARBY)
     fetch_images([server.url("/there.png")], store, NEARBY)
     quarantine = Quarantine()
@@ -498,7 +498,7 @@ def test_fetched_pictures_are_the_items_own(server: PictureServer, store: Fetche
     assert after.catalog.image.tolist() == ["here.png", names[1], "", ""]
     assert after.images is not None
     assert [after.images.read(name) for name in names[:2]] == [picture(1), picture(2)]
-    assert after.reading.remote_images == {2: names[2], 3: names[3]}
+    assert after.reading.remote_images == {2: (names[2],), 3: (names[3],)}
     [refusal] = quarantine.refusals
     assert (refusal.file, refusal.row, refusal.value) == (names[2], 2, "'answers 404'")
     assert after.fingerprint != before.fingerprint

@@ -232,7 +232,7 @@ def test_pictures_are_found_and_the_others_told_apart(read: Read, tmp_path: Path
     ]
     shop, quarantine = read([{"item_id": row, "title": "t", "image": name} for row, name in enumerate(given)])
     assert shop.catalog.image.tolist() == ["1.jpg"] * 3 + ["sub/2.jpg", "images/3.jpg"] + [""] * 6
-    assert shop.reading.remote_images == {5: "https://example.com/4.jpg"}
+    assert shop.reading.remote_images == {5: ("https://example.com/4.jpg",)}
     assert refusals(quarantine) == [
         ("images.zip", None, "member path leaves the folder"),
         ("items.jsonl", 7, "image path leaves the folder"),
@@ -400,12 +400,12 @@ def test_a_column_of_images_adds_to_the_main_picture_and_is_no_attribute(read: R
     shop, quarantine = read(
         [
             {"item_id": "x", "title": "X", "image": "b.jpg", "images": '["a.jpg", "b.jpg", "../secret.jpg"]'},
-            {"item_id": "y", "title": "Y", "image": None, "images": '["https://far.away/1.jpg", "c.jpg"]'},
+            {"item_id": "y", "title": "Y", "image": None, "images": '["http://a.b/1", "c.jpg", "http://a.b/2"]'},
             {"item_id": "z", "title": "Z", "image": None, "images": None},
         ]
     )
     assert shop.catalog.images() == [("b.jpg", "a.jpg"), ("c.jpg",), ()]
-    assert shop.reading.remote_images == {1: "https://far.away/1.jpg"}
+    assert shop.reading.remote_images == {1: ("http://a.b/1", "http://a.b/2")}
     assert refusals(quarantine) == [("items.jsonl", 0, "image path leaves the folder")]
     assert "images" not in shop.catalog.attributes.names()
 

@@ -114,6 +114,25 @@ def test_one_file_named_by_two_items_is_the_same_picture(tmp_path: Path) -> None
     assert "no picture" in check_pictures(shop, quarantine=Quarantine()).unreadable[2]
 
 
+def test_every_picture_of_an_item_is_opened_and_one_that_can_be_used_is_enough(tmp_path: Path) -> None:
+    rows = [
+        {"item_id": "a", "title": "A", "image": ["bad.png", "good.png"]},
+        {"item_id": "b", "title": "B", "image": ["good.png", "bad.png", "worse.png"]},
+        {"item_id": "c", "title": "C", "image": ["bad.png", "worse.png"]},
+    ]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "good.png").write_bytes(drawn("red"))
+    for name in ("bad.png", "worse.png"):
+        (tmp_path / "images" / name).write_bytes(b"<svg></svg>")
+    quarantine = Quarantine()
+    report = check_pictures(read_shop(tmp_path, quarantine=Quarantine()), quarantine=quarantine)
+    assert report.readable == 2
+    assert list(report.unreadable) == [2]
+    refused = [(refusal.row, refusal.file) for refusal in quarantine.refusals]
+    assert refused == [(0, "bad.png"), (1, "bad.png"), (1, "worse.png"), (2, "bad.png"), (2, "worse.png")]
+
+
 @pytest.mark.real_data
 def test_real_duplicate_pictures_are_found(real_data: Path) -> None:
     quarantine = Quarantine()
