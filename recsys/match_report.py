@@ -23,6 +23,7 @@ from features.match.fine.model import FineModel
 from features.match.fine.views import Listings
 from features.pictures.sources import UnreadableImage, decode
 from features.shop.shop import Shop
+from recsys.match_map import neighborhood_map
 from recsys.match_plots import point_map, unit_curve
 from recsys.match_run import MatchRun
 from recsys.report_tables import facts_html
@@ -61,7 +62,8 @@ def write_match_report(path: Path, run: MatchRun, scores: pd.DataFrame) -> None:
         "<h2>Listings that agree least</h2>",
         worst_html(shop, listings, model, scores, worst),
         "<h2>The shared space</h2>",
-        "<p>The two main directions of the held-out listings' pictures; rest on a point for its words.</p>",
+        "<p>The held-out listings' pictures, what is alike lying together (t-SNE from the principal components); rest "
+        "on a point for its words.</p>",
         f"<figure>{_map(shop, listings, judged)}</figure>",
     ]
     template = Template(files("recsys").joinpath("templates/report.html").read_text(encoding="utf-8"))
@@ -216,8 +218,6 @@ def thumbnail(shop: Shop, row: int) -> str:
 
 def _map(shop: Shop, listings: Listings, judged: Judged) -> str:
     images, rows = judged.images[:MOST_MAPPED], judged.rows[:MOST_MAPPED]
-    centered = images - images.mean(axis=0)
-    _, _, axes = np.linalg.svd(centered, full_matrices=False)
     attributes = shop.catalog.attributes
     kind_of: dict[int, str] = {}
     name = next(iter(attributes.names()), None)
@@ -229,9 +229,7 @@ def _map(shop: Shop, listings: Listings, judged: Judged) -> str:
                 kind_of[row] = value.rpartition(" > ")[2]
     kinds = [kind_of.get(int(row), "") for row in rows]
     names = [_short(listings.texts[row]) for row in rows]
-    return point_map(
-        f"Held-out pictures by {name or 'place'}", (centered @ axes[:2].T).astype(np.float64), kinds, names
-    )
+    return point_map(f"Held-out pictures by {name or 'place'}", neighborhood_map(images), kinds, names)
 
 
 def _short(text: str) -> str:

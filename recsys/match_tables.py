@@ -61,4 +61,4 @@ def _caption(test: Mapping[str, Any], spread: Mapping[str, Any]) -> str:
 
 def _with_spread(value: float, deviation: float) -> str:
     shown = f"{value:.4f}" if math.isfinite(value) else "-"
-    return f"{shown} ± {deviation:.4f}" if math.isfinite(deviation) else shown
+    return f"{value:.3f}±{deviation:.3f}" if math.isfinite(deviation) else shown
