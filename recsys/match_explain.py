@@ -95,7 +95,8 @@ def draw(picture: Image.Image, told: Told) -> Image.Image:
     words = [place for place, token in enumerate(told.tokens) if token not in ("[CLS]", "[SEP]")][:PANELS]
     for place in words:
         heat = np.array(told.attention[place]).reshape(told.grid)
-        panels.append((told.tokens[place], tinted(small, heat / (float(heat.max()) or 1.0))))
+        heat = (heat - heat.min()) / (float(np.ptp(heat)) or 1.0)  # where it looks more than elsewhere
+        panels.append((told.tokens[place], tinted(small, heat)))
     columns = min(len(panels), 6)
     width, height = small.width + 8, SIDE + 24
     sheet = Image.new("RGB", (columns * width, -(-len(panels) // columns) * height), "white")
