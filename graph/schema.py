@@ -94,6 +94,11 @@ def is_company(edge_type: EdgeType) -> bool:
     return edge_type[1].startswith(TOGETHER) or edge_type[1] == LIKE_MINDED
 
 
+def is_mutual(edge_type: EdgeType) -> bool:
+    """Whether an edge says the same of both its ends, though only one of them may list the other."""
+    return is_company(edge_type) or edge_type[1].startswith(ALIKE)
+
+
 def is_reverse(edge_type: EdgeType) -> bool:
     """Whether a triple is the reverse of another."""
     return edge_type[1].startswith(REVERSE)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 from scipy import sparse
 
@@ -119,7 +120,11 @@ class StoredGraph:
         return KnowledgeGraph.of(self.vocabularies, forward)
 
     def matrix(self, edge_type: EdgeType) -> sparse.csr_matrix:
-        """Weights of a relation as a sparse matrix whose arrays are the memory maps, [n_src, n_dst]."""
+        """Weights of a relation as a sparse matrix whose arrays are the memory maps where they can be, [n_src, n_dst].
+
+        Rows of nodes that joined after the relation was written are empty.
+        """
         rows = self.relations[edge_type].forward
-        shape = (len(rows.start) - 1, self.n_nodes[edge_type[2]])
-        return sparse.csr_matrix((rows.weight, rows.other, rows.start), shape=shape)
+        shape = (self.n_nodes[edge_type[0]], self.n_nodes[edge_type[2]])
+        start = np.concatenate([rows.start, np.full(shape[0] + 1 - len(rows.start), rows.start[-1])])
+        return sparse.csr_matrix((rows.weight, rows.other, start), shape=shape)
