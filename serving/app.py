@@ -27,6 +27,7 @@ from serving.middleware import Shell
 from serving.pictures import open_pictures
 from serving.problems import ProblemError, problem
 from serving.routes import events, health, images, items, pages, search, users
+from serving.search_engine import SearchEngine
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry, configure_logging
@@ -65,6 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=telemetry,
     )
 
+    searches = SearchEngine(engine, settings)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         log.info("service starts", **settings.shown())
@@ -79,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         await impressions.write()
         if memory.n_pending or len(impressions):
             log.error("lost, as redis is away", events=memory.n_pending, impressions=len(impressions))
-        engine.close()
+        searches.close()
         await store.close()
 
     app = FastAPI(
@@ -102,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers=_handlers(),
     )
     state: Any = app.state
+    state.search_engine = searches
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, open_pictures(settings.shop)
     app.router.routes.extend([*items.hot, *users.hot, *events.hot, *search.hot, *pages.pages()])

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from recsys.search.encoding import CannotSearch
-from serving.answers import Origin, list_json, page_json, past_json, search_json, user_state
+from serving.answers import Origin, list_json, page_json, past_json, user_state
 from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.display import Page, item_json
 from serving.entries import slots as by_row
@@ -19,8 +18,6 @@ from serving.events import Event
 from serving.impressions import ImpressionLog
 from serving.live import Live, Watcher
 from serving.memory import LiveState, WorkerMemory
-from serving.schemas import SearchIn
-from serving.searching import SearchDesk, Uploaded
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
@@ -67,7 +64,6 @@ class Engine:
         telemetry: Telemetry,
     ) -> None:
         self._watcher = watcher
-        self._desk = SearchDesk(settings)
         self._store = store
         self._memory = memory
         self._impressions = impressions
@@ -143,57 +139,14 @@ class Engine:
             UnknownItemError: the item is not in the catalog.
         """
         live = self.live
-        return (await self._items(live, [self._known(live, item_id)]))[0][0]
-
-    async def search(self, asked: SearchIn, pictures: Uploaded) -> bytes:
-        """Items by words, pictures and examples, as JSON.
-
-        Raises:
-            CannotSearch: the bundle has no index, or not the encoder that the query needs.
-            BadQuery: the query names what the shop does not have.
-            ProblemError: a picture is none, or too many searches are waiting.
-        """
-        live = self.live
-        if live.searcher is None:
-            raise CannotSearch(live.no_search)
-        origin: Origin = "bundle"
-        vector = None
-        if asked.user_id is not None and asked.user_weight > 0:
-            state = self._memory.state(asked.user_id)
-            if self._store.up:
-                with suppress(StoreDownError):
-                    state, _ = await self._read(live, asked.user_id)
-            vector = live.recommender.user_vector(user_state(asked.user_id, state))
-        answer = await self._desk.search(live.searcher, asked, pictures, vector)
-        items, whole = await self._items(live, [result.item_idx for result in answer.results])
-        if whole and self._store.up:
-            origin = "redis"
-        else:
-            why = "not published" if self._store.up else "redis is down"
-            self._telemetry.bundle_fallbacks.labels("search", why).inc()
-        sources = [result.source for result in answer.results]
-        recommendation_id, propensities = self._log(
-            live,
-            [live.bundle.items[result.item_idx] for result in answer.results],
-            sources,
-            origin,
-            surface="search",
-            subject=asked.user_id or "",
-        )
-        about = {
-            "recommendation_id": recommendation_id,
-            "model_version": live.version,
-            "source": sources[0] if sources else None,
-            "store": origin,
-        }
-        return search_json(answer, items, propensities, **about)
+        return (await self.items(live, [self._known(live, item_id)]))[0][0]
 
     async def browse(self, *, k: int, offset: int, category: str | None, q: str | None) -> bytes:
         """A part of the browse grid, as JSON."""
         live = self.live
         ask = partial(live.grid.page, k=k, offset=offset, category=category, q=q)
         page: Page = await (asyncio.to_thread(ask) if q else self._ranked(live, ask))
-        items, _ = await self._items(live, page.item_idx)
+        items, _ = await self.items(live, page.item_idx)
         return page_json(page, items)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
@@ -216,21 +169,10 @@ class Engine:
     async def past(self, user_id: str, limit: int) -> bytes:
         """A user's recent events with their items, newest last, as JSON."""
         live = self.live
-        origin: Origin = "bundle"
-        state = self._memory.state(user_id)
-        if self._store.up:
-            try:
-                state, _ = await self._read(live, user_id)
-                origin = "redis"
-            except StoreDownError:
-                pass
+        state, origin = await self.state(live, user_id)
         recent = [past for past in state.recent if past.item_id in live.bundle.items][-limit:]
-        items, _ = await self._items(live, [live.bundle.items.idx(past.item_id) for past in recent])
+        items, _ = await self.items(live, [live.bundle.items.idx(past.item_id) for past in recent])
         return past_json(user_id, recent, items, store=origin)
-
-    def close(self) -> None:
-        """Let the threads go."""
-        self._desk.close()
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state everywhere.
@@ -247,6 +189,21 @@ class Engine:
             raise UnknownItemError(item_id)
         return live.bundle.items.idx(item_id)
 
+    async def state(self, live: Live, user_id: str) -> tuple[LiveState, Origin]:
+        """What a user did lately, and whether Redis knew it."""
+        if self._store.up:
+            with suppress(StoreDownError):
+                return (await self._read(live, user_id))[0], "redis"
+        return self._memory.state(user_id), "bundle"
+
+    def whence(self, surface: str, *, whole: bool) -> Origin:
+        """Where an answer came from, whose items Redis held as a whole or not; a fallback is counted."""
+        if whole and self._store.up:
+            return "redis"
+        why = "not published" if self._store.up else "redis is down"
+        self._telemetry.bundle_fallbacks.labels(surface, why).inc()
+        return "bundle"
+
     async def _read(self, live: Live, user_id: str) -> tuple[LiveState, bytes | None]:
         """A user's state in Redis, with what this worker still holds for it."""
         read = await self._store.user(user_id, live.version)
@@ -260,7 +217,7 @@ class Engine:
             return await asyncio.to_thread(ask)
         return ask()
 
-    async def _items(self, live: Live, rows: Sequence[int]) -> tuple[list[bytes], bool]:
+    async def items(self, live: Live, rows: Sequence[int]) -> tuple[list[bytes], bool]:
         """Items as JSON; and whether Redis had them all."""
         found: list[bytes | None] = [None] * len(rows)
         if self._store.up:
@@ -272,12 +229,10 @@ class Engine:
         ], whole
 
     async def _answer(self, live: Live, slots: Sequence[Slot], origin: Origin, *, surface: str, subject: str) -> bytes:
-        items, whole = await self._items(live, [slot.item_idx for slot in slots])
+        items, whole = await self.items(live, [slot.item_idx for slot in slots])
         if not whole and origin == "redis":
-            origin = "bundle"
-            why = "not published" if self._store.up else "redis is down"
-            self._telemetry.bundle_fallbacks.labels(surface, why).inc()
-        recommendation_id, propensities = self._log(
+            origin = self.whence(surface, whole=False)
+        recommendation_id, propensities = self.log(
             live,
             [live.bundle.items[slot.item_idx] for slot in slots],
             [slot.source for slot in slots],
@@ -289,7 +244,7 @@ class Engine:
             slots, items, propensities, recommendation_id=recommendation_id, version=live.version, store=origin
         )
 
-    def _log(
+    def log(
         self, live: Live, items: Sequence[str], sources: Sequence[str], origin: Origin, *, surface: str, subject: str
     ) -> tuple[str, list[float]]:
         """Log what is shown, and count it.

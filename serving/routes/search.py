@@ -13,6 +13,7 @@ from starlette.responses import Response
 from serving.problems import ProblemError
 from serving.routes.common import HotRoute, body_problem, engine_of, no_query, problems
 from serving.schemas import SearchIn, SearchOut
+from serving.search_engine import SearchEngine
 from serving.searching import Uploaded
 
 PATH = "/v1/search"
@@ -36,8 +37,7 @@ _FORM_SCHEMA: dict[str, Any] = {
 
 async def search(request: Request) -> Response:
     """Read the query in either form and hand it on."""
-    engine = engine_of(request)
-    _ = engine.live  # not ready is said before the body is judged
+    _ = engine_of(request).live  # not ready is said before the body is judged
     no_query(request)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind not in (JSON, FORM):
@@ -50,7 +50,7 @@ async def search(request: Request) -> Response:
                 asked, uploaded = _query_of(form), await _files_of(form)
     except ValidationError as error:
         raise body_problem(error) from error
-    answer = await engine.search(asked, uploaded)
+    answer = await cast(SearchEngine, request.app.state.search_engine).search(asked, uploaded)
     return Response(answer, media_type=JSON, headers={"cache-control": "no-store"})
 
 
