@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,8 @@ from features.errors import InputError
 from features.vocabulary import Vocabulary
 
 HEADER_BYTES = 128
+NAMES_AT_ONCE = 50_000
+_NAMES = (("bytes", np.uint8), ("ends", np.int64))
 
 
 class ArrayWriter:
@@ -58,14 +61,14 @@ def write_array(path: Path, values: NDArray[Any]) -> None:
         writer.append(values)
 
 
-def open_array(path: Path) -> NDArray[Any]:
+def open_array(path: Path) -> np.memmap[Any, Any]:
     """An array as a memory map.
 
     Raises:
         InputError: the file is missing or no npy file.
     """
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: np.memmap[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return found
@@ -82,9 +85,13 @@ def read_piece(values: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
 def write_names(folder: Path, names: Iterable[str]) -> None:
     """Texts as one run of UTF-8 bytes and the place where each ends."""
     folder.mkdir(parents=True)
-    encoded = [name.encode() for name in names]
-    write_array(folder / "bytes.npy", np.frombuffer(b"".join(encoded), dtype=np.uint8))
-    write_array(folder / "ends.npy", np.cumsum([len(name) for name in encoded], dtype=np.int64))
+    rest = iter(names)
+    bytes_, ends_ = (ArrayWriter(folder / f"{name}.npy", np.dtype(kind)) for name, kind in _NAMES)
+    with bytes_, ends_:
+        while encoded := [name.encode() for name in islice(rest, NAMES_AT_ONCE)]:
+            before = len(bytes_)
+            bytes_.append(np.frombuffer(b"".join(encoded), dtype=np.uint8))
+            ends_.append(before + np.cumsum([len(name) for name in encoded], dtype=np.int64))
 
 
 def read_names(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from graph.store.files import open_array, read_piece, write_array
 
 CHUNK_EDGES = 1_000_000
 """Edges sorted in memory at once, about 60 MB."""
+
+MOST_STEP = 4096
 
 Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 """Sources, targets and summed weights of some edges."""
@@ -35,7 +38,7 @@ class EdgeRuns:
         self._key: list[NDArray[np.int64]] = []
         self._weight: list[NDArray[np.float64]] = []
         self._held = 0
-        self._runs = 0
+        self._runs: list[_Run] = []
 
     def add(self, src: NDArray[np.int64], dst: NDArray[np.int64], weight: NDArray[np.float64]) -> None:
         """Take some more edges."""
@@ -49,24 +52,22 @@ class EdgeRuns:
 
     def merged(self) -> Iterator[Part]:
         """Every edge once, in parts of about `chunk_edges` edges; the runs are deleted at the end."""
-        if self._runs == 0:
+        if not self._runs:
             yield from self._parts(*self._sorted())
             return
         if self._held:
             self._spill()
-        keys = [open_array(self._run(number, "key")) for number in range(self._runs)]
-        weights = [open_array(self._run(number, "weight")) for number in range(self._runs)]
-        done = np.zeros(self._runs, dtype=np.int64)
-        for limit in self._limits(keys):
-            stops = np.array([np.searchsorted(key, limit, side="left") for key in keys])
-            spans = list(zip(done.tolist(), stops.tolist(), strict=True))
-            key = np.concatenate([read_piece(one, *span) for one, span in zip(keys, spans, strict=True)])
-            weight = np.concatenate([read_piece(one, *span) for one, span in zip(weights, spans, strict=True)])
+        done = [0] * len(self._runs)
+        for limit in self._limits():
+            stops = [run.find(limit) for run in self._runs]
+            spans = list(zip(self._runs, done, stops, strict=True))
+            key = np.concatenate([read_piece(run.key, start, stop) for run, start, stop in spans])
+            weight = np.concatenate([read_piece(run.weight, start, stop) for run, start, stop in spans])
             done = stops
             yield from self._parts(key, weight)
-        for number in range(self._runs):
-            self._run(number, "key").unlink()
-            self._run(number, "weight").unlink()
+        for run in self._runs:
+            Path(str(run.key.filename)).unlink()
+            Path(str(run.weight.filename)).unlink()
         self._folder.rmdir()
 
     def _parts(self, key: NDArray[np.int64], weight: NDArray[np.float64]) -> Iterator[Part]:
@@ -74,13 +75,12 @@ class EdgeRuns:
             once, total = summed(key, weight)
             yield once // self._n_dst, once % self._n_dst, total
 
-    def _limits(self, keys: list[NDArray[np.int64]]) -> list[int]:
+    def _limits(self) -> list[int]:
         """Keys that cut the range so that about `chunk_edges` edges lie between two."""
-        total = sum(len(key) for key in keys)
-        step = max(1, self._chunk // (8 * len(keys)))
-        sample = np.sort(np.concatenate([np.asarray(key[step - 1 :: step]) for key in keys]))
+        total = sum(len(run.key) for run in self._runs)
+        sample = np.sort(np.concatenate([run.every for run in self._runs]))
         wanted = max(1, -(-total // self._chunk))
-        cuts = sample[np.linspace(0, len(sample), wanted + 1)[1:-1].astype(np.int64)] if len(sample) else sample
+        cuts = sample[np.linspace(0, len(sample), wanted + 1)[1:-1].astype(np.int64)]
         return [*np.unique(cuts).tolist(), np.iinfo(np.int64).max]
 
     def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -93,9 +93,41 @@ class EdgeRuns:
     def _spill(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         key, weight = self._sorted()
-        write_array(self._run(self._runs, "key"), key)
-        write_array(self._run(self._runs, "weight"), weight)
-        self._runs += 1
+        number = len(self._runs)
+        write_array(self._folder / f"{number:06d}-key.npy", key)
+        write_array(self._folder / f"{number:06d}-weight.npy", weight)
+        step = max(1, min(MOST_STEP, self._chunk // 8))
+        self._runs.append(
+            _Run(
+                open_array(self._folder / f"{number:06d}-key.npy"),
+                open_array(self._folder / f"{number:06d}-weight.npy"),
+                key[::step].copy(),
+                step,
+            )
+        )
 
-    def _run(self, number: int, what: str) -> Path:
-        return self._folder / f"{number:06d}-{what}.npy"
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A sorted run on disk, which is read in pieces and never through the map: mapped pages would count as memory.
+
+    Args:
+        key: memory map, rising.
+        weight: memory map.
+        every: each `step`-th key, in memory.
+        step: see above.
+    """
+
+    key: np.memmap[tuple[int], np.dtype[np.int64]]
+    weight: np.memmap[tuple[int], np.dtype[np.float64]]
+    every: NDArray[np.int64]
+    step: int
+
+    def find(self, limit: int) -> int:
+        """Number of keys below a limit."""
+        block = int(np.searchsorted(self.every, limit, side="left")) - 1
+        if block < 0:
+            return 0
+        start = block * self.step
+        piece = read_piece(self.key, start, min(start + self.step, len(self.key)))
+        return start + int(np.searchsorted(piece, limit, side="left"))
