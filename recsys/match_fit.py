@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +172,7 @@ def read_match_model(folder: Path) -> tuple[FineModel, MatchRunConfig]:
         told = json.loads((folder / "match.json").read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder} must hold a finished match model (match.json), {error}") from error
-    config = MatchRunConfig.model_validate(told)
-    return replace(model, config=config.model), config
+    return model, MatchRunConfig.model_validate(told)
 
 
 def _only(middle: dict[str, Any], which: str) -> dict[str, Any]:
