@@ -84,17 +84,19 @@ class CrossAttention(nn.Module):
 class CoAttention(nn.Module):
     """Words look at patches and patches at words, at the same time (Lu et al., 2016; ViLBERT, Lu et al., 2019).
 
+    The towers' vectors are not read: towers know the pairs that they have learned, and a fusion that sees them learns
+    to trust what does not hold for new listings.
+
     Args:
         d_token: length of a token's state.
         d_patch: length of a patch.
         n_patches: patches of a picture.
-        dim: length of a tower's vector.
         config: sizes and dropout.
     """
 
-    text_parts = 3
+    text_parts = 2
 
-    def __init__(self, d_token: int, d_patch: int, n_patches: int, dim: int, config: FineConfig) -> None:
+    def __init__(self, d_token: int, d_patch: int, n_patches: int, config: FineConfig) -> None:
         super().__init__()
         d = config.attention_dim
         self.from_token = nn.Sequential(nn.LayerNorm(d_token), nn.Linear(d_token, d))
@@ -104,19 +106,15 @@ class CoAttention(nn.Module):
         self.words_look = CrossAttention(d, config.heads, 0.1)
         self.patches_look = CrossAttention(d, config.heads, 0.1)
         self.token_weight, self.patch_weight = nn.Linear(d, 1), nn.Linear(d, 1)
-        self.from_text, self.from_image = nn.Linear(dim, d), nn.Linear(dim, d)
-        self.score = scorer(8 * d, 2 * d, config.text_dropout)
-        self.gain = dim**0.5
+        self.score = scorer(4 * d, 2 * d, config.text_dropout)
 
-    def read(self, views: Views, text: Tensor, image: Tensor) -> tuple[Tensor, ...]:
-        """Tokens [n, t, d], their mask and the text [n, d]; patches [n, p, d] and the picture [n, d]."""
+    def read(self, views: Views, text: Tensor, image: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002 - see above
+        """Tokens [n, t, d] and their mask; patches [n, p, d]."""
         patches = self.patch_norm(views.patches.float().transpose(1, 2)).transpose(1, 2).clamp(-8, 8)
         return (
             self.from_token(views.tokens.float()),
             views.token_mask,
-            self.from_text(text * self.gain),
             self.from_patch(patches) + self.place,
-            self.from_image(image * self.gain),
         )
 
     def compare(self, text: tuple[Tensor, ...], image: tuple[Tensor, ...]) -> Tensor:
@@ -125,11 +123,10 @@ class CoAttention(nn.Module):
 
     def look(self, text: tuple[Tensor, ...], image: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [n], where words look [n, heads, t, p], and where patches look [n, heads, p, t]."""
-        (tokens, mask, sentence), (patches, picture) = text, image
+        (tokens, mask), (patches,) = text, image
         words, words_at = self.words_look(tokens, patches, None)
         parts, parts_at = self.patches_look(patches, tokens, mask)
         weight = self.token_weight(words).squeeze(2).masked_fill(~mask, -1e4).softmax(1)
         of_words = (weight[..., None] * words).sum(1)
         of_parts = (self.patch_weight(parts).softmax(1) * parts).sum(1)
-        seen = torch.cat([crossed(of_words, of_parts), crossed(sentence, picture)], dim=1)
-        return self.score(seen).squeeze(1).float(), words_at, parts_at
+        return self.score(crossed(of_words, of_parts)).squeeze(1).float(), words_at, parts_at

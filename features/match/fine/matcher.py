@@ -59,7 +59,7 @@ class Matcher(nn.Module):
         self.scenes = None if config.tuning == "frozen" else TunedScenes(config.tuning, config.rank)
         self.offset = nn.Parameter(torch.tensor(0.3))
         if config.architecture == "co_attention":
-            self.fusion = CoAttention(sizes.d_token, sizes.d_patch, sizes.n_patches, config.dim, config)
+            self.fusion = CoAttention(sizes.d_token, sizes.d_patch, sizes.n_patches, config)
         elif config.learning != "alignment":
             self.fusion = Concatenation(config.dim, config)
         else:
