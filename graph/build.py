@@ -16,8 +16,7 @@ from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.quarantine import Quarantine
 from features.section import Section
-from features.shop.reviews import Reviews, read_reviews
-from features.shop.shop import Shop
+from features.shop.reviews import Reviews
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList, KnowledgeGraph
 from graph.neighbors import Neighbors, top_neighbors
@@ -26,8 +25,8 @@ from graph.relations.alike import alike_edges
 from graph.relations.behavior import behavior_edges
 from graph.relations.company import Measure, company
 from graph.relations.facts import attribute_edges
-from graph.relations.terms import learnable, term_edges
-from graph.relations.triples import Triples, read_triples, triple_edges
+from graph.relations.terms import term_edges
+from graph.relations.triples import Triples, triple_edges
 from graph.schema import (
     ENTITY,
     ITEM,
@@ -140,45 +139,6 @@ def build_graph(
             vocabularies[ENTITY] = entities
         edges |= facts
     return KnowledgeGraph.of(vocabularies, edges)
-
-
-def graph_of_shop(
-    shop: Shop,
-    train: Interactions,
-    item_neighbors: dict[str, Neighbors],
-    config: GraphConfig,
-    *,
-    trust: MatchScores | None = None,
-    content: NDArray[np.float32] | None = None,
-    quarantine: Quarantine,
-) -> KnowledgeGraph:
-    """As `build_graph`, with the reviews and facts of the shop's folder where the configuration asks for them.
-
-    Args:
-        shop: the shop.
-        train: the events to learn from.
-        item_neighbors: content neighbors by kind of likeness.
-        config: what becomes a node and an edge.
-        trust: match scores; see `build_graph`.
-        content: fused vectors; see `build_graph`.
-        quarantine: takes reviews and facts that are refused.
-
-    Raises:
-        InputError: a table cannot be read.
-    """
-    reviews = read_reviews(shop, quarantine=quarantine) if config.review_terms else None
-    return build_graph(
-        shop.catalog,
-        train,
-        shop.users_attributes,
-        item_neighbors,
-        config,
-        trust=trust,
-        content=content,
-        reviews=None if reviews is None else learnable(reviews, train),
-        triples=read_triples(shop.path, quarantine=quarantine) if config.triples else None,
-        quarantine=quarantine,
-    )
 
 
 def company_edges(train: Interactions, config: GraphConfig) -> dict[EdgeType, EdgeList]:

@@ -21,7 +21,7 @@ from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from features.shop.tables import find_table
-from graph.build import graph_of_shop
+from graph.from_shop import graph_of_shop
 from graph.knowledge_graph import KnowledgeGraph
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge

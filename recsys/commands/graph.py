@@ -373,7 +373,7 @@ def _built(
     from features.pictures.fetched import FetchedImages
     from features.quarantine import Quarantine
     from features.shop.shop import read_shop
-    from graph.build import graph_of_shop
+    from graph.from_shop import graph_of_shop
     from recsys.config import load_config
     from recsys.run_folder import CACHE
 

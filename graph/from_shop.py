@@ -1,0 +1,56 @@
+"""From a shop's folder to its knowledge graph: `build_graph` with the tables that only the graph reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.interactions import Interactions
+from features.match.scores import MatchScores
+from features.quarantine import Quarantine
+from features.shop.reviews import read_reviews
+from features.shop.shop import Shop
+from graph.build import GraphConfig, build_graph
+from graph.knowledge_graph import KnowledgeGraph
+from graph.neighbors import Neighbors
+from graph.relations.terms import learnable
+from graph.relations.triples import read_triples
+
+
+def graph_of_shop(
+    shop: Shop,
+    train: Interactions,
+    item_neighbors: dict[str, Neighbors],
+    config: GraphConfig,
+    *,
+    trust: MatchScores | None = None,
+    content: NDArray[np.float32] | None = None,
+    quarantine: Quarantine,
+) -> KnowledgeGraph:
+    """As `build_graph`, with the reviews and facts of the shop's folder where the configuration asks for them.
+
+    Args:
+        shop: the shop.
+        train: the events to learn from.
+        item_neighbors: content neighbors by kind of likeness.
+        config: what becomes a node and an edge.
+        trust: match scores; see `build_graph`.
+        content: fused vectors; see `build_graph`.
+        quarantine: takes reviews and facts that are refused.
+
+    Raises:
+        InputError: a table cannot be read.
+    """
+    reviews = read_reviews(shop, quarantine=quarantine) if config.review_terms else None
+    return build_graph(
+        shop.catalog,
+        train,
+        shop.users_attributes,
+        item_neighbors,
+        config,
+        trust=trust,
+        content=content,
+        reviews=None if reviews is None else learnable(reviews, train),
+        triples=read_triples(shop.path, quarantine=quarantine) if config.triples else None,
+        quarantine=quarantine,
+    )
