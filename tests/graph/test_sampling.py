@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -244,39 +243,3 @@ def test_a_knowledge_graph_is_sampled_event_by_event(catalog: Catalog, train: In
     assert data["item", "rev_view", "user"].time.tolist() == [0.0, 1.0, 3.0]
     assert not any("together" in relation for _, relation, _ in data.edge_types)
     assert ("item", "has", "item:brand") in data.edge_types
-
-
-def test_sampling_is_much_faster_than_a_loop() -> None:
-    rng = np.random.default_rng(0)
-    n, m = 2_000, 60_000
-    data = Data(edge_index=torch.from_numpy(rng.integers(0, n, (2, m))), num_nodes=n)
-    into: list[list[int]] = [[] for _ in range(n)]
-    for s, d in zip(*data.edge_index.tolist(), strict=True):
-        into[d].append(s)
-    sampler = GraphSampler(data, [10, 5])
-    seeds = torch.arange(512)
-
-    def ours() -> None:
-        next(iter(NodeLoader(data, sampler, input_nodes=seeds, batch_size=512)))
-
-    def loop() -> None:
-        known = dict.fromkeys(range(512))
-        frontier = list(known)
-        for k in (10, 5):
-            new = []
-            for node in frontier:
-                for other in rng.choice(into[node], size=min(k, len(into[node])), replace=False).tolist():
-                    if other not in known:
-                        known[other] = None
-                        new.append(other)
-            frontier = new
-
-    def best(run) -> float:
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            run()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert best(ours) < best(loop) / 2
