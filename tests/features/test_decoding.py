@@ -241,9 +241,12 @@ def test_rows_that_unpack_without_end_are_read_no_further_than_the_picture() -> 
     start = time.perf_counter()
     endless = png(2, 1, b"\0" + b"\xff\0\0" * 2 + bytes(100_000_000))
     packed = time.perf_counter() - start
-    start = time.perf_counter()
-    assert decode(endless).getpixel((1, 0)) == RED
-    assert time.perf_counter() - start < packed / 4
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert decode(endless).getpixel((1, 0)) == RED
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < packed / 4
 
 
 def test_limits_are_what_the_caller_says() -> None:
