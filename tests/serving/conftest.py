@@ -58,7 +58,13 @@ class RedisServer:
         self.url = self.running.url
 
     def kill(self) -> None:
+        """As a power cut would, once everything written so far is on disk (a server alone syncs once a second)."""
         assert self.running is not None
+        with self.client() as client:
+            client.set("marker", 1)
+            client.delete("marker")
+            synced = client.execute_command("WAITAOF", 1, 0, 5000)
+            assert synced[0] == 1
         os.kill(self.running.pid, signal.SIGKILL)
         wait_for(lambda: not self.answers())
         self.stack.close()
