@@ -88,20 +88,6 @@ def save_t5(folder: Path) -> None:
     tokenizer_of(("<pad>", "<unk>"), ends=False).save_pretrained(folder)
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path], None]], Path]:
-    made: dict[str, Path] = {}
-
-    def make(save: Callable[[Path], None]) -> Path:
-        if save.__name__ not in made:
-            torch.manual_seed(0)
-            made[save.__name__] = tmp_path_factory.mktemp(save.__name__)
-            save(made[save.__name__])
-        return made[save.__name__]
-
-    return make
-
-
 Folder = Callable[[Callable[[Path], None]], Path]
 
 
