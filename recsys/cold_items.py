@@ -19,6 +19,7 @@ from graph.cold_tower import message
 from graph.price_bands import PRICE, band_of
 from recsys.bundle import Bundle, ColdNodes
 from recsys.bundle_format import BundleError
+from recsys.index import dot_products, top_k
 
 COLD_ITEM = "cold_item.onnx"
 
@@ -108,11 +109,10 @@ class ColdItems:
         for vector, known in ((text, self.bundle.text_vectors), (image, self.bundle.image_vectors)):
             if not vector.any():
                 continue
-            cosine = known @ vector
-            best = np.argsort(-cosine, kind="stable")[: self.neighbors]
-            best = best[cosine[best] > 0]
-            found.append(best.astype(np.int64))
-            cosines.append(cosine[best])
+            cosine = dot_products(known, vector)
+            best, of_best = top_k(cosine, self.neighbors, cosine <= 0)
+            found.append(best)
+            cosines.append(of_best)
         if not found:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         return np.concatenate(found), np.concatenate(cosines)

@@ -26,28 +26,37 @@ from recsys.split import Split, SplitConfig, file_split, split_by
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A shop, read and understood, before anything is learned from its behavior.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Content:
+    """What the items' own words and pictures say.
 
     Args:
-        shop: the shop.
-        split: what is learned from and what is judged on.
         vectors: frozen text and image vectors.
         match: the image-text match model; unfitted where too few listings have both words and a picture.
         scores: agreement of picture and words a listing.
         content: float32 [n_items, d_text + d_image]; both modalities fused, the picture trusted as far as it matches.
         neighbors: content neighbors by "text" and "image".
-        quarantine: what was refused on the way.
     """
 
-    shop: Shop
-    split: Split
     vectors: ItemVectors
     match: MatchModel
     scores: MatchScores
     content: NDArray[np.float32]
     neighbors: dict[str, Neighbors]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared(Content):
+    """A shop, read and understood, before anything is learned from its behavior.
+
+    Args:
+        shop: the shop.
+        split: what is learned from and what is judged on.
+        quarantine: what was refused on the way.
+    """
+
+    shop: Shop
+    split: Split
     quarantine: Quarantine
 
 
@@ -67,6 +76,22 @@ def prepare(
         InputError: the split file or a model cannot be used.
     """
     split = split_events(shop, split_file, config)
+    content = read_content(shop, config, cache_dir=cache_dir, quarantine=quarantine)
+    return Prepared(shop=shop, split=split, quarantine=quarantine, **vars(content))
+
+
+def read_content(shop: Shop, config: FitConfig, *, cache_dir: Path, quarantine: Quarantine) -> Content:
+    """Encode a shop's items, judge whether pictures and words agree, and find who is like whom.
+
+    Args:
+        shop: the shop.
+        config: of the encoders, the match model, and how much a picture counts.
+        cache_dir: encoded words and pictures are kept here.
+        quarantine: takes pictures that cannot be read.
+
+    Raises:
+        InputError: a model cannot be used.
+    """
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
     match = fit_match(vectors, config.match, seed=config.seed)
     scores = match.score(vectors)
@@ -76,7 +101,7 @@ def prepare(
         for kind, modality in (("text", vectors.text), ("image", vectors.image))
         if modality.mask.any()
     }
-    return Prepared(shop, split, vectors, match, scores, content, neighbors, quarantine)
+    return Content(vectors=vectors, match=match, scores=scores, content=content, neighbors=neighbors)
 
 
 def split_events(shop: Shop, split_file: Path | None, config: FitConfig) -> Split:

@@ -139,6 +139,7 @@ def fit_gnn(
         return _fitted(_embeddings(model, 0.0), [], 0)
     run = fingerprint(
         version("recsys"),
+        " ".join(EMBEDDINGS),
         config.model_dump_json(exclude={"device"}),
         model_config.model_dump_json(),
         str(seed),

@@ -382,19 +382,10 @@ def _built(
     shop = read_shop(source, quarantine=quarantine, fetched=FetchedImages.of_cache(cache or CACHE))
     near, trust, content = {}, None, None
     if look_alikes:
-        from features.encoders.catalog import encode_catalog
-        from features.match.training import fit_match
-        from graph.content import item_content
-        from graph.neighbors import top_neighbors
+        from recsys.prepare import read_content
 
-        vectors = encode_catalog(shop, chosen.encoders, cache_dir=cache or CACHE, quarantine=quarantine)
-        trust = fit_match(vectors, chosen.match, seed=chosen.seed).score(vectors)
-        content = item_content(vectors, trust, image_share=chosen.model.image_share)
-        near = {
-            kind: top_neighbors(one.vectors, chosen.neighbors, mask=one.mask)
-            for kind, one in (("text", vectors.text), ("image", vectors.image))
-            if one.mask.any()
-        }
+        known = read_content(shop, chosen, cache_dir=cache or CACHE, quarantine=quarantine)
+        near, trust, content = known.neighbors, known.scores, known.content
     graph = graph_of_shop(
         shop, shop.interactions, near, chosen.graph, trust=trust, content=content, quarantine=quarantine
     )
