@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from features.vectors.rows import unit_rows
+
 
 def fuse(
     text: NDArray[np.float32],
@@ -45,9 +47,7 @@ def fuse(
     share[~text.any(axis=1)] = 1
     weights = np.sqrt(np.stack([1 - share, share], axis=1))
     fused = np.concatenate([weights[:, :1] * text, weights[:, 1:] * image], axis=1, dtype=np.float32)
-    length = np.linalg.norm(fused, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(fused, length, out=np.zeros_like(fused), where=length > 0)
-    return unit
+    return unit_rows(fused)
 
 
 def _checked(trust: NDArray[np.float32], n_items: int) -> NDArray[np.float32]:

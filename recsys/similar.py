@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from features.vectors.rows import unit_rows
 from recsys.index import EXACT_LIMIT
 from recsys.index_choice import build_ivf
 
@@ -27,13 +28,6 @@ DISTRUST_PENALTY = 0.2
 _CHUNK = 1024
 _COMPRESSED = 128
 _PROBES = 32
-
-
-def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1, float32; zero rows stay zero."""
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(vectors, norm, out=np.zeros_like(vectors, dtype=np.float32), where=norm > 0)
-    return unit
 
 
 def similar_lists(

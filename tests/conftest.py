@@ -33,9 +33,10 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from scipy import sparse
 
+    from features.vectors.rows import unit_rows
     from features.vocabulary import Vocabulary
     from recsys.bundle_writer import write_bundle
-    from recsys.similar import co_liked, similar_lists, unit_rows
+    from recsys.similar import co_liked, similar_lists
 
     rng = np.random.default_rng(7)
     n_items, n_users = 60, 20

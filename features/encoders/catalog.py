@@ -24,6 +24,7 @@ from features.pictures.sources import ImageSource, UnreadableImage, decode
 from features.progress import bar
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
+from features.vectors.rows import unit_rows
 
 UNREADABLE = "picture cannot be read"
 """The rule under which a picture is refused; the value says why."""
@@ -234,15 +235,9 @@ def _gather(
     vectors = np.zeros((len(keys), cache.dim), dtype=np.float32)
     for first in range(0, len(wanted), GATHERED_AT_ONCE):
         part = wanted[first : first + GATHERED_AT_ONCE]
-        np.add.at(vectors, [row for row, _ in part], _unit(cache.take([key for _, key in part])))
+        np.add.at(vectors, [row for row, _ in part], unit_rows(cache.take([key for _, key in part])))
     for first in range(0, len(vectors), GATHERED_AT_ONCE):
         part_of = slice(first, first + GATHERED_AT_ONCE)
-        vectors[part_of] = _unit(vectors[part_of])
+        vectors[part_of] = unit_rows(vectors[part_of])
     mask: NDArray[np.bool_] = np.any(vectors != 0, axis=1)
     return Embeddings(vectors, mask, encoder.fingerprint, encoder.space)
-
-
-def _unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = np.linalg.norm(raw, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = np.divide(raw, length, out=np.zeros_like(raw), where=length > 0)
-    return scaled

@@ -21,6 +21,7 @@ from features.errors import InputError
 from features.onnx.picture import PictureSpec, normalized, pixels
 from features.onnx.session import open_network, run_network
 from features.section import Section
+from features.vectors.rows import unit_rows
 
 SPEC, TEXT, TOKENIZER, IMAGE = "encoders.json", "text_encoder.onnx", "tokenizer.json", "image_encoder.onnx"
 
@@ -89,7 +90,7 @@ class TextQueries:
         for row, listed in enumerate(tokens):
             ids[row, : len(listed)] = listed
             mask[row, : len(listed)] = 1
-        return _unit(run_network(self.network, input_ids=ids, attention_mask=mask))
+        return unit_rows(run_network(self.network, input_ids=ids, attention_mask=mask))
 
     def _cut(self, tokens: list[int]) -> list[int]:
         """Both ends of what is too long; the tokenizer itself cuts where the beginning alone is kept."""
@@ -108,7 +109,7 @@ class ImageQueries:
         """Vectors of RGB pictures, float32 [len(images), dim], rows of length 1."""
         batch = np.stack([pixels(image, self.spec.picture) for image in images])
         (given,) = self.network.get_inputs()
-        return _unit(run_network(self.network, **{given.name: normalized(batch, self.spec.picture)}))
+        return unit_rows(run_network(self.network, **{given.name: normalized(batch, self.spec.picture)}))
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,3 @@ def _tokenizer(path: Path, spec: TextSpec) -> Tokenizer:
     if spec.truncation == "head":
         tokenizer.enable_truncation(spec.max_tokens)
     return tokenizer
-
-
-def _unit(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = np.linalg.norm(raw, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = np.divide(raw, length, out=np.zeros_like(raw), where=length > 0)
-    return scaled

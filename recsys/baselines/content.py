@@ -15,6 +15,7 @@ import numpy as np
 
 from features.encoders.embeddings import ItemVectors
 from features.fusion import fuse
+from features.vectors.rows import unit_rows
 from recsys.baselines.config import BaselinesConfig
 from recsys.baselines.tuning import Search
 from recsys.held_out import Split
@@ -37,7 +38,5 @@ def fit_content(split: Split, vectors: ItemVectors, config: BaselinesConfig, *, 
             continue
         fused = fuse(vectors.text.vectors, vectors.image.vectors, image_share=share)
         profiles = np.asarray(weights @ fused, dtype=np.float32)
-        length = np.linalg.norm(profiles, axis=1, keepdims=True)
-        profiles = np.divide(profiles, length, out=np.zeros_like(profiles), where=length > 0)
-        search.offer({"image_share": share}, EmbeddingScorer("content", profiles, fused))
+        search.offer({"image_share": share}, EmbeddingScorer("content", unit_rows(profiles), fused))
     return replace(search.chosen, params=search.report(), fit_s=search.seconds)
