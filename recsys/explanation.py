@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsys.bundle import Bundle
-from recsys.recommendation import Source
+from recsys.recommendation import Anchor, Source
 
 MAX_REASONS = 3
 
@@ -21,6 +21,12 @@ MIN_TOGETHER = 2
 
 LONGEST_TITLE = 60
 
+_BECAUSE: dict[Anchor, str] = {
+    "viewed": "because you viewed {}",
+    "page": "because you are looking at {}",
+    "cart": "because {} is in your cart",
+    "history": "because {} is in your history",
+}
 _ALIKE = {"image": "looks alike", "text": "reads alike"}
 
 
@@ -43,7 +49,7 @@ class Explainer:
         return tuple(self.relation(page_idx, item_idx)[:MAX_REASONS])
 
     def feed(
-        self, item_idx: int, source: Source, *, anchor_idx: int, viewed: bool, category: str = ""
+        self, item_idx: int, source: Source, *, anchor_idx: int, role: Anchor, category: str = ""
     ) -> tuple[str, ...]:
         """Why an item is in a user's feed.
 
@@ -51,7 +57,7 @@ class Explainer:
             item_idx: the suggested item's row.
             source: the tier it came from.
             anchor_idx: row of the item that led to it, -1 where none did.
-            viewed: whether the anchor was viewed lately; otherwise it is from the user's history.
+            role: what the anchor is to the user.
             category: the category of the page.
         """
         if source == "popular":
@@ -60,8 +66,7 @@ class Explainer:
             return self._popular(item_idx, anchor_idx, category)
         if anchor_idx < 0:
             return ()
-        title = self._title(anchor_idx)
-        first = f"because you viewed {title}" if viewed else f"because {title} is in your history"
+        first = _BECAUSE[role].format(self._title(anchor_idx))
         return (first, *self.relation(anchor_idx, item_idx)[: MAX_REASONS - 1])
 
     def relation(self, anchor_idx: int, item_idx: int) -> list[str]:

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
-Source = Literal["personalized", "published", "content", "popular_in_category", "popular"]
+Source = Literal[
+    "personalized",
+    "published",
+    "content",
+    "popular_in_category",
+    "popular",
+    "together",
+    "image",
+    "text",
+    "behavior",
+    "complement",
+    "fresh",
+    "pinned",
+]
 
 LADDER: tuple[Source, ...] = ("personalized", "published", "content", "popular_in_category", "popular")
-"""Where a suggestion may come from, best first; a lower tier fills what the upper ones leave open."""
+"""Where a suggestion comes from unless something else is asked for, best first; a lower tier fills what the upper ones
+leave open."""
+
+SOURCES: tuple[Source, ...] = get_args(Source)
+"""Every source. The place of one is its code in stored lists, so new ones go to the end."""
+
+Anchor = Literal["viewed", "page", "cart", "history"]
+"""What an item that led to a suggestion is to the user: lately viewed, on the page now, in the cart, or met before."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +41,14 @@ class Recommendation:
         score: how good the tier thinks it is; comparable within one answer and one source only.
         source: the tier of the ladder it came from.
         reasons: at most three short true statements, best first; may be empty.
+        propensity: probability with which it stands in its place, given those above it; 1 where nothing is drawn.
     """
 
     item_id: str
     score: float
     source: Source
     reasons: tuple[str, ...] = ()
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,8 @@ class UserState:
         recent_ages_s: seconds since each of `recent_items`, or () where not known: then only their order counts.
         seen: further ids not to be shown, such as what was bought since the model was trained.
         category: the category of the page the answer is for, "" where there is none.
+        page: ids of the items on the page now; they count as viewed this moment, and are not shown.
+        cart: ids of the items in the cart, likewise.
 
     Raises:
         ValueError: `recent_ages_s` is neither empty nor as long as `recent_items`, or an age is negative.
@@ -49,6 +73,8 @@ class UserState:
     recent_ages_s: tuple[float, ...] = ()
     seen: frozenset[str] = frozenset()
     category: str = ""
+    page: tuple[str, ...] = ()
+    cart: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.recent_ages_s and len(self.recent_ages_s) != len(self.recent_items):

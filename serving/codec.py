@@ -2,7 +2,7 @@
 
 Layout, little-endian: a header (format u1, slots u2, strings u2); per slot (item_idx u4, score f4, source u1, reasons
 u1) = 10 bytes; the reasons of all slots in turn as u2 numbers into the strings; the different reason strings as a JSON
-list. A source is its place on the fallback ladder. Items are row numbers of the bundle the version was published from,
+list. A source is its place in `SOURCES`. Items are row numbers of the bundle the version was published from,
 so a list only means something beside that bundle.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from recsys.recommendation import LADDER, Source
+from recsys.recommendation import SOURCES, Source
 
 FORMAT = 1
 SLOT = np.dtype([("item_idx", "<u4"), ("score", "<f4"), ("source", "u1"), ("n_reasons", "u1")])
@@ -49,11 +49,11 @@ def pack(slots: Sequence[Slot]) -> bytes:
     codes: list[int] = []
     strings: dict[str, int] = {}
     for place, slot in enumerate(slots):
-        if slot.source not in LADDER:
-            raise ValueError(f"source must be one of {LADDER}, slot {place} has {slot.source!r}")
+        if slot.source not in SOURCES:
+            raise ValueError(f"source must be one of {SOURCES}, slot {place} has {slot.source!r}")
         if len(slot.reasons) > MAX_REASONS:
             raise ValueError(f"a slot has at most {MAX_REASONS} reasons, slot {place} has {len(slot.reasons)}")
-        rows[place] = (slot.item_idx, slot.score, LADDER.index(slot.source), len(slot.reasons))
+        rows[place] = (slot.item_idx, slot.score, SOURCES.index(slot.source), len(slot.reasons))
         codes.extend(strings.setdefault(reason, len(strings)) for reason in slot.reasons)
     head = HEADER.pack(FORMAT, len(slots), len(strings))
     return head + rows.tobytes() + np.array(codes, dtype="<u2").tobytes() + orjson.dumps(list(strings))
@@ -85,5 +85,5 @@ def unpack(packed: bytes) -> list[Slot]:
     for item_idx, score, source, n in zip(*columns, n_reasons, strict=True):
         reasons = tuple(strings[code] for code in codes[taken : taken + n])
         taken += n
-        slots.append(Slot(item_idx, score, LADDER[source], reasons))
+        slots.append(Slot(item_idx, score, SOURCES[source], reasons))
     return slots

@@ -66,31 +66,31 @@ def test_one_shopper_is_no_company(hats: Bundle) -> None:
 
 def test_nothing_in_common_is_nothing_said(hats: Bundle) -> None:
     assert Explainer(hats).relation(0, 7) == []
-    assert Explainer(hats).feed(7, "personalized", anchor_idx=-1, viewed=False) == ()
+    assert Explainer(hats).feed(7, "personalized", anchor_idx=-1, role="history") == ()
 
 
 def test_a_feed_names_the_item_that_led_there(hats: Bundle) -> None:
     explainer = Explainer(hats)
-    viewed = explainer.feed(1, "personalized", anchor_idx=0, viewed=True)
+    viewed = explainer.feed(1, "personalized", anchor_idx=0, role="viewed")
     assert viewed == ("because you viewed Item 0", "viewed or bought together by 12 shoppers", "same brand name: Acme")
-    assert explainer.feed(1, "published", anchor_idx=0, viewed=False)[0] == "because Item 0 is in your history"
+    assert explainer.feed(1, "published", anchor_idx=0, role="history")[0] == "because Item 0 is in your history"
 
 
 def test_popular_is_said_of_the_upper_half_only(hats: Bundle) -> None:
     explainer = Explainer(hats)
-    assert explainer.feed(7, "popular", anchor_idx=-1, viewed=False) == ("popular with shoppers",)
-    assert explainer.feed(1, "popular", anchor_idx=-1, viewed=False) == ()
+    assert explainer.feed(7, "popular", anchor_idx=-1, role="history") == ("popular with shoppers",)
+    assert explainer.feed(1, "popular", anchor_idx=-1, role="history") == ()
     assert explainer.similar(0, 7, "popular") == ("popular with shoppers",)
 
 
 def test_nothing_is_popular_where_nobody_bought(make_bundle: MakeBundle) -> None:
-    assert Explainer(make_bundle(np.eye(3))).feed(0, "popular", anchor_idx=-1, viewed=False) == ()
+    assert Explainer(make_bundle(np.eye(3))).feed(0, "popular", anchor_idx=-1, role="history") == ()
 
 
 def test_a_category_suggestion_names_the_common_category(hats: Bundle) -> None:
     explainer = Explainer(hats)
-    assert explainer.feed(2, "popular_in_category", anchor_idx=0, viewed=True) == ("same category: Wear > Caps",)
-    by_page = explainer.feed(7, "popular_in_category", anchor_idx=-1, viewed=False, category="Wear")
+    assert explainer.feed(2, "popular_in_category", anchor_idx=0, role="viewed") == ("same category: Wear > Caps",)
+    by_page = explainer.feed(7, "popular_in_category", anchor_idx=-1, role="history", category="Wear")
     assert by_page == ("popular with shoppers", "same category: Wear")
 
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.codec import LADDER, Slot, pack, unpack
+from serving.codec import SOURCES, Slot, pack, unpack
 
 slots = st.builds(
     Slot,
     item_idx=st.integers(0, 2**32 - 1),
     score=st.floats(width=32, allow_nan=False),
-    source=st.sampled_from(LADDER),
+    source=st.sampled_from(SOURCES),
     reasons=st.lists(st.text(max_size=20), max_size=4).map(tuple),
 )
 

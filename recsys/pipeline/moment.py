@@ -1,0 +1,147 @@
+"""A request in row numbers: what its user met, what pulls at them, and what the sources are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle import Bundle
+from recsys.candidates import Query
+from recsys.live_user import LiveConfig, live_vector, recent_weights
+from recsys.pipeline.request import Request
+from recsys.recommendation import Anchor
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What is known when an answer is made.
+
+    Args:
+        bundle: what it is made from.
+        request: the question.
+        page: row of the item whose page asks, -1 for a feed.
+        viewed: int64; rows the user had to do with lately, and those on the page and in the cart, newest last.
+        seen: int64; further rows not to be shown again: met when the bundle was made, or named by the user's state.
+        history: int64 [n]; rows the user's vector is made of.
+        pull: float32 [n]; how much each is in it.
+        excluded: int64; rows that are never shown in this answer.
+        query: what the sources are asked, apart from what is hidden from this answer.
+    """
+
+    bundle: Bundle
+    request: Request
+    page: int
+    viewed: NDArray[np.int64]
+    seen: NDArray[np.int64]
+    history: NDArray[np.int64]
+    pull: NDArray[np.float32]
+    excluded: NDArray[np.int64]
+    query: Query
+
+    def relaxed(self) -> Iterator[NDArray[np.bool_]]:
+        """What to hide, bool [n_items], strictest first: where nothing is left, the seen, then the viewed, then the
+        unavailable are let back in; what is excluded or not allowed never is.
+        """
+        unavailable = ~self.bundle.available
+        for layers in ((self.seen, self.viewed, unavailable), (self.viewed, unavailable), (unavailable,), ()):
+            yield self._hidden(*layers)
+
+    def strictest(self) -> NDArray[np.bool_]:
+        """What an item's page hides, bool [n_items]: what cannot be bought, and the item itself."""
+        return self._hidden(~self.bundle.available)
+
+    def _hidden(self, *layers: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
+        allowed = self.request.allowed
+        hidden = np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed
+        for rows in (*layers, self.excluded):
+            hidden[rows] = True
+        if self.page >= 0:
+            hidden[self.page] = True
+        return hidden
+
+    def strongest(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each item the item of the history that adds most to its score, -1 where none adds anything: int64 [n]."""
+        if not len(self.history):
+            return np.full(len(rows), -1, dtype=np.int64)
+        vectors = self.bundle.item_embeddings
+        added = np.einsum("nd,hd->nh", vectors[rows], vectors[self.history]) * self.pull
+        best = added.argmax(axis=1)
+        return np.where(added[np.arange(len(rows)), best] > 0, self.history[best], -1)
+
+    def role(self, anchor: int) -> Anchor:
+        """What an anchor is to the user."""
+        items, user = self.bundle.items, self.request.user
+        if anchor >= 0 and items[anchor] in user.cart:
+            return "cart"
+        if anchor >= 0 and items[anchor] in user.page:
+            return "page"
+        return "viewed" if anchor in self.viewed else "history"
+
+
+def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent: int, hide_seen: bool) -> Moment:
+    """Put a request into rows.
+
+    Args:
+        request: the question.
+        bundle: whose rows.
+        live: how fast recent views take over.
+        max_recent: views that shape the answer, the newest.
+        hide_seen: whether to leave out what the user had met when the bundle was made.
+
+    Raises:
+        KeyError: the page's item is unknown.
+    """
+    user = request.user
+    page = -1 if request.page is None else bundle.items.idx(request.page)
+    user_idx = -1 if user.user_id is None else int(bundle.users.idxs([user.user_id])[0])
+    trained = bundle.user_embeddings[user_idx] if user_idx >= 0 else None
+    past = bundle.seen(user_idx) if user_idx >= 0 else np.zeros(0, dtype=np.int64)
+    at_hand = (*user.cart, *user.page)
+    viewed = bundle.items.idxs((*user.recent_items, *at_hand))
+    newest = {item: place for place, item in enumerate(viewed.tolist()) if item >= 0}
+    places = sorted(newest.values())[-max_recent:]
+    recent = viewed[places]
+    ages = (*user.recent_ages_s, *(0.0 for _ in at_hand)) if user.recent_ages_s or not user.recent_items else ()
+    weights = recent_weights(len(recent), tuple(ages[place] for place in places) if ages else (), live)
+    blend = live_vector(trained, bundle.item_embeddings[recent], weights, live)
+    pull = np.zeros(len(recent), dtype=np.float32) if blend is None else blend.recent_pull
+    kept = 0.0 if blend is None else blend.trained_share
+    before = past[~np.isin(past, recent)]
+    anchors, anchor_weights = recent, weights
+    if page >= 0:
+        anchors, anchor_weights = np.array([page]), np.ones(1, dtype=np.float32)
+    elif not len(recent):
+        anchors = past[-max_recent:]
+        anchor_weights = np.ones(len(anchors), dtype=np.float32)
+    own = rows_of(bundle, user.seen)
+    return Moment(
+        bundle=bundle,
+        request=request,
+        page=page,
+        viewed=viewed[viewed >= 0],
+        seen=np.concatenate([past, own]) if hide_seen else own,
+        history=np.concatenate([recent, before]),
+        pull=np.concatenate([pull, np.full(len(before), kept / max(1, len(before)), dtype=np.float32)]),
+        excluded=rows_of(bundle, request.exclude),
+        query=Query(
+            np.zeros(0, dtype=np.bool_),
+            None if blend is None else np.append(blend.vector, np.float32(1)),  # the items' priors count once
+            anchors,
+            anchor_weights,
+            user.category,
+        ),
+    )
+
+
+def hiding(query: Query, hidden: NDArray[np.bool_]) -> Query:
+    """The query with this hidden from the answer."""
+    return replace(query, hidden=hidden)
+
+
+def rows_of(bundle: Bundle, item_ids: Collection[str]) -> NDArray[np.int64]:
+    """Rows of the ids that are known, int64."""
+    rows = bundle.items.idxs(item_ids)
+    return rows[rows >= 0]

@@ -1,0 +1,89 @@
+"""Candidates in the order in which they would be shown; what ranker and stages pass on to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.candidates import Candidates
+from recsys.recommendation import SOURCES, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Candidates, best first.
+
+    Args:
+        rows: int64 [n]; rows of the items, all different.
+        score: float32 [n]; what the source, or the ranker, thinks; comparable within one source.
+        source: int8 [n]; the source of each as its place in `SOURCES`.
+        anchor: int64 [n]; row of the item that led to each, -1 where none did.
+        merit: float64 [n] in [0, 1]; comparable across sources. Falls along the order in which the candidates came:
+            boosts multiply it, diversity weighs it against likeness, exploration draws by it.
+        propensity: float64 [n] in (0, 1]; the probability with which each stands in its place, given those above it.
+            1 until a stage draws.
+    """
+
+    rows: NDArray[np.int64]
+    score: NDArray[np.float32]
+    source: NDArray[np.int8]
+    anchor: NDArray[np.int64]
+    merit: NDArray[np.float64]
+    propensity: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[Source, Candidates]]) -> Ranked:
+        """What the tiers of a ladder found, one below the other; each has a band of merit of its own."""
+        if not found:
+            return cls.nothing()
+        n_bands = len(found)
+        return cls(
+            np.concatenate([one.idx for _, one in found]),
+            np.concatenate([one.score for _, one in found]).astype(np.float32),
+            np.concatenate([np.full(len(one.idx), SOURCES.index(source), dtype=np.int8) for source, one in found]),
+            np.concatenate([one.anchor for _, one in found]),
+            np.concatenate(
+                [(n_bands - 1 - band + in_unit(one.score)) / n_bands for band, (_, one) in enumerate(found)]
+            ),
+            np.ones(sum(len(one.idx) for _, one in found)),
+        )
+
+    @classmethod
+    def nothing(cls) -> Ranked:
+        """No candidates."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(none, none.astype(np.float32), none.astype(np.int8), none, np.zeros(0), np.zeros(0))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Ranked:
+        """Some of the candidates, in the order of `places`."""
+        return Ranked(
+            self.rows[places],
+            self.score[places],
+            self.source[places],
+            self.anchor[places],
+            self.merit[places],
+            self.propensity[places],
+        )
+
+    def with_propensity(self, propensity: NDArray[np.float64]) -> Ranked:
+        """The same candidates, drawn with these probabilities."""
+        return replace(self, propensity=propensity)
+
+    def source_names(self) -> list[Source]:
+        """The source of each."""
+        return [SOURCES[place] for place in self.source.tolist()]
+
+
+def in_unit(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scores stretched over [0, 1]: the best has 1, the worst 0; 1 for all where they are equal. float64 [n]."""
+    values = scores.astype(np.float64)
+    if not len(values):
+        return values
+    low, span = values.min(), np.ptp(values)
+    return np.ones(len(values)) if span == 0 else (values - low) / span
