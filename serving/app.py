@@ -13,12 +13,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
 from recsys.search.encoding import CannotSearch
 from recsys.search.query import BadQuery
+from serving.access.described import with_keys
+from serving.access.gate import Gate
+from serving.access.keyring import KeyRing
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.impressions import ImpressionLog
 from serving.live import Watcher
@@ -93,15 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[
-            Middleware(
-                Shell,
-                telemetry=telemetry,
-                max_body_bytes=settings.max_body_bytes,
-                larger={search.PATH: settings.search_max_body_bytes},
-                log_requests=settings.log_requests,
-            )
-        ],
+        middleware=_middleware(settings, telemetry),
         exception_handlers=_handlers(),
     )
     state: Any = app.state
@@ -115,13 +111,40 @@ def create_app(settings: Settings) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(
+            described = get_openapi(
                 title=TITLE, version=VERSION, description=DESCRIPTION, routes=[*hot_documented, *app.routes]
             )
+            app.openapi_schema = described if settings.keys is None else with_keys(described)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
+    """What a request passes through on its way in, outermost first."""
+    layers = [
+        Middleware(
+            Shell,
+            telemetry=telemetry,
+            max_body_bytes=settings.max_body_bytes,
+            larger={search.PATH: settings.search_max_body_bytes},
+            log_requests=settings.log_requests,
+        )
+    ]
+    if settings.cors_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+                expose_headers=["x-request-id", "retry-after"],
+            )
+        )
+    if settings.keys is not None:
+        layers.append(Middleware(Gate, ring=KeyRing(settings.keys), telemetry=telemetry))
+    return layers
 
 
 def create_app_from_environment() -> FastAPI:

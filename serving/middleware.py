@@ -11,6 +11,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.access.gate import CALLER
 from serving.problems import ProblemError, problem
 from serving.telemetry import Telemetry
 
@@ -111,6 +112,7 @@ class Shell:
                 status=status,
                 ms=round(1000 * seconds, 2),
                 request_id=request_id,
+                key=scope.get(CALLER),
             )
 
 

@@ -112,6 +112,10 @@ class Settings(BaseSettings):
     """Answers a worker holds before they are written to the impression stream."""
     max_body_bytes: Annotated[PositiveInt, BeforeValidator(_bytes)] = 1_000_000
     """Largest request body."""
+    keys: Path | None = None
+    """File of API keys (`recsys keys create`); none: whoever reaches the service may ask for everything."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of other sites whose pages may ask, such as ["https://shop.example"], or ["*"] for all."""
     memory_budget: Annotated[PositiveInt | None, BeforeValidator(_bytes)] = None
     """Largest Redis memory a publish may lead to ("2GB"); none: the server's own maxmemory, if it has one."""
     thread_above_items: int = 50_000

@@ -39,6 +39,12 @@ class Telemetry:
         self.events = Counter(
             "recsys_events", "Events by outcome: accepted, duplicate, refused.", ("outcome",), registry=self.registry
         )
+        self.refused = Counter(
+            "recsys_requests_refused",
+            "Requests refused at the gate: no-valid-key, scope-missing, rate-limit.",
+            ("why",),
+            registry=self.registry,
+        )
         self.redis_failures = Counter(
             "recsys_redis_failures", "Calls to Redis that failed or timed out.", registry=self.registry
         )

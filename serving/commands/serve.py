@@ -8,6 +8,16 @@ from typing import Annotated
 import typer
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address to listen on."""
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def serve(
     *,
     bundle: Annotated[
@@ -24,6 +34,13 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes; about one a core.")] = 1,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="File of API keys (`recsys keys create`); without one, everybody may ask for everything."),
+    ] = None,
+    anyone: Annotated[
+        bool, typer.Option("--anyone", help="Listen on an address that others reach although there are no API keys.")
+    ] = False,
 ) -> None:
     """Answer requests: similar items, feeds, events, pictures, and the storefront page.
 
@@ -44,14 +61,22 @@ def serve(
 
     from features.errors import InputError
     from recsys.bundle import Bundle
+    from serving.access.keyring import read_keys
     from serving.embedded_redis import EmbeddedRedis
     from serving.publishing import Publisher
     from serving.settings import Settings
 
-    given = {"bundle": bundle, "shop": shop}
+    given = {"bundle": bundle, "shop": shop, "keys": keys}
     settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
     if settings.shop is not None and not settings.shop.is_dir():
         raise InputError(f"--shop must be a folder, got {str(settings.shop)!r}")
+    if settings.keys is None and not is_loopback(host) and not anyone:
+        raise InputError(
+            f"--host {host} lets other machines in, and there are no API keys: make some (`recsys keys create`) and "
+            "name their file by --keys, or say --anyone where something in front of the service keeps strangers out"
+        )
+    if settings.keys is not None:
+        read_keys(settings.keys)
     console = Console(stderr=True, highlight=False)
     with ExitStack() as stack:
         opened = None if settings.bundle is None else Bundle.open(settings.bundle)
@@ -66,7 +91,7 @@ def serve(
                 console.print(f"version {done.version} {how}")
         elif opened is None:
             console.print("no --bundle: answering what Redis names, and not ready until it names something")
-        for name, value in (("BUNDLE", settings.bundle), ("SHOP", settings.shop)):
+        for name, value in (("BUNDLE", settings.bundle), ("SHOP", settings.shop), ("KEYS", settings.keys)):
             if value is not None:
                 os.environ[f"RECSYS_{name}"] = str(value.resolve())
         if workers > 1:
