@@ -2,7 +2,7 @@
  * The service's answers, and what happens when there is none.
  *
  * `answers` tells listeners about "answer" (detail: latency in ms and, where the answer has them, model and store)
- * and about "away" (the service cannot be reached or failed).
+ * and about "away" (the service cannot be reached or failed), and about "locked" (it asks for an API key, or another).
  */
 
 export const answers = new EventTarget();
@@ -19,16 +19,27 @@ export class Refused extends Error {
   }
 }
 
+/** The API key typed in this tab; none where none was needed, or where storage is off. */
+function apiKey() {
+  try {
+    return sessionStorage.getItem("recsys-key");
+  } catch {
+    return null;
+  }
+}
+
 async function ask(path, { method = "GET", body, signal } = {}) {
   const started = performance.now();
   let response;
   let answer = null;
   const form = body instanceof FormData;
+  const headers = body && !form ? { "content-type": "application/json" } : {};
+  if (apiKey()) headers["x-api-key"] = apiKey();
   try {
     response = await fetch(path, {
       method,
       signal,
-      headers: body && !form ? { "content-type": "application/json" } : {},
+      headers,
       body: body && !form ? JSON.stringify(body) : body,
     });
     if (response.headers.get("content-type")?.includes("json")) answer = await response.json();
@@ -37,6 +48,10 @@ async function ask(path, { method = "GET", body, signal } = {}) {
     throw away("The shop does not answer.");
   }
   if (response.status >= 500) throw away(`The shop answered with error ${response.status}.`);
+  if (response.status === 401 || answer?.type?.endsWith(":scope-missing")) {
+    answers.dispatchEvent(new CustomEvent("locked", { detail: answer?.detail ?? "" }));
+    throw new Away("The shop asks for a key.");
+  }
   if (!response.ok) throw new Refused(response.status, `The shop refused this (${response.status}).`, answer?.detail);
   const detail = { latencyMs: performance.now() - started, model: answer?.model_version, store: answer?.store };
   answers.dispatchEvent(new CustomEvent("answer", { detail }));

@@ -9,6 +9,7 @@ import { Away, Refused, answers, feed, getItem, similarItems } from "./api.js";
 import { recallShape } from "./cards.js";
 import { byId, calm } from "./dom.js";
 import { homePage } from "./home.js";
+import { wireKey } from "./key.js";
 import { pictureOf, searchHref, showPicture, wireSearch } from "./looking.js";
 import { showName, wireSheet } from "./person.js";
 import { missingPage, productPage } from "./product.js";
@@ -165,6 +166,7 @@ function wireAnswers() {
     go();
   };
   byId("banner-retry").addEventListener("click", retry);
+  wireKey(retry);
   addEventListener("online", () => banner.hidden || retry());
 }
 

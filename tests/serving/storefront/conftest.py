@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from serving.access.keyring import new_key, write_keys
 from serving.demo import base_url, free_port, wait_until_ready
 
 ARTIFACTS = Path(__file__).parents[3] / "artifacts"
@@ -60,13 +61,28 @@ def search_url(browser: Any, searchable: Path, tmp_path_factory: pytest.TempPath
         yield url
 
 
+@pytest.fixture(scope="session")
+def locked_shop(
+    browser: Any, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """`recsys serve` with API keys, open to pages of every origin: its address, and the keys by name."""
+    folder = tmp_path_factory.mktemp("locked")
+    draw_pictures(folder / "shop" / "images")
+    made = {"widget": new_key("widget", ["read", "write"]), "owner": new_key("owner", ["read", "write", "admin"])}
+    write_keys(folder / "keys.json", [key for _, key in made.values()])
+    settings = {"keys": str(folder / "keys.json"), "cors_origins": '["*"]'}
+    with served(small_bundle, folder / "shop", folder, **settings) as url:
+        yield url, {name: secret for name, (secret, _) in made.items()}
+
+
 @contextmanager
-def served(bundle: Path, shop: Path, folder: Path) -> Iterator[str]:
-    """`recsys serve` with an embedded Redis whose state, like the log, lies in `folder`."""
+def served(bundle: Path, shop: Path, folder: Path, **settings: str) -> Iterator[str]:
+    """`recsys serve` with an embedded Redis whose state, like the log, lies in `folder`; RECSYS_* settings by name."""
     port = free_port(HOST, 0)
     command = ["serve", "--bundle", str(bundle), "--shop", str(shop)]
     environment = {name: value for name, value in os.environ.items() if "REDIS_URL" not in name}
     environment["RECSYS_STATE_DIR"] = str(folder / "state")
+    environment |= {f"RECSYS_{name.upper()}": value for name, value in settings.items()}
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "recsys", *command, "--host", HOST, "--port", str(port)],
