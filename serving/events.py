@@ -14,6 +14,8 @@ MAX_ID_CHARS = 256
 MAX_TYPE_CHARS = 64
 FUTURE_S = 86_400.0
 """A clock may run ahead by so much."""
+VIEWABLE = "viewable"
+"""Event type of a suggestion that was on screen: it tells what was shown, not what the shopper likes."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Event:
     event_type: str
     timestamp: float
     recommendation_id: str | None
+
+    @property
+    def tells_taste(self) -> bool:
+        """Whether the event changes what its user is shown; otherwise it is only logged."""
+        return self.event_type != VIEWABLE
 
     def entry(self) -> bytes:
         """The event in its user's list of recent ones, JSON."""

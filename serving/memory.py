@@ -35,7 +35,7 @@ class LiveState:
         added = tuple(
             Past(event.item_id, event.event_type, event.timestamp, event.event_id)
             for event in events
-            if event.event_id not in known
+            if event.tells_taste and event.event_id not in known
         )
         return LiveState(
             (self.recent + added)[-recent_cap:], self.seen | {past.item_id for past in added if past.item_id}

@@ -170,7 +170,7 @@ class EventIn(Shape):
     item_id: str
     """An item of the catalog."""
     event_type: str
-    """Such as "view", "click", "cart", "purchase"."""
+    """Such as "view", "click", "cart", "purchase"; "viewable", a suggestion on screen, changes no feed."""
     timestamp: float | None = None
     """UTC seconds; the time of arrival where absent."""
     recommendation_id: str | None = None

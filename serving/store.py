@@ -35,17 +35,19 @@ local applied = {}
 local at = 6
 for i = 1, (#KEYS - 1) / 3 do
   local marker, recent, seen = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
-  local entry, item, timestamp, n_fields = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local fields = {}
-  for j = 1, n_fields do fields[j] = ARGV[at + 3 + j] end
-  at = at + 4 + n_fields
+  local entry, item, timestamp, tells_taste = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1'
+  local n_fields, fields = tonumber(ARGV[at + 4]), {}
+  for j = 1, n_fields do fields[j] = ARGV[at + 4 + j] end
+  at = at + 5 + n_fields
   if redis.call('SET', marker, '1', 'NX', 'EX', event_ttl) then
-    redis.call('LPUSH', recent, entry)
-    redis.call('LTRIM', recent, 0, recent_cap - 1)
-    redis.call('ZADD', seen, 'GT', timestamp, item)
-    redis.call('ZREMRANGEBYRANK', seen, 0, -seen_cap - 1)
-    redis.call('EXPIRE', recent, user_ttl)
-    redis.call('EXPIRE', seen, user_ttl)
+    if tells_taste then
+      redis.call('LPUSH', recent, entry)
+      redis.call('LTRIM', recent, 0, recent_cap - 1)
+      redis.call('ZADD', seen, 'GT', timestamp, item)
+      redis.call('ZREMRANGEBYRANK', seen, 0, -seen_cap - 1)
+      redis.call('EXPIRE', recent, user_ttl)
+      redis.call('EXPIRE', seen, user_ttl)
+    end
     redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields))
     applied[i] = 1
   else
@@ -169,7 +171,14 @@ class Store:
                 keys.seen(event.user_id),
             ]
             fields = [part for pair in event.fields().items() for part in pair]
-            values += [event.entry(), event.item_id, repr(event.timestamp), len(fields), *fields]
+            values += [
+                event.entry(),
+                event.item_id,
+                repr(event.timestamp),
+                int(event.tells_taste),
+                len(fields),
+                *fields,
+            ]
         answer = await self._asked(lambda _: self._apply(keys=names, args=values), probing=probing)
         return [flag == 1 for flag in answer]
 

@@ -37,7 +37,12 @@ async def image(request: Request, item_id: ItemId, _: Annotated[NoQuery, Query()
     picture = await asyncio.to_thread(read_picture, source, name) if source is not None and name else None
     if picture is None:
         raise ProblemError(404, "no-picture", f"item {item_id!r} has no picture here", item_id=item_id)
-    headers = {"cache-control": CACHE, "etag": picture.etag, "content-security-policy": "default-src 'none'; sandbox"}
+    headers = {
+        "cache-control": CACHE,
+        "etag": picture.etag,
+        "content-security-policy": "default-src 'none'; sandbox",
+        "cross-origin-resource-policy": "cross-origin",  # the widget shows them on other sites' pages
+    }
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if picture.etag in known or "*" in known:
         return Response(status_code=304, headers=headers)

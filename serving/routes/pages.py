@@ -50,6 +50,12 @@ async def docs_script(_: Request) -> Response:
     return Response(DOCS_SCRIPT, media_type="text/javascript")
 
 
+async def widget(_: Request) -> Response:
+    """The script that pages of other sites load; it is asked about again after five minutes."""
+    headers = {"cache-control": "public, max-age=300", "cross-origin-resource-policy": "cross-origin"}
+    return FileResponse(STATIC / "widget.js", media_type="text/javascript", headers=headers)
+
+
 class _Fresh(StaticFiles):
     """Files that a browser asks about again each time, so that an update is seen at once."""
 
@@ -63,6 +69,7 @@ def pages() -> list[BaseRoute]:
     """The routes of all pages."""
     return [
         Route("/", storefront, methods=["GET"]),
+        Route("/widget.js", widget, methods=["GET"]),
         Route("/docs", docs, methods=["GET"]),
         Route("/docs/start.js", docs_script, methods=["GET"]),
         Mount("/docs/assets", StaticFiles(directory=_swagger_folder())),

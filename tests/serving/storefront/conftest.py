@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from serving.access.keyring import new_key, write_keys
 from serving.demo import base_url, free_port, wait_until_ready
+from serving.embedded_redis import EmbeddedRedis
 
 ARTIFACTS = Path(__file__).parents[3] / "artifacts"
 """Screenshots of the last test run; not committed."""
@@ -61,18 +62,28 @@ def search_url(browser: Any, searchable: Path, tmp_path_factory: pytest.TempPath
         yield url
 
 
+@dataclass(frozen=True)
+class LockedShop:
+    """Where a service with API keys is, its keys by name, and where its Redis is."""
+
+    url: str
+    keys: dict[str, str]
+    redis_url: str
+
+
 @pytest.fixture(scope="session")
-def locked_shop(
-    browser: Any, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """`recsys serve` with API keys, open to pages of every origin: its address, and the keys by name."""
+def locked_shop(browser: Any, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedShop]:
+    """`recsys serve` with API keys, open to pages of every origin."""
     folder = tmp_path_factory.mktemp("locked")
     draw_pictures(folder / "shop" / "images")
     made = {"widget": new_key("widget", ["read", "write"]), "owner": new_key("owner", ["read", "write", "admin"])}
     write_keys(folder / "keys.json", [key for _, key in made.values()])
     settings = {"keys": str(folder / "keys.json"), "cors_origins": '["*"]'}
-    with served(small_bundle, folder / "shop", folder, **settings) as url:
-        yield url, {name: secret for name, (secret, _) in made.items()}
+    with (
+        served(small_bundle, folder / "shop", folder, **settings) as url,
+        EmbeddedRedis(folder / "state" / "redis") as running,  # the service's own, found running
+    ):
+        yield LockedShop(url, {name: secret for name, (secret, _) in made.items()}, running.url)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from typing import Any
 
 
 def test_a_locked_service_asks_for_a_key_once_and_then_shows_the_shop(
-    visit: Callable[..., Any], locked_shop: tuple[str, dict[str, str]]
+    visit: Callable[..., Any], locked_shop: Any
 ) -> None:
-    url, keys = locked_shop
+    url, keys = locked_shop.url, locked_shop.keys
     store = visit(at=url)
     store.page.wait_for_selector("#key-sheet[open]")
     assert "API key is needed" in store.page.inner_text("#key-why")
