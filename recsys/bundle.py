@@ -184,6 +184,11 @@ class Bundle:
         """Row numbers of a user's training items, int64, in the order they were given."""
         return self.seen_indices[self.seen_indptr[user_idx] : self.seen_indptr[user_idx + 1]].astype(np.int64)
 
+    def together(self, item_idx: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the items most often met by the same users as an item, and by how many users; int64 both."""
+        known = self.co_idx[item_idx] >= 0
+        return self.co_idx[item_idx][known].astype(np.int64), self.co_count[item_idx][known].astype(np.int64)
+
     def display_json(self, item_idx: int) -> bytes:
         """An item's display data as JSON bytes, ready to be sent."""
         return self._display_map[int(self.display_offsets[item_idx]) : int(self.display_offsets[item_idx + 1]) - 1]

@@ -25,6 +25,7 @@ _BECAUSE: dict[Anchor, str] = {
     "viewed": "because you viewed {}",
     "page": "because you are looking at {}",
     "cart": "because {} is in your cart",
+    "like": "because you asked for items like {}",
     "history": "because {} is in your history",
 }
 _ALIKE = {"image": "looks alike", "text": "reads alike"}
@@ -100,9 +101,10 @@ class Explainer:
     def together(self, anchor_idx: int, item_idx: int) -> int:
         """Users with an event on both; 0 where the bundle does not list the pair."""
         for a, b in ((anchor_idx, item_idx), (item_idx, anchor_idx)):
-            where = np.flatnonzero(self._bundle.co_idx[a] == b)
+            rows, users = self._bundle.together(a)
+            where = np.flatnonzero(rows == b)
             if len(where):
-                return int(self._bundle.co_count[a][where[0]])
+                return int(users[where[0]])
         return 0
 
     def alike(self, anchor_idx: int, item_idx: int, modality: str) -> bool:

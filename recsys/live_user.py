@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from features.section import Section
 
@@ -30,6 +30,9 @@ class LiveConfig(Section):
 
     patience: PositiveFloat = 1.0
     """Summed weight of recent views at which they count as much as all of the training history."""
+
+    aversion: NonNegativeFloat = 0.5
+    """How far examples of what is not wanted push the vector away, as a share of its length."""
 
 
 def recent_weights(n: int, ages_s: tuple[float, ...], config: LiveConfig) -> NDArray[np.float32]:
@@ -89,3 +92,26 @@ def live_vector(
     scale = share * float(np.linalg.norm(trained)) / length
     vector = (1 - share) * trained + scale * mean
     return LiveVector(vector.astype(np.float32), 1 - share, (scale * speaking / total).astype(np.float32))
+
+
+def pushed_away(
+    vector: NDArray[np.float32] | None, unwanted: NDArray[np.float32], config: LiveConfig
+) -> NDArray[np.float32] | None:
+    """A user vector moved away from examples of what is not wanted (Rocchio, 1971): v - aversion |v| n / |n|.
+
+    Args:
+        vector: float32 [dim]; None where nothing else is known: then it points straight away from them.
+        unwanted: float32 [n, dim]; vectors of the examples, n is their mean; zero rows say nothing.
+        config: the aversion.
+
+    Returns:
+        `vector` where the examples say nothing.
+    """
+    speaking = unwanted[np.any(unwanted, axis=1)]
+    mean = speaking.mean(axis=0) if len(speaking) else np.zeros(unwanted.shape[1], dtype=np.float32)
+    length = float(np.linalg.norm(mean))
+    if length == 0 or config.aversion == 0:
+        return vector
+    if vector is None:
+        return (-mean / length).astype(np.float32)
+    return (vector - config.aversion * float(np.linalg.norm(vector)) * mean / length).astype(np.float32)

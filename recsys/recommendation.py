@@ -28,8 +28,13 @@ leave open."""
 SOURCES: tuple[Source, ...] = get_args(Source)
 """Every source. The place of one is its code in stored lists, so new ones go to the end."""
 
-Anchor = Literal["viewed", "page", "cart", "history"]
-"""What an item that led to a suggestion is to the user: lately viewed, on the page now, in the cart, or met before."""
+Part = Literal["image", "text", "behavior", "complement"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""The ways in which one item can be like another; each is a source too."""
+
+Anchor = Literal["viewed", "page", "cart", "like", "history"]
+"""What an item that led to a suggestion is to the user: lately viewed, on the page now, in the cart, an example that
+was given, or met before."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ class UserState:
         category: the category of the page the answer is for, "" where there is none.
         page: ids of the items on the page now; they count as viewed this moment, and are not shown.
         cart: ids of the items in the cart, likewise.
+        like: ids of items given as examples of what is wanted, likewise.
+        unlike: ids of items given as examples of what is not wanted; they push the user's vector away, and are not
+            shown.
 
     Raises:
         ValueError: `recent_ages_s` is neither empty nor as long as `recent_items`, or an age is negative.
@@ -75,6 +83,8 @@ class UserState:
     category: str = ""
     page: tuple[str, ...] = ()
     cart: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.recent_ages_s and len(self.recent_ages_s) != len(self.recent_items):

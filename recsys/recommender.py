@@ -19,11 +19,13 @@ from recsys.candidates import Neighbors, Personalized, Popular, PopularInCategor
 from recsys.explanation import Explainer
 from recsys.index import ExactIndex, ItemIndex, load_index
 from recsys.live_user import LiveConfig
+from recsys.pipeline.likeness import Likeness
 from recsys.pipeline.moment import Moment, hiding, moment_of
 from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
 from recsys.recommendation import SOURCES, Recommendation, Source, UserState
+from recsys.search.spaces import Spaces
 
 PERSONALIZED = SOURCES.index("personalized")
 
@@ -47,12 +49,16 @@ class BundleRecommender:
     Args:
         bundle: the bundle.
         config: how answers are put together.
+        spaces: the vectors of words and pictures with their indexes, where they are open already.
     """
 
-    def __init__(self, bundle: Bundle, config: RecommenderConfig | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, config: RecommenderConfig | None = None, *, spaces: Spaces | None = None
+    ) -> None:
         self.bundle = bundle
         self.config = config or RecommenderConfig()
         self.explainer = Explainer(bundle)
+        self.likeness = Likeness(bundle, spaces)
         voiceless = np.logical_not(np.any(bundle.item_embeddings, axis=1))
         published = Neighbors("published", [bundle.similar])
         content = Neighbors("content", list(bundle.neighbors.values()))
@@ -120,20 +126,29 @@ class BundleRecommender:
     def ranked(self, moment: Moment, stages: Sequence[Stage] = ()) -> Ranked:
         """What fills the slots, without the reasons: at most `request.k`, after all stages.
 
-        Where everything is hidden from a feed, what was seen, then what was viewed, then what cannot be bought is let
-        back in; an item's page shows none of it.
+        See `Moment.relaxed` for what is hidden, and what is let back in where that leaves nothing.
         """
         request = moment.request
-        tiers = self._feed_tiers if request.page is None else self._similar_tiers
-        for hidden in moment.relaxed() if request.page is None else (moment.strictest(),):
+        for hidden in moment.relaxed():
             if hidden.all():
                 continue
-            n = max(request.k, request.pool) if stages else request.k
-            ranked = Ranked.of(climb_down(tiers, hiding(moment.query, hidden), n))
+            ranked = self._found(moment, hidden, max(request.k, request.pool) if stages else request.k)
             for stage in stages:
                 ranked = stage.apply(ranked, moment)
             return ranked.take(slice(request.k))
         return Ranked.nothing()
+
+    def _found(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
+        """At most n candidates from the sources that the request asks for, then from the ladder below them."""
+        weights = moment.request.weights
+        if moment.page < 0:
+            return Ranked.of(climb_down(self._feed_tiers, hiding(moment.query, hidden), n))
+        if weights is None:
+            return Ranked.of(climb_down(self._similar_tiers, hiding(moment.query, hidden), n))
+        alike = self.likeness.ranked(moment.page, weights, hidden, n)
+        hidden = hidden.copy()
+        hidden[alike.rows] = True
+        return alike.above(Ranked.of(climb_down(self._similar_tiers, hiding(moment.query, hidden), n - len(alike))))
 
     def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:
         """The slots with outside ids, names of sources and reasons."""

@@ -67,7 +67,8 @@ class Live:
             no_search = str(error)
         if searcher is not None and warm_search:
             searcher.encoding.warm()
-        live = cls(bundle, BundleRecommender(bundle), Grid(bundle), searcher, no_search)
+        spaces = None if searcher is None else searcher.stored.spaces
+        live = cls(bundle, BundleRecommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
         _ = bundle.attribute_counts  # files may be replaced behind an open bundle: read now what is read by name
         if len(bundle.items):
             bundle.display(0)

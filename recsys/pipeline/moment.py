@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.candidates import Query
-from recsys.live_user import LiveConfig, live_vector, recent_weights
+from recsys.live_user import LiveConfig, live_vector, pushed_away, recent_weights
 from recsys.pipeline.request import Request
 from recsys.recommendation import Anchor
 
@@ -42,16 +42,19 @@ class Moment:
     query: Query
 
     def relaxed(self) -> Iterator[NDArray[np.bool_]]:
-        """What to hide, bool [n_items], strictest first: where nothing is left, the seen, then the viewed, then the
-        unavailable are let back in; what is excluded or not allowed never is.
+        """What to hide, bool [n_items], strictest first.
+
+        An item's page hides what cannot be bought, and the item itself. A feed also hides what was seen and viewed;
+        where that leaves nothing, the seen, then the viewed, then the unavailable are let back in, if the request
+        allows it. What is excluded or not allowed never is.
         """
         unavailable = ~self.bundle.available
-        for layers in ((self.seen, self.viewed, unavailable), (self.viewed, unavailable), (unavailable,), ()):
+        if self.page >= 0:
+            yield self._hidden(unavailable)
+            return
+        steps = ((self.seen, self.viewed, unavailable), (self.viewed, unavailable), (unavailable,), ())
+        for layers in steps if self.request.relax else steps[:1]:
             yield self._hidden(*layers)
-
-    def strictest(self) -> NDArray[np.bool_]:
-        """What an item's page hides, bool [n_items]: what cannot be bought, and the item itself."""
-        return self._hidden(~self.bundle.available)
 
     def _hidden(self, *layers: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
         allowed = self.request.allowed
@@ -74,10 +77,14 @@ class Moment:
     def role(self, anchor: int) -> Anchor:
         """What an anchor is to the user."""
         items, user = self.bundle.items, self.request.user
-        if anchor >= 0 and items[anchor] in user.cart:
-            return "cart"
-        if anchor >= 0 and items[anchor] in user.page:
-            return "page"
+        at_hand: tuple[tuple[Anchor, tuple[str, ...]], ...] = (
+            ("cart", user.cart),
+            ("page", user.page),
+            ("like", user.like),
+        )
+        for role, item_ids in at_hand:
+            if anchor >= 0 and items[anchor] in item_ids:
+                return role
         return "viewed" if anchor in self.viewed else "history"
 
 
@@ -99,14 +106,18 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     user_idx = -1 if user.user_id is None else int(bundle.users.idxs([user.user_id])[0])
     trained = bundle.user_embeddings[user_idx] if user_idx >= 0 else None
     past = bundle.seen(user_idx) if user_idx >= 0 else np.zeros(0, dtype=np.int64)
-    at_hand = (*user.cart, *user.page)
+    at_hand = (*user.cart, *user.page, *user.like)
     viewed = bundle.items.idxs((*user.recent_items, *at_hand))
     newest = {item: place for place, item in enumerate(viewed.tolist()) if item >= 0}
     places = sorted(newest.values())[-max_recent:]
     recent = viewed[places]
-    ages = (*user.recent_ages_s, *(0.0 for _ in at_hand)) if user.recent_ages_s or not user.recent_items else ()
-    weights = recent_weights(len(recent), tuple(ages[place] for place in places) if ages else (), live)
+    before_now = [place for place in places if place < len(user.recent_items)]
+    ages = tuple(user.recent_ages_s[place] for place in before_now) if user.recent_ages_s else ()
+    fresh = np.ones(len(places) - len(before_now), dtype=np.float32)
+    weights = np.concatenate([recent_weights(len(before_now), ages, live), fresh])
     blend = live_vector(trained, bundle.item_embeddings[recent], weights, live)
+    unlike = rows_of(bundle, user.unlike)
+    vector = pushed_away(None if blend is None else blend.vector, bundle.item_embeddings[unlike], live)
     pull = np.zeros(len(recent), dtype=np.float32) if blend is None else blend.recent_pull
     kept = 0.0 if blend is None else blend.trained_share
     before = past[~np.isin(past, recent)]
@@ -125,10 +136,10 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         seen=np.concatenate([past, own]) if hide_seen else own,
         history=np.concatenate([recent, before]),
         pull=np.concatenate([pull, np.full(len(before), kept / max(1, len(before)), dtype=np.float32)]),
-        excluded=rows_of(bundle, request.exclude),
+        excluded=np.concatenate([rows_of(bundle, request.exclude), unlike]),
         query=Query(
             np.zeros(0, dtype=np.bool_),
-            None if blend is None else np.append(blend.vector, np.float32(1)),  # the items' priors count once
+            None if vector is None else np.append(vector, np.float32(1)),  # the items' priors count once
             anchors,
             anchor_weights,
             user.category,

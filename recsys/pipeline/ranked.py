@@ -57,6 +57,17 @@ class Ranked:
         none = np.zeros(0, dtype=np.int64)
         return cls(none, none.astype(np.float32), none.astype(np.int8), none, np.zeros(0), np.zeros(0))
 
+    def above(self, lower: Ranked) -> Ranked:
+        """These candidates and others below them, which share no item with them; each half has half of the merit."""
+        if not len(lower) or not len(self):
+            return self if len(self) else lower
+        pairs = ((getattr(self, name), getattr(lower, name)) for name in ("rows", "score", "source", "anchor"))
+        return Ranked(
+            *(np.concatenate(pair) for pair in pairs),
+            merit=np.concatenate([(1 + self.merit) / 2, lower.merit / 2]),
+            propensity=np.concatenate([self.propensity, lower.propensity]),
+        )
+
     def __len__(self) -> int:
         return len(self.rows)
 

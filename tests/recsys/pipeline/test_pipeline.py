@@ -116,3 +116,22 @@ def test_the_same_request_has_the_same_answer_and_reads_no_clock(
     for name in ("time", "monotonic", "perf_counter"):
         monkeypatch.setattr(f"time.{name}", lambda: pytest.fail("the pipeline read a clock"))
     assert recommender.answer(replace(request, now_s=2e9)) == first
+
+
+def test_examples_of_what_is_wanted_pull_and_of_what_is_not_push_away(two_tastes: Bundle) -> None:
+    recommender = BundleRecommender(two_tastes)
+    wanted = recommender.answer(Request(3, UserState(like=("i1", "i5"))))
+    assert [shown.item_id for shown in wanted] == ["i3", "i7", "i9"]
+    assert wanted[0].reasons[0] == "because you asked for items like Item 1"
+    assert ids(recommender, Request(3, UserState(unlike=("i0",)))) == ["i1", "i3", "i5"]
+    # u2 has (1, 0); aversion .5 makes it (.5, 0) - still even, and what was refused is not shown
+    assert ids(recommender, Request(2, UserState("u2", unlike=("i0",)))) == ["i2", "i4"]
+    mixed = UserState(like=("i0", "i1"), unlike=("i2",))  # (.5, .475) less half its length along the even taste
+    assert ids(recommender, Request(2, mixed)) == ["i3", "i5"]
+
+
+def test_an_answer_that_goes_on_ends_where_nothing_new_is_left(two_tastes: Bundle) -> None:
+    recommender = BundleRecommender(two_tastes)
+    rest = tuple(f"i{row}" for row in range(10) if row not in (0, 2))  # u0 has seen i0 and i2
+    assert ids(recommender, Request(3, UserState("u0"), exclude=rest)) == ["i0", "i2"]
+    assert ids(recommender, Request(3, UserState("u0"), exclude=rest, relax=False)) == []
