@@ -17,7 +17,7 @@ from features.section import Section
 from recsys.bundle import Bundle
 from recsys.candidates import Neighbors, Personalized, Popular, PopularInCategory, Tier, climb_down
 from recsys.explanation import Explainer
-from recsys.index import ExactIndex, ItemIndex, load_index
+from recsys.index import ExactIndex, ItemIndex, dot_products, load_index
 from recsys.live_user import LiveConfig
 from recsys.pipeline.likeness import Likeness
 from recsys.pipeline.moment import Moment, hiding, moment_of
@@ -166,6 +166,23 @@ class BundleRecommender:
                 strict=True,
             )
         ]
+
+    def split(self, moment: Moment, ranked: Ranked) -> list[dict[str, float | None]]:
+        """What the score of each slot is made of.
+
+        For similar items the four ways of being alike, before they are weighed; for a feed the `taste` (dot product of
+        the user's vector with the item's) and the item's `prior`, whose sum is the score of a personalized slot. None
+        where the item or the user lacks it; nothing for a feed of a stranger.
+        """
+        rows, vector = ranked.rows, moment.query.vector
+        parts: dict[str, NDArray[np.float32]] = {}
+        if moment.page >= 0:
+            parts = {str(part): of for part, of in self.likeness.split(moment.page, rows).items()}
+        elif vector is not None:
+            parts["taste"] = dot_products(self.bundle.item_embeddings[rows], vector[:-1])
+            parts["prior"] = self.bundle.item_prior[rows]
+        told = {name: [None if np.isnan(value) else float(value) for value in of] for name, of in parts.items()}
+        return [{name: of[place] for name, of in told.items()} for place in range(len(rows))]
 
     def user_vector(self, user: UserState) -> NDArray[np.float32] | None:
         """What is known of a user now as a vector, float32 [dim], as `Bundle.user_embeddings`; None for a stranger."""

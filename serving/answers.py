@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import orjson
@@ -24,12 +24,14 @@ def list_json(
     items: Sequence[bytes],
     propensities: Sequence[float],
     *,
+    splits: Sequence[Mapping[str, float | None]] | None,
+    next_cursor: str | None,
     recommendation_id: str,
     version: str,
     store: Origin,
 ) -> bytes:
-    """A ranked list; `items` holds the JSON of each slot's item."""
-    shown = [
+    """A ranked list; `items` holds the JSON of each slot's item, `splits` what each score is made of, if asked for."""
+    shown: list[dict[str, object]] = [
         {
             "item": orjson.Fragment(item),
             "score": slot.score,
@@ -39,9 +41,12 @@ def list_json(
         }
         for slot, item, propensity in zip(slots, items, propensities, strict=True)
     ]
+    if splits is not None:
+        shown = [one | {"split": split} for one, split in zip(shown, splits, strict=True)]
     return orjson.dumps(
         {
             "recommendations": shown,
+            "next_cursor": next_cursor,
             "recommendation_id": recommendation_id,
             "model_version": version,
             "source": slots[0].source if slots else None,

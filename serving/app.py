@@ -25,12 +25,13 @@ from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.impressions import ImpressionLog
+from serving.lists import ListEngine
 from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.middleware import Shell
 from serving.pictures import open_pictures
-from serving.problems import ProblemError, problem
-from serving.routes import events, health, images, items, pages, search, users
+from serving.problems import ProblemError, problem, unknown_item
+from serving.routes import events, health, images, items, pages, recommend, search, users
 from serving.search_engine import SearchEngine
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
@@ -71,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
 
     searches = SearchEngine(engine, settings)
+    lists = ListEngine(engine)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -101,13 +103,16 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers=_handlers(),
     )
     state: Any = app.state
-    state.search_engine = searches
+    state.search_engine, state.lists = searches, lists
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, open_pictures(settings.shop)
-    app.router.routes.extend([*items.hot, *users.hot, *events.hot, *search.hot, *pages.pages()])
+    by_hand = (items, users, recommend, search, events)
+    app.router.routes.extend([*(route for module in by_hand for route in module.hot), *pages.pages()])
     for module in (items, users, images, health):
         app.router.routes.extend(module.router.routes)
-    hot_documented = [route for module in (items, users, search, events) for route in module.documented.routes]
+    hot_documented = [
+        route for module in (items, users, recommend, search, events) for route in module.documented.routes
+    ]
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -158,8 +163,7 @@ def _handlers() -> dict[int | type[Exception], Any]:
         return error.response()
 
     async def on_unknown_item(_: Request, error: UnknownItemError) -> Response:
-        item_id = str(error)
-        return problem(404, "unknown-item", f"no item {item_id!r} in the catalog", item_id=item_id)
+        return unknown_item(str(error))
 
     async def on_not_ready(_: Request, __: NotReadyError) -> Response:
         return problem(503, "not-ready", "no bundle is open yet: publish one", headers={"retry-after": "5"})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from serving.answers import Origin, list_json, page_json, past_json, user_state
-from serving.codec import LIST_LENGTH, Slot, unpack
+from serving.answers import Origin, page_json, past_json
 from serving.display import Page, item_json
-from serving.entries import slots as by_row
 from serving.events import Event
 from serving.impressions import ImpressionLog
 from serving.live import Live, Watcher
@@ -81,56 +78,15 @@ class Engine:
             raise NotReadyError
         return self._watcher.live
 
-    async def similar(self, item_id: str, k: int) -> bytes:
-        """Items like this one, as JSON.
+    @property
+    def store(self) -> Store:
+        """Redis."""
+        return self._store
 
-        Raises:
-            UnknownItemError: the item is not in the catalog.
-        """
-        live = self.live
-        self._known(live, item_id)
-        why = "redis is down"
-        slots: list[Slot] | None = None
-        if self._store.up:
-            try:
-                packed = await self._store.similar(live.version, item_id)
-                slots = None if packed is None else unpack(packed)[:k]
-                why = "not published"
-                if slots is not None and LIST_LENGTH <= len(slots) < k:
-                    slots, why = None, "longer than published"
-            except StoreDownError:
-                pass
-        origin: Origin = "redis"
-        if slots is None:
-            shown = await self._ranked(live, partial(live.recommender.similar_items, item_id, k))
-            slots = by_row(live.bundle, shown)
-            origin = "bundle"
-            self._telemetry.bundle_fallbacks.labels("similar", why).inc()
-        return await self._answer(live, slots, origin, surface="similar", subject=item_id)
-
-    async def feed(self, user_id: str, k: int) -> bytes:
-        """Items for this user, as JSON; live behavior first, then the published list, then the rest of the ladder."""
-        live = self.live
-        origin: Origin = "bundle"
-        why = "redis is down"
-        state, published = self._memory.state(user_id), None
-        if self._store.up:
-            try:
-                state, published = await self._read(live, user_id)
-                origin = "redis"
-            except StoreDownError:
-                pass
-        if origin == "bundle":
-            self._telemetry.bundle_fallbacks.labels("feed", why).inc()
-        slots: list[Slot] = []
-        if published is not None and not state.recent:
-            items = live.bundle.items
-            slots = [slot for slot in unpack(published) if items[slot.item_idx] not in state.seen][:k]
-        if len(slots) < k:
-            user = user_state(user_id, state)
-            shown = await self._ranked(live, partial(live.recommender.recommend, user, k))
-            slots = by_row(live.bundle, shown)
-        return await self._answer(live, slots, origin, surface="feed", subject=user_id)
+    @property
+    def origin(self) -> Origin:
+        """Who holds what is asked for now."""
+        return "redis" if self._store.up else "bundle"
 
     async def item(self, item_id: str) -> bytes:
         """One item, as JSON.
@@ -145,7 +101,7 @@ class Engine:
         """A part of the browse grid, as JSON."""
         live = self.live
         ask = partial(live.grid.page, k=k, offset=offset, category=category, q=q)
-        page: Page = await (asyncio.to_thread(ask) if q else self._ranked(live, ask))
+        page: Page = await (asyncio.to_thread(ask) if q else self.ranked(live, ask))
         items, _ = await self.items(live, page.item_idx)
         return page_json(page, items)
 
@@ -196,13 +152,24 @@ class Engine:
                 return (await self._read(live, user_id))[0], "redis"
         return self._memory.state(user_id), "bundle"
 
+    async def user(self, live: Live, user_id: str) -> tuple[LiveState, bytes | None, Origin]:
+        """What a user did lately, the list published for them, and whether Redis knew."""
+        if self._store.up:
+            with suppress(StoreDownError):
+                return *await self._read(live, user_id), "redis"
+        self.fell_back("feed", "redis is down")
+        return self._memory.state(user_id), None, "bundle"
+
     def whence(self, surface: str, *, whole: bool) -> Origin:
         """Where an answer came from, whose items Redis held as a whole or not; a fallback is counted."""
         if whole and self._store.up:
             return "redis"
-        why = "not published" if self._store.up else "redis is down"
-        self._telemetry.bundle_fallbacks.labels(surface, why).inc()
+        self.fell_back(surface, "not published" if self._store.up else "redis is down")
         return "bundle"
+
+    def fell_back(self, surface: str, why: str) -> None:
+        """Count an answer that came from the bundle."""
+        self._telemetry.bundle_fallbacks.labels(surface, why).inc()
 
     async def _read(self, live: Live, user_id: str) -> tuple[LiveState, bytes | None]:
         """A user's state in Redis, with what this worker still holds for it."""
@@ -211,7 +178,7 @@ class Engine:
         self._memory.remember(user_id, state)
         return state, read.published
 
-    async def _ranked(self, live: Live, ask: Callable[[], T]) -> T:
+    async def ranked(self, live: Live, ask: Callable[[], T]) -> T:
         """Rank here, or in a thread where the catalog is large enough to hold up other requests."""
         if len(live.bundle.items) > self._settings.thread_above_items:
             return await asyncio.to_thread(ask)
@@ -228,32 +195,32 @@ class Engine:
             item if item is not None else item_json(live.bundle, row) for item, row in zip(found, rows, strict=True)
         ], whole
 
-    async def _answer(self, live: Live, slots: Sequence[Slot], origin: Origin, *, surface: str, subject: str) -> bytes:
-        items, whole = await self.items(live, [slot.item_idx for slot in slots])
-        if not whole and origin == "redis":
-            origin = self.whence(surface, whole=False)
-        recommendation_id, propensities = self.log(
-            live,
-            [live.bundle.items[slot.item_idx] for slot in slots],
-            [slot.source for slot in slots],
-            origin,
-            surface=surface,
-            subject=subject,
-        )
-        return list_json(
-            slots, items, propensities, recommendation_id=recommendation_id, version=live.version, store=origin
-        )
-
     def log(
-        self, live: Live, items: Sequence[str], sources: Sequence[str], origin: Origin, *, surface: str, subject: str
-    ) -> tuple[str, list[float]]:
+        self,
+        live: Live,
+        items: Sequence[str],
+        sources: Sequence[str],
+        origin: Origin,
+        *,
+        surface: str,
+        subject: str,
+        recommendation_id: str,
+        propensities: Sequence[float],
+        scenario: str = "",
+    ) -> None:
         """Log what is shown, and count it.
 
-        Returns:
-            The answer's id, and the probability with which each item is shown in its place.
+        Args:
+            live: what ranked it.
+            items: the items, in the order shown.
+            sources: what found each.
+            origin: who held it.
+            surface: "similar", "feed", "recommend" or "search".
+            subject: the item or the user it was for, "" for a visitor without an id.
+            recommendation_id: the answer's id.
+            propensities: the probability with which each is shown in its place.
+            scenario: the place it was for, as the request named it.
         """
-        recommendation_id = uuid.uuid4().hex
-        propensities = [1.0] * len(items)  # the ranking is deterministic: what is shown is shown with certainty
         self._impressions.add(
             recommendation_id=recommendation_id,
             surface=surface,
@@ -262,6 +229,6 @@ class Engine:
             items=items,
             sources=sources,
             propensities=propensities,
+            scenario=scenario,
         )
         self._telemetry.answers.labels(surface, sources[0] if sources else "none", origin).inc()
-        return recommendation_id, propensities

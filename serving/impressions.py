@@ -48,17 +48,19 @@ class ImpressionLog:
         items: Sequence[str],
         sources: Sequence[str],
         propensities: Sequence[float],
+        scenario: str = "",
     ) -> None:
         """Hold one answer.
 
         Args:
             recommendation_id: the answer's id, which events may name.
-            surface: "similar", "feed" or "search".
-            subject: the item or the user it was for, "" for a search without a user.
+            surface: "similar", "feed", "recommend" or "search".
+            subject: the item or the user it was for, "" for a visitor without an id.
             model_version: the bundle that ranked it.
             items: the items, in the order shown.
             sources: the tier of each.
             propensities: the probability with which each was shown in its place.
+            scenario: the place it was for, as the request named it.
         """
         if not self._store.configured or not items:
             return
@@ -71,6 +73,7 @@ class ImpressionLog:
                 "recommendation_id": recommendation_id.encode(),
                 "surface": surface.encode(),
                 "subject": subject.encode(),
+                "scenario": scenario.encode(),
                 "model_version": model_version.encode(),
                 "timestamp": repr(time.time()).encode(),
                 "slots": orjson.dumps(slots),

@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from features.errors import InputError
 from recsys.bundle import Bundle
@@ -19,6 +22,7 @@ from recsys.bundle_format import read_manifest
 from recsys.recommender import BundleRecommender
 from recsys.search.encoding import CannotSearch
 from recsys.search.searcher import Searcher
+from serving.cursor import checksums
 from serving.display import Grid
 from serving.memory import WorkerMemory
 from serving.settings import Settings
@@ -47,6 +51,11 @@ class Live:
     def version(self) -> str:
         """The bundle's version."""
         return self.bundle.version
+
+    @cached_property
+    def checksums(self) -> NDArray[np.uint32]:
+        """Of the items' ids, as cursors name them."""
+        return checksums(self.bundle.items)
 
     @classmethod
     def open(cls, path: Path, *, warm_search: bool = False) -> Live:

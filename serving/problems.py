@@ -52,3 +52,8 @@ def problem(
     return Response(
         orjson.dumps(body, default=str), status, media_type=MEDIA_TYPE, headers=dict(headers) if headers else None
     )
+
+
+def unknown_item(item_id: str) -> Response:
+    """The problem that the catalog has no such item."""
+    return problem(404, "unknown-item", f"no item {item_id!r} in the catalog", item_id=item_id)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Source = Literal["personalized", "published", "content", "popular_in_category", "popular"]
+from recsys.recommendation import Source
+
 SearchSource = Literal["lexical", "words_to_words", "words_to_pictures", "picture_to_pictures", "picture_to_words"]
 Picture = Annotated[
     str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/*"})
@@ -52,17 +53,22 @@ class SlotOut(Shape):
     score: float
     """Comparable within one answer and one source only."""
     source: Source
-    """Tier of the fallback ladder it came from."""
+    """What found it: a tier of the fallback ladder, or the way of being alike that was asked for."""
     reasons: list[str]
     """Short true statements, best first."""
     propensity: float
     """Probability with which it was shown in this slot."""
+    split: dict[str, float | None] | None = None
+    """What the score is made of, where asked for: four ways of being alike for similar items, taste and prior for a
+    feed; null where the item or the user lacks it."""
 
 
 class AnswerOut(Shape):
     """A ranked list."""
 
     recommendations: list[SlotOut]
+    next_cursor: str | None
+    """Pass it as `cursor` to go on; null at the end."""
     recommendation_id: str
     """Name it in events that follow from this answer."""
     model_version: str
@@ -70,6 +76,19 @@ class AnswerOut(Shape):
     """Tier of the first slot; null where the catalog has nothing else to show."""
     store: Literal["redis", "bundle"]
     """Whether Redis answered, or the worker alone from its bundle."""
+
+
+class FailedOut(Shape):
+    """A request of a batch that has no answer."""
+
+    problem: dict[str, Any]
+    """Problem details, RFC 9457."""
+
+
+class BatchOut(Shape):
+    """What became of each request, in their order."""
+
+    answers: list[AnswerOut | FailedOut]
 
 
 class ExamplesIn(Shape):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from recsys.search.encoding import CannotSearch
 from serving.answers import search_json, user_state
 from serving.engine import Engine
@@ -41,13 +43,17 @@ class SearchEngine:
         items, whole = await self._engine.items(live, [result.item_idx for result in answer.results])
         origin = self._engine.whence("search", whole=whole)
         sources = [result.source for result in answer.results]
-        recommendation_id, propensities = self._engine.log(
+        recommendation_id = uuid.uuid4().hex
+        propensities = [1.0] * len(sources)  # the ranking is deterministic: what is shown is shown with certainty
+        self._engine.log(
             live,
             [live.bundle.items[result.item_idx] for result in answer.results],
             sources,
             origin,
             surface="search",
             subject=asked.user_id or "",
+            recommendation_id=recommendation_id,
+            propensities=propensities,
         )
         return search_json(
             answer,

@@ -61,11 +61,13 @@ class Ranked:
         """These candidates and others below them, which share no item with them; each half has half of the merit."""
         if not len(lower) or not len(self):
             return self if len(self) else lower
-        pairs = ((getattr(self, name), getattr(lower, name)) for name in ("rows", "score", "source", "anchor"))
         return Ranked(
-            *(np.concatenate(pair) for pair in pairs),
-            merit=np.concatenate([(1 + self.merit) / 2, lower.merit / 2]),
-            propensity=np.concatenate([self.propensity, lower.propensity]),
+            np.concatenate([self.rows, lower.rows]),
+            np.concatenate([self.score, lower.score]),
+            np.concatenate([self.source, lower.source]),
+            np.concatenate([self.anchor, lower.anchor]),
+            np.concatenate([(1 + self.merit) / 2, lower.merit / 2]),
+            np.concatenate([self.propensity, lower.propensity]),
         )
 
     def __len__(self) -> int:

@@ -14,8 +14,10 @@ class Stage(Protocol):
     A stage is deterministic: whatever it draws follows from `moment.request.seed`.
     """
 
-    name: str
-    """What a trace calls it, such as "rules"."""
+    @property
+    def name(self) -> str:
+        """What a trace calls it, such as "rules"."""
+        ...
 
     def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
         """The candidates in another order, some left out or added.

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, cast
+from typing import Any, TypeVar, cast, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from serving.asked import MAX_ID_CHARS
 from serving.engine import Engine
+from serving.lists import ListEngine
 from serving.problems import MEDIA_TYPE, ProblemError
 from serving.schemas import ProblemOut
 
-MAX_ID_CHARS = 256
-DEFAULT_K = 12
-MAX_K = 100
 SHOWN_ERRORS = 20
+Asked = TypeVar("Asked", bound=BaseModel)
 
 
 class _Id(Convertor[str]):
@@ -67,21 +66,14 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
 
 
-class NoQuery(BaseModel):
-    """No query parameter is known."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class ListQuery(NoQuery):
-    """The query of a ranked list."""
-
-    k: int = Field(DEFAULT_K, ge=1, le=MAX_K, description="Suggestions at most.")
-
-
 def engine_of(request: Request) -> Engine:
     """The application's engine."""
     return cast(Engine, request.app.state.engine)
+
+
+def lists_of(request: Request) -> ListEngine:
+    """The application's ranked lists."""
+    return cast(ListEngine, request.app.state.lists)
 
 
 def checked_id(name: str, value: str) -> str:
@@ -101,20 +93,43 @@ def checked_id(name: str, value: str) -> str:
     return value
 
 
-def asked_k(request: Request) -> int:
-    """`k` of a ranked list, read by hand as this is the hot path.
+def query_of(request: Request, kind: type[Asked]) -> Asked:
+    """The query parameters of a hot route, read by hand.
 
     Raises:
-        ProblemError: 422, it is no whole number within its bounds, or another parameter was given.
+        ProblemError: 422, one is unknown, breaks its rule, or is there twice and is no list.
     """
-    k = DEFAULT_K
+    given: dict[str, str | list[str]] = {}
     for name, value in request.query_params.multi_items():
-        if name != "k":
-            raise _refused(name, "unknown query parameter (k is known)", value)
-        if re.fullmatch(r"[0-9]{1,3}", value) is None or not 1 <= int(value) <= MAX_K:
-            raise _refused(name, f"must be a whole number from 1 to {MAX_K}", value)
-        k = int(value)
-    return k
+        field = kind.model_fields.get(name)
+        if field is None:
+            raise _refused(name, "unknown query parameter", value)
+        if get_origin(field.annotation) is list:
+            cast("list[str]", given.setdefault(name, [])).append(value)
+        elif name in given:
+            raise _refused(name, "may be given once", value)
+        else:
+            given[name] = value
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise invalid(error, "query") from error
+
+
+async def body_of(request: Request, kind: type[Asked], *, remark: str = "") -> Asked:
+    """The JSON body of a hot route that takes no query parameter; `remark` is added to what is wrong with it.
+
+    Raises:
+        ProblemError: 415, the body is of another type; 422, it breaks a rule.
+    """
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise ProblemError(415, "unsupported-media-type", f"the body must be application/json, it is {media_type!r}")
+    no_query(request)
+    try:
+        return kind.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise invalid(error, "body", remark=remark) from error
 
 
 def no_query(request: Request) -> None:
@@ -128,11 +143,11 @@ def no_query(request: Request) -> None:
         raise _refused(name, "unknown query parameter", value)
 
 
-def body_problem(error: ValidationError, *, remark: str = "") -> ProblemError:
-    """What is wrong with a body, as a problem 422; `remark` is added to the detail."""
+def invalid(error: ValidationError, where: str, *, remark: str = "") -> ProblemError:
+    """What is wrong with a "body" or a "query", as a problem 422; `remark` is added to the detail."""
     errors = [
         {
-            "place": ".".join(("body", *(str(part) for part in one["loc"]))),
+            "place": ".".join((where, *(str(part) for part in one["loc"]))),
             "rule": one["msg"],
             "value": str(one["input"])[:80],
         }

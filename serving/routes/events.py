@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import orjson
 from fastapi import APIRouter
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.events import Event, Refusal, accept
-from serving.problems import ProblemError
-from serving.routes.common import HotRoute, body_problem, engine_of, no_query, problems
+from serving.routes.common import HotRoute, body_of, engine_of, problems
 from serving.schemas import EventsIn, EventsOut
 
 
@@ -18,13 +16,7 @@ async def record(request: Request) -> Response:
     """Check the batch's shape as a whole and each event's content by itself; hand the good ones on."""
     engine = engine_of(request)
     items = engine.live.bundle.items
-    if (kind := request.headers.get("content-type", "").split(";")[0].strip()) != "application/json":
-        raise ProblemError(415, "unsupported-media-type", f"the body must be application/json, it is {kind!r}")
-    no_query(request)
-    try:
-        batch = EventsIn.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise body_problem(error, remark="; nothing of this batch was taken") from error
+    batch = await body_of(request, EventsIn, remark="; nothing of this batch was taken")
     events: list[Event] = []
     refused: list[Refusal] = []
     for index, raw in enumerate(batch.events):

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.routes.common import NoQuery
+from serving.asked import NoQuery
 from serving.schemas import HealthOut, ReadyOut
 
 router = APIRouter(tags=["operation"])

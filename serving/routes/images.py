@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serving.asked import NoQuery
 from serving.pictures import read_picture
 from serving.problems import ProblemError
-from serving.routes.common import NoQuery, engine_of, problems
+from serving.routes.common import engine_of, problems
 from serving.routes.items import ItemId
 
 router = APIRouter(tags=["items"])

@@ -9,7 +9,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.routes.common import MAX_ID_CHARS, HotRoute, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
+from serving.asked import MAX_ID_CHARS, NoQuery, SimilarQuery
+from serving.routes.common import HotRoute, checked_id, engine_of, lists_of, problems, query_of
 from serving.schemas import AnswerOut, ItemOut, ItemsOut
 
 ItemId = Annotated[
@@ -28,11 +29,9 @@ class BrowseQuery(NoQuery):
 
 async def similar(request: Request) -> Response:
     """Hot path: bytes in, bytes out."""
-    k = asked_k(request)
-    return Response(
-        await engine_of(request).similar(checked_id("item_id", request.path_params["item_id"]), k),
-        media_type="application/json",
-    )
+    query = query_of(request, SimilarQuery)
+    item_id = checked_id("item_id", request.path_params["item_id"])
+    return Response(await lists_of(request).similar(item_id, query), media_type="application/json")
 
 
 hot = [HotRoute("/v1/items/{item_id:id_before}/similar", similar, methods=["GET"])]
@@ -41,8 +40,12 @@ router = APIRouter(tags=["items"])
 
 
 @documented.get("/v1/items/{item_id}/similar", response_model=AnswerOut, responses=problems(404, 422, 503))
-async def similar_items(item_id: ItemId, query: Annotated[ListQuery, Query()]) -> None:
-    """Items like this one, best first, each with its source and reasons."""
+async def similar_items(item_id: ItemId, query: Annotated[SimilarQuery, Query()]) -> None:
+    """Items like this one, best first, each with its source and reasons.
+
+    By everything that is known unless `mode` names one way of being alike, or weights mix them. What a way leaves open
+    (an item without a picture is like nothing by picture) the lower tiers fill, and say so in `source`.
+    """
 
 
 @router.get("/v1/items", response_model=ItemsOut, responses=problems(422, 503))

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.problems import ProblemError
-from serving.routes.common import HotRoute, body_problem, engine_of, no_query, problems
+from serving.routes.common import HotRoute, engine_of, invalid, no_query, problems
 from serving.schemas import SearchIn, SearchOut
 from serving.search_engine import SearchEngine
 from serving.searching import Uploaded
@@ -49,7 +49,7 @@ async def search(request: Request) -> Response:
             async with request.form(max_files=MAX_FILES, max_fields=2, max_part_size=100_000) as form:
                 asked, uploaded = _query_of(form), await _files_of(form)
     except ValidationError as error:
-        raise body_problem(error) from error
+        raise invalid(error, "body") from error
     answer = await cast(SearchEngine, request.app.state.search_engine).search(asked, uploaded)
     return Response(answer, media_type=JSON, headers={"cache-control": "no-store"})
 

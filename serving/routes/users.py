@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.routes.common import MAX_ID_CHARS, HotRoute, ListQuery, NoQuery, asked_k, checked_id, engine_of, problems
+from serving.asked import MAX_ID_CHARS, FeedQuery, NoQuery
+from serving.routes.common import HotRoute, checked_id, engine_of, lists_of, problems, query_of
 from serving.schemas import AnswerOut, UserOut
 
 UserId = Annotated[
@@ -19,9 +20,9 @@ SHOWN_EVENTS = 50
 
 async def feed(request: Request) -> Response:
     """Hot path: bytes in, bytes out."""
-    k = asked_k(request)
+    query = query_of(request, FeedQuery)
     return Response(
-        await engine_of(request).feed(checked_id("user_id", request.path_params["user_id"]), k),
+        await lists_of(request).feed(checked_id("user_id", request.path_params["user_id"]), query),
         media_type="application/json",
         headers={"cache-control": "no-store"},
     )
@@ -33,8 +34,10 @@ router = APIRouter(tags=["users"])
 
 
 @documented.get("/v1/users/{user_id}/feed", response_model=AnswerOut, responses=problems(422, 503))
-async def user_feed(user_id: UserId, query: Annotated[ListQuery, Query()]) -> None:
-    """What to show this user now; what they viewed lately changes it and is not shown again."""
+async def user_feed(user_id: UserId, query: Annotated[FeedQuery, Query()]) -> None:
+    """What to show this user now; what they viewed lately, are looking at or have in the cart changes it, and is not
+    shown again.
+    """
 
 
 @router.get("/v1/users/{user_id:id}", response_model=UserOut, responses=problems(422, 503))

@@ -159,6 +159,9 @@ class Service:
     def post(self, *events: dict[str, Any]) -> httpx.Response:
         return httpx.post(self.base_url + "/v1/events", json={"events": list(events)}, timeout=10)
 
+    def ask(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(self.base_url + path, json=body, timeout=10)
+
     def feed(self, user_id: str, k: int = 12) -> dict[str, Any]:
         answer = self.get(f"/v1/users/{user_id}/feed", k=k)
         assert answer.status_code == 200, answer.text

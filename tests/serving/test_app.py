@@ -23,12 +23,13 @@ def test_a_worker_starts_without_the_training_stack_in_under_two_seconds(small_b
 import asyncio, json, sys, time
 from pathlib import Path
 from serving.app import create_app
+from serving.asked import FeedQuery, SimilarQuery
 from serving.settings import Settings
 app = create_app(Settings(bundle=Path({str(small_bundle)!r}), log_requests=False))
 async def start():
     async with app.router.lifespan_context(app):
-        await app.state.engine.similar("i3", 5)
-        await app.state.engine.feed("u1", 5)
+        await app.state.lists.similar("i3", SimilarQuery(k=5))
+        await app.state.lists.feed("u1", FeedQuery(k=5))
 asyncio.run(start())
 print(json.dumps([time.process_time(), [name for name in {HEAVY!r} if name in sys.modules]]))
 """
@@ -71,7 +72,7 @@ def test_a_failure_inside_is_a_problem_500_that_names_its_log_entry(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr(service.app.state.engine, "feed", fails)
+    monkeypatch.setattr(service.app.state.lists, "feed", fails)
     answer = service.get("/v1/users/u1/feed")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,255 @@
+"""Answers with ranked lists: what a page's item is like, what is for a user, what goes with a session or examples."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from recsys.pipeline.request import STRANGER, Request
+from recsys.pipeline.stage import Stage
+from recsys.pipeline.taste import Taste
+from recsys.recommendation import Recommendation, UserState
+from serving.answers import Origin, list_json, user_state
+from serving.asked import BatchIn, FeedQuery, ListQuery, OneIn, RecommendIn, SimilarQuery
+from serving.codec import LIST_LENGTH, Slot, unpack
+from serving.cursor import BadCursor, Cursor, question_hash
+from serving.engine import Engine, UnknownItemError
+from serving.entries import slots as by_row
+from serving.live import Live
+from serving.problems import ProblemError, unknown_item
+from serving.store import StoreDownError
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A list that is wanted.
+
+    Args:
+        surface: "similar", "feed" or "recommend".
+        subject: the item or the user it is for, "" for a visitor without an id.
+        query: what was asked.
+        page: the item it must be like; None for none.
+        user: what is known of the one who asks.
+        cursor: where it goes on.
+        taste: how much the user's taste orders what is alike.
+        recommendation_id: the answer's id; whatever is drawn for it follows from the id, so a replay can draw it again.
+    """
+
+    surface: str
+    subject: str
+    query: ListQuery
+    page: str | None
+    user: UserState
+    cursor: Cursor
+    taste: float = 0.0
+    recommendation_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but a number of slots was asked for, so that a stored list may answer."""
+        return self.query.model_fields_set <= {"k", "item_id", "user_id"} and self.taste == 0
+
+
+class ListEngine:
+    """One worker's ranked lists.
+
+    Args:
+        engine: knows the open bundle, users and items, and logs what is shown.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def similar(self, item_id: str, query: SimilarQuery) -> bytes:
+        """Items like this one, as JSON.
+
+        Raises:
+            UnknownItemError: the item is not in the catalog.
+            ProblemError: the cursor belongs to another list.
+        """
+        engine, live = self._engine, self._engine.live
+        if item_id not in live.bundle.items:
+            raise UnknownItemError(item_id)
+        user, origin = STRANGER, None
+        if query.user_id is not None:
+            state, origin = await engine.state(live, query.user_id)
+            user = user_state(query.user_id, state)
+        taste = query.user_weight if query.user_id is not None else 0.0
+        asked = Asked("similar", item_id, query, item_id, user, _cursor("similar", item_id, query), taste)
+        why = "redis is down"
+        if asked.plain and engine.store.up:
+            why = "not published"
+            try:
+                packed = await engine.store.similar(live.version, item_id)
+                slots = [] if packed is None else unpack(packed)[: query.k]
+                if slots and (len(slots) == query.k or len(slots) < LIST_LENGTH):
+                    return await self._sent(live, asked, slots)
+                why = "longer than published" if slots else why
+            except StoreDownError:
+                why = "redis is down"
+        if asked.plain or not engine.store.up:
+            engine.fell_back("similar", why)
+            origin = "bundle"
+        return await self._made(live, asked, query.weights(), origin or "redis")
+
+    async def feed(self, user_id: str, query: FeedQuery) -> bytes:
+        """Items for this user, as JSON; live behavior first, then the published list, then the rest of the ladder.
+
+        Raises:
+            ProblemError: the cursor belongs to another list.
+        """
+        engine, live = self._engine, self._engine.live
+        cursor = _cursor("feed", user_id, query)
+        state, published, origin = await engine.user(live, user_id)
+        asked = Asked("feed", user_id, query, None, _at_hand(user_state(user_id, state), query), cursor)
+        if asked.plain and published is not None and not state.recent:
+            items = live.bundle.items
+            slots = [slot for slot in unpack(published) if items[slot.item_idx] not in state.seen][: query.k]
+            if len(slots) == query.k:
+                return await self._sent(live, asked, slots, origin)
+        return await self._made(live, asked, None, origin)
+
+    async def recommend(self, query: RecommendIn) -> bytes:
+        """Items for a session, or like some examples and unlike others, as JSON.
+
+        Raises:
+            ProblemError: the cursor belongs to another list.
+        """
+        engine, live = self._engine, self._engine.live
+        subject = query.user_id or ""
+        cursor = _cursor("recommend", subject, query)
+        user, origin = STRANGER, engine.origin
+        if query.user_id is not None:
+            state, origin = await engine.state(live, query.user_id)
+            user = user_state(query.user_id, state)
+        asked = Asked("recommend", subject, query, None, _at_hand(user, query), cursor)
+        return await self._made(live, asked, None, origin)
+
+    async def batch(self, batch: BatchIn) -> bytes:
+        """Many lists, as JSON: for each its answer, or the problem with it."""
+        answers = await asyncio.gather(*(self._one(one) for one in batch.requests))
+        return orjson.dumps({"answers": [orjson.Fragment(answer) for answer in answers]})
+
+    async def _one(self, one: OneIn) -> bytes:
+        try:
+            if one.similar is not None:
+                return await self.similar(one.similar.item_id, one.similar)
+            if one.feed is not None:
+                return await self.feed(one.feed.user_id, one.feed)
+            return await self.recommend(one.recommend or RecommendIn())
+        except UnknownItemError as error:
+            return b'{"problem":' + bytes(unknown_item(str(error)).body) + b"}"
+        except ProblemError as error:
+            return b'{"problem":' + bytes(error.response().body) + b"}"
+
+    def stages(self, live: Live, request: Request, asked: Asked) -> list[Stage]:
+        """What changes the order of the candidates of a list, in turn."""
+        del live, request
+        return [Taste(asked.taste)] if asked.taste > 0 else []
+
+    async def _made(self, live: Live, asked: Asked, weights: object, origin: Origin) -> bytes:
+        """Rank for this request, in this worker."""
+        query = asked.query
+        request = Request(
+            query.k,
+            asked.user,
+            page=asked.page,
+            exclude=query.exclude,
+            allowed=_not_shown(live, asked.cursor),
+            weights=weights,  # type: ignore[arg-type]
+            scenario=query.scenario,
+            relax=query.cursor is None,
+            now_s=time.time(),
+            seed=int(asked.recommendation_id[:15], 16),
+        )
+        stages = self.stages(live, request, asked)
+        shown, splits = await self._engine.ranked(live, partial(_rank, live, request, stages, split=query.split))
+        chances = [one.propensity for one in shown]
+        return await self._sent(live, asked, by_row(live.bundle, shown), origin, propensities=chances, splits=splits)
+
+    async def _sent(
+        self,
+        live: Live,
+        asked: Asked,
+        slots: Sequence[Slot],
+        origin: Origin = "redis",
+        *,
+        propensities: Sequence[float] | None = None,
+        splits: Sequence[dict[str, float | None]] | None = None,
+    ) -> bytes:
+        """Log slots and send them."""
+        engine = self._engine
+        items, whole = await engine.items(live, [slot.item_idx for slot in slots])
+        if not whole and origin == "redis":
+            origin = engine.whence(asked.surface, whole=False)
+        item_ids = [live.bundle.items[slot.item_idx] for slot in slots]
+        chances = [1.0] * len(slots) if propensities is None else propensities
+        engine.log(
+            live,
+            item_ids,
+            [slot.source for slot in slots],
+            origin,
+            surface=asked.surface,
+            subject=asked.subject,
+            scenario=asked.query.scenario,
+            recommendation_id=asked.recommendation_id,
+            propensities=chances,
+        )
+        return list_json(
+            slots,
+            items,
+            chances,
+            splits=splits,
+            next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
+            recommendation_id=asked.recommendation_id,
+            version=live.version,
+            store=origin,
+        )
+
+
+def _rank(
+    live: Live, request: Request, stages: Sequence[Stage], *, split: bool
+) -> tuple[list[Recommendation], list[dict[str, float | None]] | None]:
+    recommender = live.recommender
+    moment = recommender.moment(request)
+    ranked = recommender.ranked(moment, stages)
+    return recommender.explained(moment, ranked), recommender.split(moment, ranked) if split else None
+
+
+def _cursor(surface: str, subject: str, query: ListQuery) -> Cursor:
+    question = question_hash(surface, subject, query.question())
+    if query.cursor is None:
+        return Cursor.start(question)
+    try:
+        return Cursor.parse(query.cursor, question)
+    except BadCursor as error:
+        errors = [{"place": "cursor", "rule": str(error), "value": query.cursor[:80]}]
+        raise ProblemError(422, "invalid-request", f"cursor: {error}", errors=errors) from None
+
+
+def _not_shown(live: Live, cursor: Cursor) -> NDArray[np.bool_] | None:
+    """What the pages before have left, bool [n_items]; None where there were none."""
+    return ~np.isin(live.checksums, cursor.shown) if len(cursor.shown) else None
+
+
+def _at_hand(user: UserState, query: FeedQuery) -> UserState:
+    """A user's state with what is on the page now."""
+    given: dict[str, object] = {
+        "category": query.category or "",
+        "page": (query.item,) if query.item is not None else (),
+        "cart": tuple(query.cart),
+    }
+    if isinstance(query, RecommendIn):
+        given |= {"like": tuple(query.like), "unlike": tuple(query.unlike)}
+        given["recent_items"] = (*user.recent_items, *query.session)
+        known = user.recent_ages_s if len(user.recent_ages_s) == len(user.recent_items) else ()
+        given["recent_ages_s"] = (*known, *(0.0 for _ in query.session)) if known else ()
+    return replace(user, **given)  # type: ignore[arg-type]
