@@ -110,9 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.extend([*(route for module in by_hand for route in module.hot), *pages.pages()])
     for module in (items, users, images, health):
         app.router.routes.extend(module.router.routes)
-    hot_documented = [
-        route for module in (items, users, recommend, search, events) for route in module.documented.routes
-    ]
+    hot_documented = [route for module in by_hand for route in module.documented.routes]
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
