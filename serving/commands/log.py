@@ -1,0 +1,83 @@
+"""`recsys log`: from the service's streams to the tables that replays and the next training read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What was shown and what shoppers did: from the service's streams to parquet.\n\n"
+    "`collect` follows the streams (start one or several beside the service); `merge` makes impressions.parquet and "
+    "events.parquet of what it kept, for `recsys replay` and for the next training.",
+)
+
+
+@app.command()
+def collect(
+    archive: Annotated[Path, typer.Argument(help="Folder to keep the parts in; several workers may share it.")],
+    *,
+    redis: Annotated[
+        str | None, typer.Option(help="Redis URL; else REDIS_URL, else the embedded server.", show_default=False)
+    ] = None,
+    worker: Annotated[
+        str, typer.Option(help="This worker's name: its own, and the same after a restart.")
+    ] = "collector-1",
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+) -> None:
+    """Keep every answer and every event, each once, though workers be killed and started again.
+
+    An entry is acknowledged when its file is on disk. What cannot be read goes to refused.jsonl beside the parts.
+    """
+    import signal
+    import threading
+    from contextlib import ExitStack
+
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    from features.errors import InputError
+    from serving.embedded_redis import EmbeddedRedis
+    from serving.nearline.collect import collect as run
+    from serving.settings import Settings
+    from serving.telemetry import configure_logging
+
+    settings = Settings.load(**({} if redis is None else {"redis_url": redis}))
+    stop = threading.Event()
+    configure_logging()
+    with ExitStack() as stack:
+        if settings.redis_url is not None:
+            url = settings.redis_url.get_secret_value()
+        else:
+            url = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis")).url
+        client = stack.enter_context(Redis.from_url(url))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        try:
+            counts = run(client, archive, worker=worker, stop=stop, once=once)
+        except RedisError as error:
+            raise InputError(f"Redis does not answer: {error}") from error
+    for name, entries in counts.entries.items():
+        lost = f", {counts.lost[name]} lost to the stream's cap" if counts.lost[name] else ""
+        typer.echo(f"{name}: {entries} entries, {counts.rows[name]} rows{lost}")
+
+
+@app.command()
+def merge(
+    archive: Annotated[Path, typer.Argument(help="Folder that `recsys log collect` filled.")],
+    out: Annotated[Path, typer.Argument(help="Folder to leave impressions.parquet and events.parquet in.")],
+) -> None:
+    """Make one table of each kind, in the order of the streams, each row once."""
+    from serving.nearline.archive import KEYS
+    from serving.nearline.archive import merge as run
+
+    for kind in KEYS:
+        if kind == "events" and not any((archive / kind).glob("part-*.parquet")):
+            typer.echo("events: none yet")
+            continue
+        rows, twice = run(archive / kind, out / f"{kind}.parquet", kind=kind)
+        typer.echo(
+            f"{out / f'{kind}.parquet'}: {rows} rows" + (f", {twice} left out that stood there twice" if twice else "")
+        )

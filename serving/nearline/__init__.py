@@ -1,0 +1,1 @@
+"""What follows the service at a short distance: the streams of answers and events, read by consumer groups."""

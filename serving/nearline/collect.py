@@ -1,0 +1,99 @@
+"""Follow the streams of answers and events and keep them as parquet, until told to stop."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+from serving import keys
+from serving.nearline.archive import Archive
+from serving.nearline.group import StreamGroup
+from serving.nearline.rows import event_rows, impression_rows
+
+log = structlog.get_logger()
+
+GROUP = "archive"
+RETRY_S = 1.0
+
+
+@dataclass
+class Collected:
+    """Counts since the start.
+
+    Args:
+        entries: handled, by stream.
+        rows: written, by stream.
+        lost: cut off by the stream's cap before anybody read them, by stream.
+    """
+
+    entries: dict[str, int]
+    rows: dict[str, int]
+    lost: dict[str, int]
+
+
+def collect(
+    client: Redis,
+    folder: Path,
+    *,
+    worker: str,
+    stop: threading.Event,
+    once: bool = False,
+    size: int = 5000,
+    wait_s: float = 1.0,
+    abandoned_after_s: float = 60.0,
+) -> Collected:
+    """Move entries from the streams to `folder/impressions` and `folder/events`.
+
+    While Redis is away it waits and tries again. An entry is acknowledged when its part is on disk.
+
+    Args:
+        client: of Redis, answers as bytes.
+        folder: where the parts go; workers may share it.
+        worker: this worker's name; give each its own, and the same one after a restart.
+        stop: set it to end after the batch at hand.
+        once: end when there is nothing left to do.
+        size: entries a part at most.
+        wait_s: pause between two looks at streams without news.
+        abandoned_after_s: entries that another worker has held for so long are taken over.
+    """
+    streams = {
+        "impressions": (keys.IMPRESSIONS, impression_rows),
+        "events": (keys.EVENTS, event_rows),
+    }
+    archives = {name: Archive(folder / name, rows) for name, (_, rows) in streams.items()}
+    groups = {
+        name: StreamGroup(client, key, group=GROUP, worker=worker, size=size, abandoned_after_s=abandoned_after_s)
+        for name, (key, _) in streams.items()
+    }
+    counts = Collected(dict.fromkeys(streams, 0), dict.fromkeys(streams, 0), dict.fromkeys(streams, 0))
+    while not stop.is_set():
+        try:
+            busy = False
+            for name, group in groups.items():
+                group.join()
+                counts.lost[name] = max(counts.lost[name], group.lag()[1])
+                for batch in group.batches():
+                    counts.rows[name] += archives[name].write(batch.entries, again=batch.again)
+                    group.done(batch.entries)
+                    counts.entries[name] += len(batch.entries)
+                    busy = True
+                    log.info("collected", stream=name, entries=len(batch.entries), again=batch.again)
+        except RedisError as error:
+            if once:
+                raise
+            log.warning("redis is away", error=str(error))
+            stop.wait(RETRY_S)
+            continue
+        if not busy:
+            if once:
+                break
+            stop.wait(wait_s)
+    for name, lost in counts.lost.items():
+        if lost:
+            log.error("entries were cut off before they were read", stream=name, entries=lost)
+    return counts

@@ -1,0 +1,223 @@
+"""From the streams to parquet: nothing lost, nothing twice, whoever is killed when."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pandas as pd
+import pytest
+
+from features.errors import InputError
+from serving import keys
+from serving.nearline.archive import Archive, merge
+from serving.nearline.collect import GROUP, collect
+from serving.nearline.group import StreamGroup
+from serving.nearline.rows import event_rows, impression_rows
+
+
+def answer(number: int, **changes: Any) -> dict[str, Any]:
+    slots = {"items": [f"i{number}", "x"], "sources": ["published", "popular"], "propensities": [1.0, 0.5]}
+    return {
+        "recommendation_id": f"r{number}",
+        "surface": "feed",
+        "subject": f"u{number % 7}",
+        "model_version": "v1",
+        "timestamp": repr(1_700_000_000.0 + number),
+        "slots": orjson.dumps(slots),
+        **changes,
+    }
+
+
+def event(number: int) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "user_id": "u1",
+        "item_id": f"i{number}",
+        "event_type": "click",
+        "timestamp": repr(1_700_000_000.5 + number),
+        "recommendation_id": f"r{number}",
+    }
+
+
+def run_once(client: Any, folder: Path, *, worker: str = "a", **given: Any) -> Any:
+    return collect(client, folder, worker=worker, stop=threading.Event(), once=True, **given)
+
+
+def test_a_slot_is_a_row_and_an_event_is_a_row_in_the_order_of_the_streams(redis_server: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        for number in range(12):
+            client.xadd(keys.IMPRESSIONS, answer(number, arm="b"))
+            client.xadd(keys.EVENTS, event(number))
+        counts = run_once(client, tmp_path, size=5)
+    assert counts.entries == {"impressions": 12, "events": 12}
+    assert merge(tmp_path / "impressions", tmp_path / "impressions.parquet", kind="impressions") == (24, 0)
+    shown = pd.read_parquet(tmp_path / "impressions.parquet")
+    assert shown["request_id"].tolist() == [f"r{number}" for number in range(12) for _ in range(2)]
+    assert shown["item_id"].tolist()[:4] == ["i0", "x", "i1", "x"]
+    assert shown["position"].tolist()[:4] == [0, 1, 0, 1]
+    assert shown["propensity"].tolist()[:2] == [1.0, 0.5]
+    assert (shown[["policy", "campaign", "arm"]].drop_duplicates().to_numpy() == [["v1", "feed", "b"]]).all()
+    assert shown["user_id"].tolist()[:2] == ["u0", "u0"]
+    assert merge(tmp_path / "events", tmp_path / "events.parquet", kind="events") == (12, 0)
+    assert pd.read_parquet(tmp_path / "events.parquet")["recommendation_id"].tolist() == [f"r{n}" for n in range(12)]
+
+
+def test_entries_of_a_worker_that_died_before_it_acknowledged_are_kept_once(redis_server: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        for number in range(10):
+            client.xadd(keys.EVENTS, event(number))
+        group = StreamGroup(client, keys.EVENTS, group=GROUP, worker="a", size=4, abandoned_after_s=60)
+        group.join()
+        batches = group.batches()
+        written = next(batches)
+        Archive(tmp_path / "events", event_rows).write(written.entries, again=False)  # and dies: no acknowledgment
+        run_once(client, tmp_path)  # the same worker, started again
+        pending: Any = client.xpending(keys.EVENTS, GROUP)
+        assert pending["pending"] == 0
+    assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (10, 0)
+
+
+def test_another_worker_takes_over_what_a_dead_one_held(redis_server: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        for number in range(10):
+            client.xadd(keys.EVENTS, event(number))
+        dead = StreamGroup(client, keys.EVENTS, group=GROUP, worker="dead", size=6, abandoned_after_s=60)
+        dead.join()
+        next(dead.batches())
+        run_once(client, tmp_path, worker="b", abandoned_after_s=60)
+        assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (4, 0)
+        time.sleep(0.02)
+        run_once(client, tmp_path, worker="b", abandoned_after_s=0.01)
+    assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (10, 0)
+    found = pd.read_parquet(tmp_path / "all.parquet")["event_id"].tolist()
+    assert found == [f"e{number}" for number in range(10)]
+
+
+def test_two_workers_that_write_the_same_entries_leave_each_row_once(tmp_path: Path) -> None:
+    entries = [(f"{number}-0", {k: v.encode() for k, v in event(number).items()}) for number in range(6)]
+    archive = Archive(tmp_path / "events", event_rows)
+    archive.write(entries[:4], again=False)
+    archive.write(entries[2:], again=False)
+    assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (6, 2)
+
+
+def test_workers_that_are_killed_again_and_again_lose_nothing_and_keep_nothing_twice(
+    redis_server: Any, tmp_path: Path
+) -> None:
+    program = """
+import sys, threading
+from pathlib import Path
+from redis import Redis
+from serving.nearline.collect import collect
+collect(Redis.from_url(sys.argv[1]), Path(sys.argv[2]), worker=sys.argv[3], stop=threading.Event(), size=7, wait_s=0.01)
+"""
+    rng = random.Random(5)
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", program, redis_server.url, str(tmp_path), name]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    n = 0
+    workers = {name: start(name) for name in ("a", "b")}
+    with redis_server.client() as client:
+        for _ in range(6):
+            for _ in range(150):
+                client.xadd(keys.EVENTS, event(n))
+                n += 1
+            time.sleep(rng.uniform(0.2, 0.6))
+            name = rng.choice(["a", "b"])
+            os.kill(workers[name].pid, signal.SIGKILL)
+            workers[name].wait()
+            workers[name] = start(name)
+        for worker in workers.values():
+            worker.kill()
+            worker.wait()
+        for name in workers:
+            run_once(client, tmp_path, worker=name)
+        pending: Any = client.xpending(keys.EVENTS, GROUP)
+        assert pending["pending"] == 0
+    assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (n, 0)
+    assert sorted(pd.read_parquet(tmp_path / "all.parquet")["event_id"]) == sorted(f"e{k}" for k in range(n))
+
+
+def test_what_cannot_be_read_is_kept_with_its_reason_and_holds_nothing_up(redis_server: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        client.xadd(keys.IMPRESSIONS, answer(0, slots=b"{"))
+        client.xadd(keys.IMPRESSIONS, answer(1, timestamp="soon"))
+        client.xadd(keys.IMPRESSIONS, {"surface": "feed"})
+        zero = orjson.dumps({"items": ["a"], "sources": ["popular"], "propensities": [0.0]})
+        client.xadd(keys.IMPRESSIONS, answer(2, slots=zero))
+        client.xadd(keys.IMPRESSIONS, answer(3))
+        run_once(client, tmp_path)
+    assert merge(tmp_path / "impressions", tmp_path / "all.parquet", kind="impressions") == (2, 0)
+    refused = [orjson.loads(line) for line in (tmp_path / "impressions" / "refused.jsonl").read_bytes().splitlines()]
+    rules = [one["rule"] for one in refused]
+    assert rules[0].startswith("field 'slots' must hold")
+    assert rules[1:] == [
+        "timestamp must be a number, got 'soon'",
+        "field 'recommendation_id' is missing",
+        "propensity must be in (0, 1], got 0.0",
+    ]
+    assert refused[1]["value"]["recommendation_id"] == "r1"
+
+
+def test_entries_cut_off_before_they_were_read_are_counted(redis_server: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        for number in range(10):
+            client.xadd(keys.EVENTS, event(number))
+        run_once(client, tmp_path)
+        for number in range(10, 30):
+            client.xadd(keys.EVENTS, event(number))
+        client.xtrim(keys.EVENTS, maxlen=5, approximate=False)
+        counts = run_once(client, tmp_path)
+    assert counts.lost["events"] == 15
+    assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (15, 0)
+
+
+def test_entries_cut_off_while_a_worker_held_them_do_not_hold_it_up(redis_server: Any, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        for number in range(10):
+            client.xadd(keys.EVENTS, event(number))
+        group = StreamGroup(client, keys.EVENTS, group=GROUP, worker="a", size=8, abandoned_after_s=60)
+        group.join()
+        next(group.batches())
+        client.xtrim(keys.EVENTS, maxlen=4, approximate=False)
+        run_once(client, tmp_path, size=3)
+        pending: Any = client.xpending(keys.EVENTS, GROUP)
+        assert pending["pending"] == 0
+    merge(tmp_path / "events", tmp_path / "all.parquet", kind="events")
+    assert pd.read_parquet(tmp_path / "all.parquet")["event_id"].tolist() == ["e6", "e7", "e8", "e9"]
+
+
+def test_nothing_to_merge_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="recsys log collect"):
+        merge(tmp_path, tmp_path / "all.parquet", kind="events")
+
+
+def test_what_the_service_shows_and_hears_reaches_the_tables(
+    service: Any, redis_server: Any, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    shown = service.feed("u4", k=3)
+    clicked = shown["recommendations"][1]["item"]["item_id"]
+    service.post(
+        {"user_id": "u4", "item_id": clicked, "event_type": "click", "recommendation_id": shown["recommendation_id"]}
+    )
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 1)
+        run_once(client, tmp_path)
+    merge(tmp_path / "impressions", tmp_path / "impressions.parquet", kind="impressions")
+    merge(tmp_path / "events", tmp_path / "events.parquet", kind="events")
+    slots, events = pd.read_parquet(tmp_path / "impressions.parquet"), pd.read_parquet(tmp_path / "events.parquet")
+    joined = slots.merge(events, left_on=["request_id", "item_id"], right_on=["recommendation_id", "item_id"])
+    assert joined[["item_id", "position", "user_id_x"]].to_numpy().tolist() == [[clicked, 1, "u4"]]
+    assert impression_rows("1-0", {k: v if isinstance(v, bytes) else v.encode() for k, v in answer(5).items()})
