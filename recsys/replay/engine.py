@@ -1,0 +1,205 @@
+"""Judge policies on one log: two passes, then every estimator, interval, comparison and verdict from the sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from features.section import Section
+from recsys.replay import estimators
+from recsys.replay.choice import slope
+from recsys.replay.comparison import compare
+from recsys.replay.diagnostics import diagnose
+from recsys.replay.estimators import Formula
+from recsys.replay.groupings import STRETCHES, standard_groupings
+from recsys.replay.intervals import Estimate, Resampled, evaluate
+from recsys.replay.log import Log
+from recsys.replay.monitoring import Moment, sequence
+from recsys.replay.parts import Part, false_discovery, parts
+from recsys.replay.policy import Policy
+from recsys.replay.result import Judged, Replay
+from recsys.replay.spans import span_of
+from recsys.replay.survey import LEVELS, LogSurvey, PolicySurvey, survey
+from recsys.replay.tally import Grouping, Tally, Unit, tally
+from recsys.replay.verdict import judge
+
+F64 = NDArray[np.float64]
+
+
+CONSISTENT = ("ips", "snips", "dr", "sndr", "mrdr")
+CONSISTENT_LISTS = ("cascade_dr", "reward_interaction", "sn_reward_interaction", "standard")
+
+
+class ReplayConfig(Section):
+    """How a log is replayed."""
+
+    bootstrap_samples: PositiveInt = 1000
+    """Resamples behind each bootstrap interval."""
+    level: float = Field(default=0.95, gt=0, lt=1)
+    """Of all intervals."""
+    unit: Unit = "request"
+    """What is independent: requests, or users with all their requests."""
+    segments: bool = True
+    """Estimate by position, group and time, too."""
+    seed: int = 0
+    """Of resamples and of rejection replay's draws."""
+
+
+def replay(
+    log: Log,
+    policies: Sequence[Policy],
+    *,
+    against: str | None = None,
+    config: ReplayConfig | None = None,
+    cluster_of: NDArray[np.int64] | None = None,
+    groupings: Sequence[Grouping] = (),
+    reward: str = "click",
+) -> Replay:
+    """Judge policies on a log.
+
+    Args:
+        log: the log.
+        policies: what is judged; names must differ.
+        against: the name of the policy that all others are compared with.
+        config: intervals and the like.
+        cluster_of: int64 [items]; clusters of like items for marginalized weights, see `survey`.
+        groupings: parts of the traffic beyond position, group and time.
+        reward: what the reward is called.
+
+    Raises:
+        ValueError: the log is empty, two policies share a name, or `against` is none of them.
+    """
+    config = config or ReplayConfig()
+    names = [policy.name for policy in policies]
+    if not len(log):
+        raise ValueError(f"log {log.name} has no rows")
+    if len(set(names)) < len(names):
+        raise ValueError(f"policies must have different names, got {names}")
+    if against is not None and against not in names:
+        raise ValueError(f"against must be one of {names}, got {against!r}")
+    on_log, on_policies = survey(log, policies, cluster_of=cluster_of)
+    timed, until = standard_groupings(log) if config.segments else ([], [])
+    every = [*timed, *groupings]
+    sums = tally(log, policies, on_log, on_policies, unit=config.unit, groupings=every, seed=config.seed)
+    resampled = Resampled.of(sums, samples=config.bootstrap_samples, seed=config.seed)
+    estimates = [
+        _estimates(log, sums, number, resampled=resampled, on_log=on_log, on_policy=on_policy, config=config)
+        for number, on_policy in enumerate(on_policies)
+    ]
+    mean_reward = float(sums.reward.sum() / sums.n.sum())
+    judged = {}
+    for number, name in enumerate(names):
+        found, chosen = estimates[number]
+        diagnostics = diagnose(log, sums, number, on_log, on_policies[number])
+        other = None if against is None or against == name else estimates[names.index(against)][0]
+        over_time, by_part = _in_parts(sums, number, every, until, config) if every else ((), {})
+        judged[name] = Judged(
+            estimators=found,
+            chosen=chosen,
+            diagnostics=diagnostics,
+            verdict=judge(log, found["auto"], diagnostics, on_log, level=config.level),
+            against=None
+            if other is None or against is None
+            else compare(
+                found["auto"], other["auto"], policy=against, estimator=chosen.get("auto", ""), level=config.level
+            ),
+            guard_rails=_guard_rails(sums, number, diagnostics.coverage, diagnostics.evenness),
+            over_time=over_time,
+            parts=by_part,
+        )
+    return Replay(log.name, len(log), log.n_requests, reward, mean_reward, judged, log.notes)
+
+
+def _estimates(
+    log: Log,
+    sums: Tally,
+    policy: int,
+    *,
+    resampled: Resampled,
+    on_log: LogSurvey,
+    on_policy: PolicySurvey,
+    config: ReplayConfig,
+) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """All estimators of one policy, and what the data chose."""
+
+    def ask(name: str, formula: Formula, level: float = math.inf, note: str = "") -> Estimate:
+        span = span_of(name, on_log, on_policy, level)
+        return evaluate(formula, sums, policy, resampled, level=config.level, span=span, note=note)
+
+    found = {name: ask(name, formula) for name, formula in estimators.SINGLE.items()}
+    if log.is_ranked:
+        found |= {name: ask(name, formula) for name, formula in estimators.RANKED.items()}
+        if log.given_above:
+            reason = "needs the probability of an item in a slot overall; the log tells it given the slots above"
+            found["independent"] = Estimate(math.nan, note=reason)
+    chosen = {}
+    for family, (whole, end, _) in estimators.FAMILIES.items():
+        levels = on_policy.levels[::-1].tolist()
+        ladder = [found[whole]]
+        ladder += [
+            ask(family, estimators.member(family, LEVELS - 1 - place), level, f"at a weight of {level:.4g}")
+            for place, level in enumerate(levels)
+        ]
+        labels = ["no limit", *(f"{level:.4g}" for level in levels)]
+        if end:
+            ladder.append(found[end])
+            labels.append("0")
+        pick = max(slope(ladder), 0)
+        found[family], chosen[family] = ladder[pick], labels[pick]
+    chosen["auto"] = _headline(log, sums, policy, found)
+    found["auto"] = replace(found[chosen["auto"]], note=found[chosen["auto"]].note or f"chosen: {chosen['auto']}")
+    return found, chosen
+
+
+def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) -> str:
+    """The estimator to believe: the quietest of those that are right for large logs and do not contradict each other.
+
+    Where every weight is 1 the policy wrote the log, and its mean needs no estimator. Clipped and shrunk estimators and
+    the reward model alone are reported, but never the headline: their intervals know nothing of their own bias, and on
+    a log with few clicks they are confidently wrong.
+    """
+    weight = sums.columns.index(sums.headline)
+    if sums.squares[policy, weight] == sums.n.sum() == sums.sums[policy, weight].sum():
+        return "ips"
+    consistent = CONSISTENT_LISTS if log.is_ranked and log.given_above else CONSISTENT
+    ladder = sorted(consistent, key=lambda name: -_error(found[name]))
+    pick = slope([found[name] for name in ladder])
+    return ladder[pick] if pick >= 0 else consistent[0]
+
+
+def _error(estimate: Estimate) -> float:
+    return estimate.standard_error if math.isfinite(estimate.standard_error) else math.inf
+
+
+def _in_parts(
+    sums: Tally, policy: int, every: Sequence[Grouping], until: list[float], config: ReplayConfig
+) -> tuple[tuple[Moment, ...], dict[str, tuple[Part, ...]]]:
+    over_time: tuple[Moment, ...] = ()
+    by_name = {}
+    for grouping in every:
+        of_policy = sums.parts[grouping.name][policy]
+        if grouping.name == STRETCHES:
+            rows = max(1, int(sums.n.sum()))
+            over_time = sequence(of_policy, until, level=config.level, expected_rows=rows)
+        by_name[grouping.name] = parts(grouping.labels, of_policy)
+    q_values = iter(false_discovery([part.p_value for found in by_name.values() for part in found]))
+    return over_time, {
+        name: tuple(replace(part, q_value=next(q_values)) for part in found) for name, found in by_name.items()
+    }
+
+
+def _guard_rails(sums: Tally, policy: int, coverage: float, evenness: float) -> dict[str, Any]:
+    n, weight = sums.n.sum(), sums.at(policy, sums.headline).sum()
+    rails: dict[str, Any] = {"coverage": coverage, "evenness": evenness}
+    for name, weighted in sums.others_weighted.items():
+        rails[name] = {
+            "value": float(weighted[policy].sum() / weight) if weight > 0 else math.nan,
+            "logged": float(sums.others[name].sum() / n),
+        }
+    return rails

@@ -1,0 +1,279 @@
+"""Read a log of shown slots: Open Bandit's layout, our service's impressions, or any table by its column names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from features.errors import InputError
+from features.quarantine import Quarantine
+from features.shop import cells
+from features.shop.cells import Sieve
+from features.shop.tables import find_table, read_table
+from features.shop.timestamps import utc_seconds
+from features.vocabulary import Vocabulary
+from recsys.replay.attribution import AttributionRules, attribute
+from recsys.replay.columns import find_columns, optional
+from recsys.replay.hygiene import HygieneConfig, refuse_bots, refuse_broken_lists, refuse_duplicates
+from recsys.replay.log import Log
+from recsys.replay.propensities import estimate_propensities
+
+MOST_GROUPS = 64
+
+
+@dataclass(frozen=True)
+class LogFormat:
+    """How a table is to be read.
+
+    Args:
+        columns: our name → the table's, where that is not found by itself.
+        reward: "click", or a column that holds the reward.
+        also: further reward columns for the guard-rails, such as revenue.
+        group: columns that tell kinds of visitors or pages apart; their combinations are the log's groups.
+        given_above: see `Log`.
+        events: table of events that earn the reward, where the slots do not hold it.
+        attribution: which event counts for which slot.
+        hygiene: who counts as a bot.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    reward: str = "click"
+    also: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    given_above: bool = False
+    events: Path | None = None
+    attribution: AttributionRules = field(default_factory=AttributionRules)
+    hygiene: HygieneConfig = field(default_factory=HygieneConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The table in our terms, all rows."""
+
+    item: NDArray[np.int64]
+    items: list[str]
+    request: NDArray[np.int64]
+    position: NDArray[np.int64]
+    reward: NDArray[np.float64]
+    others: dict[str, NDArray[np.float64]]
+    propensity: NDArray[np.float64]
+    user: NDArray[np.int64]
+    timestamp: NDArray[np.float64]
+    part: NDArray[np.object_]
+    campaign: NDArray[np.object_]
+    group: NDArray[np.int64]
+    groups: tuple[str, ...]
+
+
+def read_logs(path: Path, form: LogFormat | None = None, *, quarantine: Quarantine) -> list[Log]:
+    """Read a log, split by behavior policy and campaign where it has several.
+
+    Rows of one campaign share a vocabulary: everything the campaign ever showed. Refused are rows without an item, with
+    a position that is no whole number >= 0, an impossible propensity or reward, no time where others have one; slots
+    that are there twice, users that behave like programs, and lists of which a slot was refused. Where no row has a
+    propensity, they are estimated and the logs say so.
+
+    Args:
+        path: a .parquet, .csv or .jsonl file, or a folder that holds `impressions.*`.
+        form: how to read it.
+        quarantine: takes what is refused.
+
+    Returns:
+        one log for each policy and campaign, by name.
+
+    Raises:
+        InputError: the table cannot be read, lacks a column, or no row is left.
+    """
+    form = form or LogFormat()
+    file = find_table(path, "impressions") if path.is_dir() else path
+    if file is None:
+        raise InputError(f"{path} must hold impressions.parquet, .csv or .jsonl")
+    if not file.is_file():
+        raise InputError(f"{file} does not exist")
+    frame = read_table(file, quarantine=quarantine)
+    table, kept = _read(frame, file, form, quarantine)
+    if not kept.any():
+        raise InputError(f"{file.name} has no usable row: {quarantine.total} were refused, for {_first(quarantine)}")
+    logs = []
+    for campaign in sorted(set(table.campaign[kept])):
+        of_campaign = kept & (table.campaign == campaign)
+        items = np.unique(table.item[of_campaign])
+        vocabulary = Vocabulary(tuple(table.items[code] for code in items.tolist()))
+        for name in sorted(set(table.part[of_campaign])):
+            logs.append(
+                _log(name, table, of_campaign & (table.part == name), items=items, vocabulary=vocabulary, form=form)
+            )
+    return sorted(logs, key=lambda log: log.name)
+
+
+def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quarantine) -> tuple[_Table, NDArray[np.bool_]]:
+    n = len(frame)
+    needed = [*form.also, *form.group] + ([form.reward] if form.reward != "click" and form.events is None else [])
+    found = find_columns(list(frame.columns), form.columns, file=file.name, also=needed)
+    sieve = Sieve(file.name, frame, quarantine)
+    item, items = cells.coded_ids(frame[found["item_id"]])
+    sieve.refuse(item < 0, "item_id is missing", frame[found["item_id"]])
+    position = np.zeros(n)
+    if (column := optional(frame, found, "position")) is not None:
+        position, _ = cells.numbers(column)
+        sieve.refuse(
+            ~((position >= 0) & (position == np.rint(position))), "position must be a whole number >= 0", column
+        )
+        position = np.where(sieve.kept, position, np.inf)
+        position = np.where(sieve.kept, position - (position.min() >= 1), 0)  # slots counted from 1 count from 0 here
+    timestamp = np.full(n, np.nan)
+    if (column := optional(frame, found, "timestamp")) is not None:
+        timestamp = utc_seconds(column, timezone="UTC")
+        sieve.refuse(
+            np.isnan(timestamp), "timestamp must be a time from 1990 to 2099, in one unit for all rows", column
+        )
+    request, requests = np.arange(n, dtype=np.int64), None
+    if (column := optional(frame, found, "request_id")) is not None:
+        request, requests = cells.coded_ids(column)
+        sieve.refuse(request < 0, "request_id is missing", column)
+    user, users = np.full(n, -1, dtype=np.int64), [""]
+    if (column := optional(frame, found, "user_id")) is not None:
+        user, users = cells.coded_ids(column)
+    propensity = _propensities(optional(frame, found, "propensity"), n, sieve)
+    reward, others = _rewards(frame, found, form, sieve)
+    if form.events is not None:
+        if requests is None or "timestamp" not in found:
+            raise InputError(f"{file.name} must have columns request_id and timestamp, so that events can be joined")
+        slots = pd.DataFrame(
+            {
+                "request_id": np.array([*requests, ""], dtype=object)[request],
+                "item_id": np.array([*items, ""], dtype=object)[item],
+                "user_id": np.array([*users, ""], dtype=object)[user],
+                "timestamp": timestamp,
+            }
+        )
+        reward = attribute(slots, form.events, form.attribution, quarantine=quarantine).reward
+    shown = frame[found["item_id"]]
+    if requests is not None:
+        refuse_duplicates(sieve, pd.DataFrame({"request": request, "position": position}), shown)
+    elif "timestamp" in found and "user_id" in found:
+        keys = {"user": user, "time": timestamp, "item": item, "position": position}
+        refuse_duplicates(sieve, pd.DataFrame(keys), shown)
+    refuse_bots(sieve, user, timestamp=timestamp, reward=reward, shown=shown, config=form.hygiene)
+    if requests is not None:
+        refuse_broken_lists(sieve, request, shown)
+    policy, campaign = (_labels(optional(frame, found, name), n) for name in ("policy", "campaign"))
+    group, groups = _groups(frame, form)
+    part = np.array(
+        ["/".join(label for label in pair if label) or file.stem for pair in zip(policy, campaign, strict=True)],
+        dtype=object,
+    )
+    return _Table(
+        item, items, request, position.astype(np.int64), reward, others, propensity, user, timestamp, part, campaign,
+        group, groups,
+    ), sieve.kept  # fmt: skip
+
+
+def _propensities(column: pd.Series | None, n: int, sieve: Sieve) -> NDArray[np.float64]:
+    """Propensities, NaN throughout where the log has none."""
+    if column is None or not cells.present(column).any():
+        return np.full(n, np.nan)
+    propensity, _ = cells.numbers(column)
+    sieve.refuse(~cells.present(column), "propensity is missing", column)
+    sieve.refuse(~((propensity > 0) & (propensity <= 1)), "propensity must be in (0, 1]", column)
+    return propensity
+
+
+def _rewards(
+    frame: pd.DataFrame, found: Mapping[str, str], form: LogFormat, sieve: Sieve
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    others = {}
+    for name in form.also:
+        others[name], _ = cells.numbers(frame[name])
+        sieve.refuse(np.isnan(others[name]), f"{name} must be a number", frame[name])
+    if form.events is not None:
+        return np.zeros(len(frame)), others
+    if form.reward != "click":
+        reward, _ = cells.numbers(frame[form.reward])
+        sieve.refuse(np.isnan(reward), f"{form.reward} must be a number", frame[form.reward])
+        return reward, others
+    if "click" not in found:
+        raise InputError(
+            f"{sieve.file} must have a column click (or --column click=NAME, --reward NAME, --events FILE); it has "
+            f"{', '.join(map(str, frame.columns))}"
+        )
+    column = frame[found["click"]]
+    said = pd.Series(cells.texts(column)).str.lower()
+    yes, no = said.isin(["1", "1.0", "true"]).to_numpy(), said.isin(["0", "0.0", "false"]).to_numpy()
+    sieve.refuse(~(yes | no), "click must be 0 or 1", column)
+    return yes.astype(np.float64), others
+
+
+def _labels(column: pd.Series | None, n: int) -> NDArray[np.object_]:
+    if column is None:
+        return np.full(n, "", dtype=object)
+    codes, names = cells.coded_ids(column)
+    return np.array([*names, "unknown"], dtype=object)[codes]
+
+
+def _groups(frame: pd.DataFrame, form: LogFormat) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Combinations of the group columns, the most frequent first; the rest are one group."""
+    if not form.group:
+        return np.zeros(len(frame), dtype=np.int64), ("all",)
+    labels = pd.Series("", index=frame.index)
+    for name in form.group:
+        texts = pd.Series(cells.texts(frame[name]), index=frame.index)
+        labels = labels + (" · " if name != form.group[0] else "") + texts.where(texts != "", "unknown")
+    common = labels.value_counts().index[:MOST_GROUPS].tolist()
+    groups = tuple(common) if labels.nunique() <= MOST_GROUPS else (*common[:-1], "others")
+    code = pd.Categorical(labels, categories=list(groups)).codes.astype(np.int64)
+    return np.where(code < 0, len(groups) - 1, code), groups
+
+
+def _log(
+    name: str,
+    table: _Table,
+    mask: NDArray[np.bool_],
+    *,
+    items: NDArray[np.int64],
+    vocabulary: Vocabulary,
+    form: LogFormat,
+) -> Log:
+    """One policy and campaign, its requests in order of time."""
+    rows = np.flatnonzero(mask)
+    _, request = np.unique(table.request[rows], return_inverse=True)
+    begun = np.full(int(request.max()) + 1, np.inf)
+    np.minimum.at(begun, request, np.nan_to_num(table.timestamp[rows], nan=0.0))
+    rank = np.empty(len(begun), dtype=np.int64)
+    rank[np.argsort(begun, kind="stable")] = np.arange(len(begun))
+    order = np.lexsort((table.position[rows], rank[request]))
+    rows, request = rows[order], rank[request][order]
+    item_idx = np.searchsorted(items, table.item[rows])
+    propensity, how = table.propensity[rows], ""
+    notes: tuple[str, ...] = ()
+    if np.isnan(propensity).any():
+        propensity, how = estimate_propensities(item_idx, table.position[rows], table.group[rows], len(items))
+        notes = (
+            f"PROPENSITIES ARE ESTIMATED ({how}), the log has none: whatever else decided what was shown goes unseen",
+        )
+    return Log(
+        name=name,
+        items=vocabulary,
+        item_idx=item_idx.astype(np.int32),
+        position=table.position[rows].astype(np.int16),
+        reward=table.reward[rows],
+        propensity=propensity,
+        request_idx=request,
+        user_idx=table.user[rows],
+        group=table.group[rows].astype(np.int16),
+        timestamp=table.timestamp[rows],
+        groups=table.groups,
+        given_above=form.given_above and len(begun) < len(rows),
+        estimated=how,
+        others={other: column[rows] for other, column in table.others.items()},
+        notes=notes,
+    )
+
+
+def _first(quarantine: Quarantine) -> str:
+    return next(iter(quarantine.counts), "no reason: the table is empty")

@@ -1,0 +1,1 @@
+"""Traffic with a known truth, in the form of any other log."""
