@@ -59,8 +59,8 @@ def pack(slots: Sequence[Slot]) -> bytes:
     return head + rows.tobytes() + np.array(codes, dtype="<u2").tobytes() + orjson.dumps(list(strings))
 
 
-def unpack(packed: bytes) -> list[Slot]:
-    """The ranked list of `pack`.
+def unpack(packed: bytes, k: int = MAX_SLOTS) -> list[Slot]:
+    """The first k slots of the ranked list of `pack`.
 
     Raises:
         ValueError: the bytes are no packed list of a known format.
@@ -81,8 +81,8 @@ def unpack(packed: bytes) -> list[Slot]:
         raise ValueError(f"a packed list names {n_strings} reasons and holds {len(strings)}")
     slots = []
     taken = 0
-    columns = (rows[name].tolist() for name in ("item_idx", "score", "source"))
-    for item_idx, score, source, n in zip(*columns, n_reasons, strict=True):
+    columns = (rows[name][:k].tolist() for name in ("item_idx", "score", "source"))
+    for item_idx, score, source, n in zip(*columns, n_reasons[:k], strict=True):
         reasons = tuple(strings[code] for code in codes[taken : taken + n])
         taken += n
         slots.append(Slot(item_idx, score, SOURCES[source], reasons))

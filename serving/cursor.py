@@ -69,7 +69,8 @@ class Cursor:
 
     def after(self, item_ids: Iterable[str]) -> str | None:
         """The text to go on with when these have been shown too; None where the list ends, as it has grown too long."""
-        shown = np.union1d(self.shown, checksums(item_ids))
+        new = np.sort(checksums(item_ids))
+        shown = new if not len(self.shown) else np.union1d(self.shown, new)
         if len(shown) >= MAX_SHOWN:
             return None
         raw = bytes([FORMAT]) + self.question + shown.astype("<u4").tobytes()

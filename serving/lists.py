@@ -89,7 +89,7 @@ class ListEngine:
             why = "not published"
             try:
                 packed = await engine.store.similar(live.version, item_id)
-                slots = [] if packed is None else unpack(packed)[: query.k]
+                slots = [] if packed is None else unpack(packed, query.k)
                 if slots and (len(slots) == query.k or len(slots) < LIST_LENGTH):
                     return await self._sent(live, asked, slots)
                 why = "longer than published" if slots else why

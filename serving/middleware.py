@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.gate import CALLER
@@ -30,6 +30,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 """Set where the answer does not set its own."""
+RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"}
 QUIET = {"/health", "/ready", "/metrics"}
@@ -77,10 +78,13 @@ class Shell:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                dressed = MutableHeaders(scope=message)
-                dressed["x-request-id"] = request_id
-                for name, value in HEADERS.items():
-                    dressed.setdefault(name, value)
+                given_headers = message.setdefault("headers", [])
+                names = {name for name, _ in given_headers}
+                message["headers"] = [
+                    *given_headers,
+                    (b"x-request-id", request_id.encode()),
+                    *(pair for pair in RAW_HEADERS if pair[0] not in names),
+                ]
             await send(message)
 
         try:

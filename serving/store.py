@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from serving import keys
+from serving.coalesced import Coalesced
 from serving.events import Event, Past
 from serving.memory import LiveState
 from serving.settings import Settings
@@ -86,6 +87,7 @@ class Store:
         self._failures = 0
         self._up = False
         self._client: redis.asyncio.Redis | None = None
+        self._values = Coalesced(self._mget)
         if url is not None:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
                 url,
@@ -129,13 +131,15 @@ class Store:
 
     async def similar(self, version: str, item_id: str) -> bytes | None:
         """The packed list of similar items, None where none is published."""
-        return cast("bytes | None", await self._asked(lambda client: client.get(keys.similar(version, item_id))))
+        return (await self._values.get([keys.similar(version, item_id)]))[0]
 
     async def items(self, version: str, item_ids: Sequence[str]) -> list[bytes | None]:
         """The items as the API shows them, None where absent."""
         if not item_ids:
             return []
-        names = [keys.item(version, item_id) for item_id in item_ids]
+        return await self._values.get([keys.item(version, item_id) for item_id in item_ids])
+
+    async def _mget(self, names: list[str]) -> list[bytes | None]:
         return cast("list[bytes | None]", await self._asked(lambda client: client.mget(names)))
 
     async def user(self, user_id: str, version: str | None = None) -> UserRead:

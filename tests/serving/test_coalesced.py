@@ -1,0 +1,90 @@
+"""Reads of one turn of the event loop go together, and each gets its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serving import coalesced
+from serving.coalesced import Coalesced
+
+
+class Keys:
+    """Knows some keys, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    async def fetch(self, keys: list[str]) -> list[bytes | None]:
+        self.asked.append(keys)
+        await asyncio.sleep(0.01)
+        if "bad" in keys:
+            raise ConnectionError("gone")
+        return [None if key == "absent" else key.encode() for key in keys]
+
+
+def test_what_is_asked_in_one_turn_is_one_round_trip_and_each_key_is_fetched_once() -> None:
+    keys = Keys()
+
+    async def ask() -> list[list[bytes | None]]:
+        values = Coalesced(keys.fetch)
+        return await asyncio.gather(values.get(["a", "b"]), values.get(["b", "absent", "b"]), values.get([]))
+
+    assert asyncio.run(ask()) == [[b"a", b"b"], [b"b", None, b"b"], []]
+    assert keys.asked == [["a", "b", "absent"]]
+
+
+def test_a_later_turn_is_another_round_trip_and_does_not_wait_for_the_first() -> None:
+    keys = Keys()
+
+    async def ask() -> None:
+        values = Coalesced(keys.fetch)
+        first = asyncio.create_task(values.get(["a"]))
+        await asyncio.sleep(0.001)
+        assert await values.get(["a"]) == [b"a"]
+        assert await first == [b"a"]
+
+    asyncio.run(ask())
+    assert keys.asked == [["a"], ["a"]]
+
+
+def test_a_failure_is_everybodys_who_waits_for_it_and_nobody_elses() -> None:
+    keys = Keys()
+
+    async def ask() -> list[object]:
+        values = Coalesced(keys.fetch)
+        failed = asyncio.gather(values.get(["bad"]), values.get(["a"]), return_exceptions=True)
+        await asyncio.sleep(0.001)
+        return [*await failed, await values.get(["a"])]
+
+    bad, beside, later = asyncio.run(ask())
+    assert isinstance(bad, ConnectionError)
+    assert isinstance(beside, ConnectionError)
+    assert later == [b"a"]
+
+
+def test_a_request_that_is_given_up_takes_nobody_with_it() -> None:
+    keys = Keys()
+
+    async def ask() -> list[bytes | None]:
+        values = Coalesced(keys.fetch)
+        given_up = asyncio.create_task(values.get(["a"]))
+        kept = asyncio.create_task(values.get(["a", "b"]))
+        await asyncio.sleep(0.001)
+        given_up.cancel()
+        return await kept
+
+    assert asyncio.run(ask()) == [b"a", b"b"]
+
+
+def test_a_round_trip_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalesced, "MOST_KEYS", 4)
+    keys = Keys()
+
+    async def ask() -> list[list[bytes | None]]:
+        values = Coalesced(keys.fetch)
+        return await asyncio.gather(*(values.get([f"{one}{two}" for two in range(3)]) for one in "abc"))
+
+    assert [len(one) for one in asyncio.run(ask())] == [3, 3, 3]
+    assert [len(one) for one in keys.asked] == [3, 3, 3]
