@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recsys.replay.log import Log
+from recsys.replay.log import Log, Rows
 from recsys.replay.tally import Grouping
 
 STRETCHES = "time"
@@ -19,15 +20,17 @@ def standard_groupings(log: Log) -> tuple[list[Grouping], list[float]]:
     found = []
     if log.n_positions > 1:
         labels = tuple(f"position {position}" for position in range(log.n_positions))
-        found.append(Grouping("position", labels, np.minimum(log.position, log.n_positions - 1)))
+        found.append(Grouping("position", labels, lambda rows: np.minimum(rows.position, log.n_positions - 1)))
     if len(log.groups) > 1:
-        found.append(Grouping("group", log.groups, log.group))
-    time = np.asarray(log.timestamp)
-    known = bool(np.isfinite(time).all()) and len(log) > 0
-    line = time if known else np.arange(len(log), dtype=np.float64)
-    edges = np.linspace(line.min(), line.max(), N_STRETCHES + 1)
-    code = np.clip(np.searchsorted(edges, line, side="right") - 1, 0, N_STRETCHES - 1)
+        found.append(Grouping("group", log.groups, lambda rows: rows.group))
+    known = all(np.isfinite(rows.timestamp).all() for rows in log.chunks())
+    first, last = (float(log.timestamp.min()), float(log.timestamp.max())) if known else (0.0, float(len(log)))
+    edges = np.linspace(first, last, N_STRETCHES + 1)
+
+    def stretch(rows: Rows) -> NDArray[np.int64]:
+        line = rows.timestamp if known else np.arange(rows.start, rows.start + len(rows), dtype=np.float64)
+        return np.clip(np.searchsorted(edges, line, side="right") - 1, 0, N_STRETCHES - 1)
+
     labels = tuple(f"stretch {number + 1} of {N_STRETCHES}" for number in range(N_STRETCHES))
-    found.append(Grouping(STRETCHES, labels, code.astype(np.int8)))
-    until = edges[1:].tolist() if known else (edges[1:] + 1.0).tolist()
-    return found, until
+    found.append(Grouping(STRETCHES, labels, stretch))
+    return found, edges[1:].tolist()

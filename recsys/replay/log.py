@@ -142,7 +142,7 @@ class Log:
     @cached_property
     def n_requests(self) -> int:
         """Number of requests."""
-        return int((np.diff(self.request_idx) != 0).sum()) + 1 if len(self) else 0
+        return int((self.request_idx[1:] != self.request_idx[:-1]).sum()) + 1 if len(self) else 0
 
     @property
     def is_ranked(self) -> bool:

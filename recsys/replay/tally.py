@@ -8,7 +8,7 @@ sixteen thousand, in the same memory, and two policies are resampled together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,12 +35,12 @@ class Grouping:
     Args:
         name: such as "position".
         labels: of the parts.
-        code: int64 [n], rows of the log; -1 belongs to none.
+        code: rows → int [m], the part of each; -1 belongs to none.
     """
 
     name: str
     labels: tuple[str, ...]
-    code: NDArray[np.integer]
+    code: Callable[[Rows], NDArray[np.integer]]
 
 
 @dataclass(eq=False)
@@ -171,7 +171,7 @@ def _unit_of(rows: Rows, unit: Unit, first: int) -> NDArray[np.int64]:
 
 
 def _parts(grouping: Grouping, rows: Rows, w: F64, wr: F64) -> F64:
-    code = grouping.code[rows.within].astype(np.int64)
+    code = grouping.code(rows).astype(np.int64)
     inside = code >= 0
     code, n_parts, r = code[inside], len(grouping.labels), rows.reward[inside]
     w, wr = w[inside], wr[inside]

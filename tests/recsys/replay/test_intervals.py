@@ -128,7 +128,7 @@ def test_a_part_is_judged_by_its_own_rows(make_log: Callable[..., Log]) -> None:
         groups=("a", "b"),
     )  # fmt: skip
     policy = TablePolicy("t", np.array([[0.9, 0.1], [0.2, 0.8]]))
-    kinds = Grouping("kind", ("x", "y"), np.where(np.arange(n) < 1000, 0, 1))
+    kinds = Grouping("kind", ("x", "y"), lambda rows: np.where(rows.request_idx < 1000, 0, 1))
     found = replay(log, [policy], groupings=[kinds]).policies["t"]
     part = found.parts["kind"][0]
     w = policy.table[log.group[:1000], log.item_idx[:1000]] / 0.5
