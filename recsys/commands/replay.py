@@ -19,8 +19,9 @@ def replay(
     policy: Annotated[
         list[str],
         typer.Option(
-            help="What to judge; may be repeated. logged, random, popularity, best, log:NAME (who wrote another log of "
-            "the file); NAME@T draws lists with temperature T, NAME~E fills a share E of the slots at random.",
+            help="What to judge; may be repeated. A folder with a bundle, logged, random, popularity, best, log:NAME "
+            "(who wrote another log of the file), linucb, thompson; NAME@T draws lists with temperature T, NAME~E "
+            "fills a share E of the slots at random.",
             show_default=False,
         ),
     ],
@@ -43,12 +44,13 @@ def replay(
         typer.Option(help="ours=theirs, such as propensity=pscore, where a name is not found.", show_default=False),
     ] = None,
     given_above: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--given-above",
-            help="Propensities are given the slots above (lists without repeats), not overall per slot.",
+            help="Propensities are given the slots above (lists without repeats), or overall for each slot. Default: "
+            "as the service logs them where it wrote the log, overall elsewhere.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     events: Annotated[
         Path | None,
         typer.Option(help="Table of events that earn the reward, by recommendation_id.", show_default=False),
@@ -67,6 +69,20 @@ def replay(
             "--last-touch", help="Events without recommendation_id count for the newest slot with their item."
         ),
     ] = False,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="What users did (user_id, item_id, timestamp), so that a bundle knows at each request what was known "
+            "then. Default: events.* in the log's folder.",
+            show_default=False,
+        ),
+    ] = None,
+    stock: Annotated[
+        Path | None,
+        typer.Option(
+            help="What could be bought when (item_id, timestamp, available), for a bundle.", show_default=False
+        ),
+    ] = None,
     learn: Annotated[
         float, typer.Option(help="Share of the traffic, the earliest, for policies that learn from clicks.")
     ] = 0.25,
@@ -125,7 +141,7 @@ def replay(
         attribution=AttributionRules(window_s, tuple(event_type or ("click", "view")), worth, last_touch),
     )
     quarantine = Quarantine()
-    asked = Asked(log, tuple(policy), against, form, learn, config)
+    asked = Asked(log, tuple(policy), against, form, learn, history, stock, config)
     replays = replay_logs(asked, quarantine=quarantine)
     console = Console(highlight=False)
     for found in replays:

@@ -19,7 +19,8 @@ HELP = """\
 logged: the policy that wrote the log.  random: every item alike.  popularity: the most clicked items, slot by slot.
 best: the item of the highest expected reward in each kind of slot.  log:NAME: the policy that wrote another log of the
 same file, such as log:bts.  Behind a name, @T draws lists by exp(score / T) instead of taking the best, and ~E fills a
-share E of the slots at random: popularity@0.5, best~0.1."""
+share E of the slots at random: popularity@0.5, best~0.1.  A folder with a bundle: what it answers at each request's
+moment.  linucb, thompson: bandits that learn as they are replayed."""
 
 _SPEC = re.compile(r"(?P<name>[^@~]+)(?:@(?P<temperature>[0-9.]+))?(?:~(?P<epsilon>[0-9.]+))?")
 LEARN = ("popularity", "best")
@@ -27,7 +28,15 @@ LEARN = ("popularity", "best")
 
 def learns(spec: str) -> bool:
     """Whether a policy is learned from clicks, which must then not be those that it is judged on."""
-    return _parsed(spec)[0] in LEARN
+    return parse(spec)[0] in LEARN
+
+
+def with_share(spec: str, policy: Policy, log: Log, share: float | None) -> Policy:
+    """The policy, or one that fills a share of the slots at random beside it."""
+    if share is None:
+        return policy
+    uniform = TablePolicy("random", np.full((log.n_cells, len(log.items)), 1.0 / len(log.items)))
+    return Mixture(spec, policy, uniform, share)
 
 
 def make_policy(spec: str, log: Log, *, learned_from: Log | None, others: Sequence[Log]) -> Policy:
@@ -42,12 +51,11 @@ def make_policy(spec: str, log: Log, *, learned_from: Log | None, others: Sequen
     Raises:
         InputError: the name is unknown, or a number in it is out of range.
     """
-    name, temperature, epsilon = _parsed(spec)
-    uniform = np.full((log.n_cells, len(log.items)), 1.0 / len(log.items))
+    name, temperature, epsilon = parse(spec)
     if name == "logged":
         policy: Policy = Logged(log, spec)
     elif name == "random":
-        policy = TablePolicy(spec, uniform)
+        policy = TablePolicy(spec, np.full((log.n_cells, len(log.items)), 1.0 / len(log.items)))
     elif name.startswith("log:"):
         policy = TablePolicy(spec, shown_shares(_other(name.removeprefix("log:"), log, others)))
     elif name in LEARN:
@@ -59,10 +67,15 @@ def make_policy(spec: str, log: Log, *, learned_from: Log | None, others: Sequen
         raise InputError(f"unknown policy {spec!r}. {HELP}")
     if temperature is not None and name not in LEARN:
         raise InputError(f"policy {spec!r}: only {' and '.join(LEARN)} have scores for a temperature")
-    return policy if epsilon is None else Mixture(spec, policy, TablePolicy("random", uniform), epsilon)
+    return with_share(spec, policy, log, epsilon)
 
 
-def _parsed(spec: str) -> tuple[str, float | None, float | None]:
+def parse(spec: str) -> tuple[str, float | None, float | None]:
+    """Name, temperature and share of random slots of a policy.
+
+    Raises:
+        InputError: it is none.
+    """
     match = _SPEC.fullmatch(spec)
     try:
         if match is None:

@@ -18,6 +18,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "policy": ("policy", "behavior_policy"),
     "campaign": ("campaign", "surface"),
     "timestamp": ("timestamp", "time"),
+    "page": ("page", "page_id"),
 }
 """Our name → names it is found under, the first there is; a log needs only item_id and a reward."""
 

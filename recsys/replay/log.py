@@ -71,6 +71,8 @@ class Log:
             probability of the item in this slot overall; for single actions these are the same.
         estimated: how the propensities were estimated; "" where they were logged.
         others: further reward columns, float64 [n], by name.
+        users: ids of the users; () where `user_idx` only tells them apart.
+        page: object [n] of str; id of the item on whose page a slot was, "" on none; None where nobody was on one.
         notes: what a reader of the results must know.
 
     Raises:
@@ -92,6 +94,8 @@ class Log:
     given_above: bool = False
     estimated: str = ""
     others: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    users: tuple[str, ...] = ()
+    page: NDArray[np.object_] | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -188,6 +192,7 @@ class Log:
             self,
             name=self.name if name is None else name,
             others={other: column[mask] for other, column in self.others.items()},
+            page=None if self.page is None else self.page[mask],
             **{column: getattr(self, column)[mask] for column in columns},
         )
 

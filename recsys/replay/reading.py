@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from features.shop.tables import find_table, read_table
 from features.shop.timestamps import utc_seconds
 from features.vocabulary import Vocabulary
 from recsys.replay.attribution import AttributionRules, attribute
-from recsys.replay.columns import find_columns, optional
+from recsys.replay.columns import KNOWN, find_columns, optional
 from recsys.replay.hygiene import HygieneConfig, refuse_bots, refuse_broken_lists, refuse_duplicates
 from recsys.replay.log import Log
 from recsys.replay.propensities import estimate_propensities
 
 MOST_GROUPS = 64
+SERVICE_COLUMNS = {"entry_id", "request_id", "source", "propensity"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class LogFormat:
         reward: "click", or a column that holds the reward.
         also: further reward columns for the guard-rails, such as revenue.
         group: columns that tell kinds of visitors or pages apart; their combinations are the log's groups.
-        given_above: see `Log`.
-        events: table of events that earn the reward, where the slots do not hold it.
+        given_above: see `Log`; None for what the layout says: the service's own logs are, others are not.
+        events: table of events that earn the reward, where the slots do not hold it; a folder's own `events.*` where
+            its impressions have no clicks.
         attribution: which event counts for which slot.
         hygiene: who counts as a bot.
     """
@@ -45,7 +47,7 @@ class LogFormat:
     reward: str = "click"
     also: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
-    given_above: bool = False
+    given_above: bool | None = None
     events: Path | None = None
     attribution: AttributionRules = field(default_factory=AttributionRules)
     hygiene: HygieneConfig = field(default_factory=HygieneConfig)
@@ -68,6 +70,8 @@ class _Table:
     campaign: NDArray[np.object_]
     group: NDArray[np.int64]
     groups: tuple[str, ...]
+    users: list[str]
+    page: NDArray[np.object_] | None
 
 
 def read_logs(path: Path, form: LogFormat | None = None, *, quarantine: Quarantine) -> list[Log]:
@@ -96,6 +100,7 @@ def read_logs(path: Path, form: LogFormat | None = None, *, quarantine: Quaranti
     if not file.is_file():
         raise InputError(f"{file} does not exist")
     frame = read_table(file, quarantine=quarantine)
+    form = _as_laid_out(frame, path, form)
     table, kept = _read(frame, file, form, quarantine)
     if not kept.any():
         raise InputError(f"{file.name} has no usable row: {quarantine.total} were refused, for {_first(quarantine)}")
@@ -168,10 +173,43 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
         ["/".join(label for label in pair if label) or file.stem for pair in zip(policy, campaign, strict=True)],
         dtype=object,
     )
-    return _Table(
-        item, items, request, position.astype(np.int64), reward, others, propensity, user, timestamp, part, campaign,
-        group, groups,
-    ), sieve.kept  # fmt: skip
+    table = _Table(
+        item=item,
+        items=items,
+        request=request,
+        position=position.astype(np.int64),
+        reward=reward,
+        others=others,
+        propensity=propensity,
+        user=user,
+        timestamp=timestamp,
+        part=part,
+        campaign=campaign,
+        group=group,
+        groups=groups,
+        users=users,
+        page=_pages(frame, found, campaign),
+    )
+    return table, sieve.kept
+
+
+def _pages(frame: pd.DataFrame, found: Mapping[str, str], campaign: NDArray[np.object_]) -> NDArray[np.object_] | None:
+    """The item whose page each slot was on; the service's logs call it the subject of what is similar."""
+    if (column := optional(frame, found, "page")) is not None:
+        return cells.texts(column)
+    if "subject" in frame.columns and (campaign == "similar").any():
+        return np.where(campaign == "similar", cells.texts(frame["subject"]), "")
+    return None
+
+
+def _as_laid_out(frame: pd.DataFrame, path: Path, form: LogFormat) -> LogFormat:
+    """What the layout tells: `recsys log merge` leaves slots whose propensities are given those above, and events."""
+    if form.given_above is None:
+        form = replace(form, given_above=set(frame.columns) >= SERVICE_COLUMNS)
+    has_click = "click" in form.columns or any(name in frame.columns for name in KNOWN["click"])
+    if form.events is None and form.reward == "click" and not has_click and path.is_dir():
+        form = replace(form, events=find_table(path, "events"))
+    return form
 
 
 def _propensities(column: pd.Series | None, n: int, sieve: Sieve) -> NDArray[np.float64]:
@@ -268,9 +306,11 @@ def _log(
         group=table.group[rows].astype(np.int16),
         timestamp=table.timestamp[rows],
         groups=table.groups,
-        given_above=form.given_above and len(begun) < len(rows),
+        given_above=bool(form.given_above) and len(begun) < len(rows),
         estimated=how,
         others={other: column[rows] for other, column in table.others.items()},
+        users=tuple(table.users),
+        page=None if table.page is None else table.page[rows],
         notes=notes,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import structlog
 
 from features.errors import InputError
 from features.quarantine import Quarantine
-from recsys.replay.choosing import learns, make_policy
+from features.shop.tables import find_table
+from recsys.bundle import Bundle
+from recsys.replay.bandits import BANDITS, play
+from recsys.replay.bundle_policy import Answered, answer_log, bundle_folder
+from recsys.replay.choosing import learns, make_policy, parse, with_share
 from recsys.replay.engine import ReplayConfig, replay
+from recsys.replay.history import UserHistory, read_history, read_stock
 from recsys.replay.log import Log
 from recsys.replay.reading import LogFormat, read_logs
-from recsys.replay.result import Replay
+from recsys.replay.result import Judged, Replay
+from recsys.replay.verdict import judge_kept
 
 log = structlog.get_logger()
 
@@ -25,11 +32,13 @@ class Asked:
 
     Args:
         path: of the log.
-        policies: names, see `choosing.HELP`.
+        policies: names, see `choosing.HELP`, or folders with a bundle.
         against: the policy that others are compared with; None compares nothing.
         form: how to read the log.
         learn: share of each log, its earliest requests, from which policies that learn from clicks are made; all
             policies are judged on the rest. Not used where none learns.
+        history: table of what users did, for bundles; None for the `events.*` beside the impressions, if any.
+        stock: table of what could be bought when, for bundles; None for what a bundle says.
         config: of the intervals.
     """
 
@@ -38,6 +47,8 @@ class Asked:
     against: str | None = None
     form: LogFormat = field(default_factory=LogFormat)
     learn: float = 0.25
+    history: Path | None = None
+    stock: Path | None = None
     config: ReplayConfig = field(default_factory=ReplayConfig)
 
 
@@ -51,15 +62,76 @@ def replay_logs(asked: Asked, *, quarantine: Quarantine) -> list[Replay]:
     specs = list(dict.fromkeys([*asked.policies, *([asked.against] if asked.against else [])]))
     if not specs:
         raise InputError("name at least one --policy")
+    if asked.against is not None and parse(asked.against)[0] in BANDITS:
+        raise InputError(f"--against must be a policy that stays as it is, {asked.against!r} learns as it goes")
+    history = _history(asked, quarantine)
     found = []
     for one in logs:
         log.info("log read", log=one.name, slots=len(one), requests=one.n_requests, items=len(one.items))
         earlier, judged = _parted(one, asked.learn) if any(map(learns, specs)) else (None, one)
-        policies = [make_policy(spec, judged, learned_from=earlier, others=logs) for spec in specs]
-        found.append(
-            replay(judged, policies, against=asked.against, config=asked.config, reward=_reward_name(asked.form))
+        fixed = [spec for spec in specs if parse(spec)[0] not in BANDITS]
+        made = [
+            _policy(spec, judged, earlier=earlier, logs=logs, asked=asked, history=history, quarantine=quarantine)
+            for spec in fixed
+        ]
+        result = replay(
+            judged,
+            [answered.policy for answered in made],
+            against=asked.against,
+            config=asked.config,
+            reward=_reward_name(asked.form),
         )
+        policies = {
+            spec: _completed(result.policies[spec], answered) for spec, answered in zip(fixed, made, strict=True)
+        }
+        policies |= {spec: _played(spec, judged, asked.config) for spec in specs if spec not in policies}
+        found.append(replace(result, policies={spec: policies[spec] for spec in specs}))
     return found
+
+
+def _policy(
+    spec: str,
+    judged: Log,
+    *,
+    earlier: Log | None,
+    logs: Sequence[Log],
+    asked: Asked,
+    history: UserHistory | None,
+    quarantine: Quarantine,
+) -> Answered:
+    name, temperature, share = parse(spec)
+    folder = bundle_folder(Path(name))
+    if folder is None:
+        return Answered(make_policy(spec, judged, learned_from=earlier, others=logs))
+    bundle = Bundle.open(folder, verify=False)
+    stock = None
+    if asked.stock is not None:
+        stock = read_stock(asked.stock, bundle.items, bundle.available, quarantine=quarantine)
+    answered = answer_log(spec, bundle, judged, temperature=temperature, history=history, stock=stock)
+    return replace(answered, policy=with_share(spec, answered.policy, judged, share))
+
+
+def _history(asked: Asked, quarantine: Quarantine) -> UserHistory | None:
+    path = asked.history
+    if path is None and asked.path.is_dir():
+        path = find_table(asked.path, "events")
+    wanted = any(bundle_folder(Path(parse(spec)[0])) for spec in asked.policies)
+    return read_history(path, quarantine=quarantine) if path is not None and wanted else None
+
+
+def _completed(judged: Judged, answered: Answered) -> Judged:
+    rails = judged.guard_rails | ({"latency_ms": answered.latency_ms} if answered.latency_ms else {})
+    return replace(judged, guard_rails=rails, notes=(*judged.notes, *answered.notes))
+
+
+def _played(spec: str, judged: Log, config: ReplayConfig) -> Judged:
+    """A bandit: only replay can tell, and its verdict goes by the slots that were kept."""
+    try:
+        played = play(spec, judged, seed=config.seed, samples=config.bootstrap_samples, level=config.level)
+    except ValueError as error:
+        raise InputError(f"policy {spec!r}: {error}") from error
+    estimate = played.estimate
+    return Judged({"replay": estimate, "auto": estimate}, {"auto": "replay"}, None, judge_kept(estimate, len(judged)))
 
 
 def _parted(log: Log, learn: float) -> tuple[Log, Log]:

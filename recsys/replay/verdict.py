@@ -139,5 +139,23 @@ def _impressions(log: Log, diagnostics: Diagnostics, value: float, level: float)
     return math.ceil(z**2 * mean_weight / (value * PRECISE**2))
 
 
+def judge_kept(estimate: Estimate, n_rows: int) -> Verdict:
+    """Judge a policy that only rejection replay can tell of, by the rows that it kept.
+
+    Args:
+        estimate: of replay.
+        n_rows: rows of the log.
+    """
+    rewarded = estimate.value * estimate.n_matched if math.isfinite(estimate.value) else 0.0
+    if estimate.n_matched < FEWEST_EFFECTIVE or rewarded < FEWEST_REWARDED:
+        return Verdict(CANNOT, (f"Only {estimate.n_matched} rows were kept, {rewarded:.0f} of them rewarded.",))
+    half = (estimate.high - estimate.low) / 2
+    if half <= PRECISE * abs(estimate.value):
+        return Verdict("trustworthy")
+    needed = math.ceil(n_rows * (half / (PRECISE * abs(estimate.value))) ** 2)
+    said = f"The interval is ±{_percent(half, estimate.value)} of the value; trustworthy is ±{PRECISE:.0%} or less."
+    return Verdict("wide", (said,), None, needed)
+
+
 def _percent(part: float, whole: float) -> str:
     return f"{part / abs(whole):.0%}" if whole else "∞"

@@ -1,0 +1,140 @@
+"""A bundle as a policy: the recommender path that the service runs, asked at each request's own moment.
+
+A request is answered from what was known when it came: the user's events before it, and what was in stock. The bundle
+itself knows what it was trained on; whether that ended before the log began cannot be seen from here, and is said.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.errors import InputError
+from features.progress import bar
+from recsys.bundle import Bundle
+from recsys.pipeline.request import Request
+from recsys.recommendation import UserState
+from recsys.recommender import BundleRecommender
+from recsys.replay.history import StockHistory, UserHistory
+from recsys.replay.log import Log
+from recsys.replay.placed import PlacedLists
+from recsys.replay.policy import ListPolicy, Policy
+
+PLACES = 50
+"""Candidates that take part where lists are drawn."""
+RECENT = 200
+"""Events of a user that are looked up; the recommender uses its own number of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What a bundle answers to a log's requests.
+
+    Args:
+        policy: the answers.
+        latency_ms: "p50" and "p99" of one answer on this machine.
+        notes: what a reader must know.
+    """
+
+    policy: Policy
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def bundle_folder(path: Path) -> Path | None:
+    """The bundle in a folder or a run, None where there is none."""
+    for folder in (path, path / "bundle"):
+        if (folder / "manifest.json").is_file():
+            return folder
+    return None
+
+
+def answer_log(
+    name: str,
+    bundle: Bundle,
+    log: Log,
+    *,
+    temperature: float | None,
+    history: UserHistory | None,
+    stock: StockHistory | None,
+) -> Answered:
+    """Ask a bundle every request of a log.
+
+    Args:
+        name: of the policy.
+        bundle: what answers.
+        log: the requests; those on an item's page ask for what is like it, the others for a feed.
+        temperature: draw lists by place to the power of -1 / temperature; None shows the best.
+        history: what users did; None where nothing is known, and every user is then as the bundle knows them.
+        stock: what could be bought when; None for what the bundle says.
+
+    Raises:
+        InputError: the log has no times where history or stock need them, or it is of searches.
+    """
+    if (history is not None or stock is not None) and not np.isfinite(log.timestamp).all():
+        raise InputError(f"log {log.name} has no times: events and stock cannot be looked up at a request's moment")
+    if log.name.rpartition("/")[2] == "search":
+        raise InputError(
+            f"log {log.name} is of searches: their words are not logged, a bundle cannot answer them again"
+        )
+    recommender = BundleRecommender(bundle)
+    of_log = np.append(log.items.idxs(bundle.items.ids), -1)
+    starts = np.flatnonzero(np.diff(log.request_idx, prepend=log.request_idx[:1] - 1))
+    n_slots = np.diff(np.append(starts, len(log)))
+    first = int(log.request_idx[0])
+    places = max(log.n_positions, PLACES if temperature is not None else 0)
+    orders = np.full((int(log.request_idx[-1]) - first + 1, places), -1, dtype=np.int32)
+    took = np.empty(len(starts))
+    unknown_pages = 0
+    with bar(f"Asking {name}", total=len(starts)) as progress:
+        for number, (row, slots) in enumerate(zip(starts.tolist(), n_slots.tolist(), strict=True)):
+            begun = time.perf_counter()
+            request = _request(log, row, places if temperature is not None else slots, history, stock)
+            if request.page is not None and request.page not in bundle.items:
+                unknown_pages += 1
+                request = Request(request.k, request.user, allowed=request.allowed, now_s=request.now_s)
+            ranked = recommender.ranked(recommender.moment(request)).rows[:places]
+            orders[int(log.request_idx[row]) - first, : len(ranked)] = of_log[ranked]
+            took[number] = time.perf_counter() - begun
+            progress.advance()
+    notes = [*_training_note(bundle, log)]
+    if unknown_pages:
+        notes.append(f"{unknown_pages} requests were on pages that the bundle does not know; they got a feed")
+    latency = {f"p{percent}": round(1e3 * float(np.percentile(took, percent)), 3) for percent in (50, 99)}
+    if temperature is None:
+        items = orders[log.request_idx - first, np.minimum(log.position, places - 1)].astype(np.int64)
+        return Answered(ListPolicy(name, len(log.items), items[:, None], np.ones((len(log), 1))), latency, tuple(notes))
+    weights = np.arange(1.0, places + 1.0) ** (-1.0 / temperature)
+    policy = PlacedLists(
+        name, len(log.items), first_request=first, items=orders, weights=weights, n_slots=log.n_positions
+    )
+    return Answered(policy, latency, tuple(notes))
+
+
+def _request(log: Log, row: int, k: int, history: UserHistory | None, stock: StockHistory | None) -> Request:
+    """A logged request as it was asked, with what was known then."""
+    moment = float(log.timestamp[row])
+    user_idx = int(log.user_idx[row])
+    user_id = log.users[user_idx] if user_idx >= 0 and log.users else None
+    items: tuple[str, ...] = ()
+    ages: tuple[float, ...] = ()
+    if history is not None and user_id is not None:
+        items, ages = history.before(user_id, moment, RECENT)
+    allowed: NDArray[np.bool_] | None = None if stock is None else stock.at(moment)
+    page = None if log.page is None or not log.page[row] else str(log.page[row])
+    user = UserState(user_id, recent_items=items, recent_ages_s=ages)
+    return Request(k, user, page=page, allowed=allowed, now_s=moment if np.isfinite(moment) else 0.0)
+
+
+def _training_note(bundle: Bundle, log: Log) -> list[str]:
+    """Whether the bundle may have been trained on what it is judged on."""
+    made = datetime.fromisoformat(bundle.manifest.created).timestamp()
+    begun = float(np.min(log.timestamp)) if len(log) else np.nan
+    if made <= begun:
+        return []
+    return ["the bundle was made after the log began: if it was trained on this traffic, it knows the answers"]

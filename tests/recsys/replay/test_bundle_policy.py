@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.errors import InputError
+from features.quarantine import Quarantine
+from features.vocabulary import Vocabulary
+from recsys.bundle import Bundle
+from recsys.recommendation import UserState
+from recsys.recommender import BundleRecommender
+from recsys.replay.bundle_policy import answer_log
+from recsys.replay.history import UserHistory, read_history, read_stock
+from recsys.replay.log import Log
+from recsys.replay.policy import ListPolicy
+
+DAY = 86_400.0
+T0 = 1_700_000_000.0
+
+
+@pytest.fixture
+def visits(make_log: Callable[..., Log]) -> Log:
+    """Three requests of two slots: u2, u3, and somebody unknown; on days 0, 1 and 2."""
+    log = make_log(
+        [0, 1, 2, 3, 4, 5], [0] * 6, n_items=10, request=[0, 0, 1, 1, 2, 2], position=[0, 1] * 3,
+        user=[0, 0, 1, 1, -1, -1], timestamp=T0 + DAY * np.array([0, 0, 1, 1, 2, 2]), propensity=[0.1] * 6,
+    )  # fmt: skip
+    return replace(log, users=("u2", "u3"))
+
+
+def history(folder: Path, rows: str) -> UserHistory:
+    (folder / "events.csv").write_text("user_id,item_id,timestamp\n" + rows)
+    return read_history(folder / "events.csv", quarantine=Quarantine())
+
+
+def shown(policy: object) -> list[list[int]]:
+    assert isinstance(policy, ListPolicy)
+    return policy.items.reshape(-1, 2).tolist()
+
+
+def test_a_bundle_answers_as_the_recommender_would(two_tastes: Bundle, visits: Log) -> None:
+    answered = answer_log("b", two_tastes, visits, temperature=None, history=None, stock=None)
+    recommender = BundleRecommender(two_tastes)
+    expected = [[int(r.item_id[1:]) for r in recommender.recommend(UserState(user), 2)] for user in ("u2", "u3", None)]
+    assert shown(answered.policy) == expected
+    assert expected[:2] == [[0, 2], [1, 3]]
+    assert answered.latency_ms["p50"] > 0
+
+
+def test_only_events_before_the_request_are_known(two_tastes: Bundle, visits: Log, tmp_path: Path) -> None:
+    """u2 views i0 before the first visit: it is not shown again. A view planted after it changes nothing."""
+    before = f"u2,i0,{T0 - 60}\n"
+    future = "".join(f"u2,i{item},{T0 + 60}\n" for item in (2, 4, 6)) + f"u3,i1,{T0 + DAY}\n"
+    known = answer_log("b", two_tastes, visits, temperature=None, history=history(tmp_path, before), stock=None)
+    planted = answer_log(
+        "b", two_tastes, visits, temperature=None, history=history(tmp_path, before + future), stock=None
+    )
+    assert shown(known.policy)[0] == [2, 4]
+    assert shown(planted.policy) == shown(known.policy)
+    later = answer_log(
+        "b", two_tastes, visits, temperature=None, history=history(tmp_path, f"u3,i1,{T0 + DAY - 1}\n"), stock=None
+    )
+    assert shown(later.policy)[1][0] == 3
+
+
+def test_only_what_was_in_stock_then_is_shown(two_tastes: Bundle, visits: Log, tmp_path: Path) -> None:
+    """i0 is sold out after the first visit, i1 arrives only after the second."""
+    (tmp_path / "stock.csv").write_text(
+        f"item_id,timestamp,available\ni0,{T0 + 60},0\ni1,{T0 + DAY + 60},1\nzz,{T0},1\n"
+    )
+    quarantine = Quarantine()
+    stock = read_stock(tmp_path / "stock.csv", two_tastes.items, two_tastes.available, quarantine=quarantine)
+    assert quarantine.counts == {"item_id is not in the bundle": 1}
+    answered = answer_log("b", two_tastes, visits, temperature=None, history=None, stock=stock)
+    first, second, third = shown(answered.policy)
+    assert first == [0, 2]
+    assert second == [3, 5]
+    assert 0 not in third
+    with pytest.raises(ValueError, match="moments must rise"):
+        stock.at(T0)
+
+
+def test_an_item_that_the_log_does_not_know_is_no_match(two_tastes: Bundle, visits: Log) -> None:
+    fewer = replace(
+        visits, items=Vocabulary(tuple(f"i{row}" for row in range(2, 10))), item_idx=np.maximum(visits.item_idx - 2, 0)
+    )
+    answered = answer_log("b", two_tastes, fewer, temperature=None, history=None, stock=None)
+    assert shown(answered.policy)[0] == [-1, 0]
+
+
+def test_a_page_asks_for_what_is_like_it(two_tastes: Bundle, visits: Log) -> None:
+    page = np.array(["i4"] * 2 + [""] * 2 + ["gone"] * 2, dtype=object)
+    answered = answer_log("b", two_tastes, replace(visits, page=page), temperature=None, history=None, stock=None)
+    recommender = BundleRecommender(two_tastes)
+    alike = [int(r.item_id[1:]) for r in recommender.similar_items("i4", 2)]
+    feed = [int(r.item_id[1:]) for r in recommender.recommend(UserState(), 2)]
+    assert shown(answered.policy) == [alike, [1, 3], feed]
+    assert "1 requests were on pages" in " ".join(answered.notes)
+
+
+def test_drawn_lists_have_the_chances_of_their_places(two_tastes: Bundle, visits: Log) -> None:
+    """The first slot by place to the power of -1/T; the second given the first, and over all first ones."""
+    answered = answer_log("b", two_tastes, visits, temperature=1.0, history=None, stock=None)
+    policy, rows = answered.policy, visits.rows(slice(0, 6))
+    best = BundleRecommender(two_tastes).recommend(UserState("u2"), 10)
+    order = [int(r.item_id[1:]) for r in best]
+    weights = np.zeros(50)
+    weights[: len(order)] = 1.0 / np.arange(1, len(order) + 1)
+    weights[len(order) :] = 1.0 / np.arange(len(order) + 1, 51)  # places that the small shop leaves empty
+    weights /= weights.sum()
+    chance = {item: weights[place] for place, item in enumerate(order)}
+    first, second = policy.of_logged(rows, given_above=True)[:2]
+    assert first == pytest.approx(chance[0])
+    assert second == pytest.approx(chance[1] / (1 - chance[0]))
+    overall = policy.of_logged(rows, given_above=False)[1]
+    place = order.index(1)
+    by_hand = sum(weights[a] * weights[place] / (1 - weights[a]) for a in range(50) if a != place)
+    assert overall == pytest.approx(by_hand)
+    values = np.random.default_rng(0).random((5, visits.n_cells, 10))
+    found = policy.expected(rows, values, given_above=True)
+    q = values[rows.fold[1], rows.cell[1]]
+    left = [weights[p] * (q[order[p]] if p < len(order) else q.mean()) for p in range(50) if p != order.index(0)]
+    assert found[1] == pytest.approx(sum(left) / (1 - chance[0]))
+
+
+def test_a_bundle_made_after_the_log_began_is_said(two_tastes: Bundle, visits: Log) -> None:
+    answered = answer_log("b", two_tastes, visits, temperature=None, history=None, stock=None)
+    assert "it knows the answers" in answered.notes[0]
+    later = replace(visits, timestamp=visits.timestamp + 30_000 * DAY)
+    assert answer_log("b", two_tastes, later, temperature=None, history=None, stock=None).notes == ()
+
+
+def test_what_cannot_be_answered_is_named(two_tastes: Bundle, visits: Log, tmp_path: Path) -> None:
+    timeless = replace(visits, timestamp=np.full(6, np.nan))
+    with pytest.raises(InputError, match="has no times"):
+        answer_log("b", two_tastes, timeless, temperature=None, history=history(tmp_path, ""), stock=None)
+    with pytest.raises(InputError, match="is of searches"):
+        answer_log("b", two_tastes, replace(visits, name="v1/search"), temperature=None, history=None, stock=None)
