@@ -89,6 +89,14 @@ def replay(
     unit: Annotated[str, typer.Option(help="What is independent of what: request or user.")] = "request",
     samples: Annotated[int, typer.Option(min=1, help="Resamples behind the bootstrap intervals.")] = 1000,
     level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            help="Tell how many slots it takes to see a difference of this share, such as 0.02, to the policy compared "
+            "with: by replay, and by an A/B test.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     every: Annotated[bool, typer.Option("--all", help="Show every estimator, not just the best known.")] = False,
     json_file: Annotated[
@@ -120,6 +128,8 @@ def replay(
     from recsys.replay.run import Asked, replay_logs
     from recsys.run_folder import write_atomically
 
+    if power is not None and against is None:
+        raise InputError("--power needs --against, the policy to differ from")
     columns: dict[str, str] = {}
     for one in column or []:
         ours, equals, theirs = one.partition("=")
@@ -127,7 +137,9 @@ def replay(
             raise InputError(f"--column must look like ours=theirs, got {one!r}")
         columns[ours.strip()] = theirs.strip()
     try:
-        config = ReplayConfig.model_validate({"bootstrap_samples": samples, "level": level, "unit": unit, "seed": seed})
+        config = ReplayConfig.model_validate(
+            {"bootstrap_samples": samples, "level": level, "unit": unit, "seed": seed, "lift": power}
+        )
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"--{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recsys.replay.power import Power
 from recsys.replay.result import Judged, Replay
 
 _STYLES = {"trustworthy": "green", "wide": "yellow"}
@@ -64,9 +65,22 @@ def _verdict(name: str, judged: Judged) -> Text:
     if verdict.impressions is not None:
         how = f" with {verdict.exploration_rate:.0%} of the slots filled at random" if verdict.exploration_rate else ""
         text.append(f"\n      ±10% would take about {verdict.impressions:,} slots{how}.")
+    if judged.power is not None:
+        text.append(f"\n      {_power(judged.power)}")
     for note in judged.notes:
         text.append(f"\n      {note}")
     return text
+
+
+def _power(power: Power) -> str:
+    """What it takes to see a lift."""
+    ways = [
+        f"{rows:,} slots {how}"
+        for rows, how in ((power.by_replay, "of such a log"), (power.by_ab_test, "of an A/B test"))
+        if rows is not None
+    ]
+    told = ", or ".join(ways) if ways else "cannot be told from this log"
+    return f"To see a difference of {power.lift:.1%} in {power.probability:.0%} of cases: {told}."
 
 
 def _number(value: float) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt
 from features.section import Section
 from recsys.replay import estimators
 from recsys.replay.choice import slope
-from recsys.replay.comparison import compare
+from recsys.replay.comparison import Comparison, compare
 from recsys.replay.diagnostics import diagnose
 from recsys.replay.estimators import Formula
 from recsys.replay.groupings import STRETCHES, standard_groupings
@@ -23,6 +23,7 @@ from recsys.replay.log import Log
 from recsys.replay.monitoring import Moment, sequence
 from recsys.replay.parts import Part, false_discovery, parts
 from recsys.replay.policy import Policy
+from recsys.replay.power import Power, power_of
 from recsys.replay.result import Judged, Replay
 from recsys.replay.spans import span_of
 from recsys.replay.survey import LEVELS, LogSurvey, PolicySurvey, survey
@@ -47,6 +48,8 @@ class ReplayConfig(Section):
     """What is independent: requests, or users with all their requests."""
     segments: bool = True
     """Estimate by position, group and time, too."""
+    lift: float | None = Field(default=None, gt=0)
+    """Tell what it would take to see a difference of this share of the other policy's value; None: not asked."""
     seed: int = 0
     """Of resamples and of rejection replay's draws."""
 
@@ -97,18 +100,18 @@ def replay(
     for number, name in enumerate(names):
         found, chosen = estimates[number]
         diagnostics = diagnose(log, sums, number, on_log, on_policies[number])
-        other = None if against is None or against == name else estimates[names.index(against)][0]
         over_time, by_part = _in_parts(sums, number, every, until, config) if every else ((), {})
+        against_it = None
+        if against is not None and against != name:
+            other = estimates[names.index(against)][0]["auto"]
+            against_it = compare(found["auto"], other, policy=against, estimator=chosen["auto"], level=config.level)
         judged[name] = Judged(
             estimators=found,
             chosen=chosen,
             diagnostics=diagnostics,
             verdict=judge(log, found["auto"], diagnostics, on_log, level=config.level),
-            against=None
-            if other is None or against is None
-            else compare(
-                found["auto"], other["auto"], policy=against, estimator=chosen.get("auto", ""), level=config.level
-            ),
+            against=against_it,
+            power=_power(against_it, sums, resampled, config),
             guard_rails=_guard_rails(sums, number, diagnostics.coverage, diagnostics.evenness),
             over_time=over_time,
             parts=by_part,
@@ -171,6 +174,21 @@ def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) ->
     ladder = sorted(consistent, key=lambda name: -_error(found[name]))
     pick = slope([found[name] for name in ladder])
     return ladder[pick] if pick >= 0 else consistent[0]
+
+
+def _power(against: Comparison | None, sums: Tally, resampled: Resampled, config: ReplayConfig) -> Power | None:
+    """What it would take to see the lift that was asked for."""
+    if against is None or config.lift is None:
+        return None
+    of_mean = resampled.reward / np.maximum(resampled.n, 1e-300)
+    return power_of(
+        n_rows=int(sums.n.sum()),
+        value=against.other_value,
+        gap_error=against.standard_error,
+        value_error=float(of_mean.std(ddof=1)) if len(of_mean) > 1 else math.nan,
+        lift=config.lift,
+        level=config.level,
+    )
 
 
 def _error(estimate: Estimate) -> float:

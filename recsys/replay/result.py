@@ -11,6 +11,7 @@ from recsys.replay.diagnostics import Diagnostics
 from recsys.replay.intervals import Estimate
 from recsys.replay.monitoring import Moment
 from recsys.replay.parts import Part
+from recsys.replay.power import Power
 from recsys.replay.verdict import Verdict
 
 
@@ -27,6 +28,7 @@ class Judged:
         guard_rails: further measures by name: other rewards, coverage, evenness, latency.
         over_time: the running estimate, with bounds that hold at every moment.
         parts: the estimate by position, group, time.
+        power: what it would take to see a given lift over the policy compared with; None where not asked for.
         notes: about this policy.
     """
 
@@ -38,6 +40,7 @@ class Judged:
     guard_rails: dict[str, Any] = field(default_factory=dict)
     over_time: tuple[Moment, ...] = ()
     parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
+    power: Power | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -99,6 +102,7 @@ def _judged(judged: Judged) -> dict[str, Any]:
             "impressions": judged.verdict.impressions,
         },
         "against": None if judged.against is None else asdict(judged.against),
+        "power": None if judged.power is None else asdict(judged.power),
         "guard_rails": judged.guard_rails,
         "over_time": [asdict(moment) for moment in judged.over_time],
         "segments": {name: [asdict(part) for part in parts] for name, parts in judged.parts.items()},
