@@ -141,8 +141,7 @@ def train(
     ]:
         fitted = fit_gnn(
             graph,
-            vectors=prepared.vectors,
-            match=prepared.scores,
+            content=prepared.content,
             train=prepared.split.train,
             valid=prepared.split.valid,
             config=training,

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recsys.held_out import among
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -19,6 +21,7 @@ class Batch:
         log_inclusion: float32 [n_candidates]; log of the probability that the item became a candidate (0: certain).
         user: int64 [n_pairs]; position in `users` of each liked pair.
         item: int64 [n_pairs]; position in `items` of each liked pair.
+        weight: float32 [n_pairs]; entry of the liked pair in the matrix it was drawn from.
     """
 
     users: NDArray[np.int64]
@@ -26,6 +29,7 @@ class Batch:
     log_inclusion: NDArray[np.float32]
     user: NDArray[np.int64]
     item: NDArray[np.int64]
+    weight: NDArray[np.float32]
 
 
 def draw_batch(
@@ -51,7 +55,8 @@ def draw_batch(
     known = np.bincount(liked.indices, minlength=liked.shape[1]) > 0
     if known.sum() <= max_candidates:
         items = np.flatnonzero(known)
-        return Batch(users, items, np.zeros(len(items), dtype=np.float32), user, np.searchsorted(items, item_idx))
+        chance = np.zeros(len(items), dtype=np.float32)
+        return Batch(users, items, chance, user, np.searchsorted(items, item_idx), rows.data)
     certain = np.unique(item_idx)
     if len(certain) > max_candidates // 2:
         certain = np.sort(rng.choice(certain, max_candidates // 2, replace=False))
@@ -65,4 +70,36 @@ def draw_batch(
     order = np.argsort(items)
     items, chance = items[order], chance[order]
     kept = np.isin(item_idx, certain)
-    return Batch(users, items, chance, user[kept], np.searchsorted(items, item_idx[kept]))
+    return Batch(users, items, chance, user[kept], np.searchsorted(items, item_idx[kept]), rows.data[kept])
+
+
+def draw_others(
+    liked: sparse.csr_matrix,
+    users: NDArray[np.int64],
+    chance: NDArray[np.float64],
+    rng: np.random.Generator,
+    *,
+    rounds: int = 10,
+) -> NDArray[np.int64]:
+    """One item for each user that the user does not like, int64 [n].
+
+    An item that the user likes is drawn again, up to `rounds` times; after that it stays (a user who likes nearly
+    everything has hardly another item, and a few false negatives do no harm).
+
+    Args:
+        liked: [n_users, n_items] with sorted indices; nonzero entries are liked pairs.
+        users: int64 [n]; rows of `liked`, in any order and number.
+        chance: float64 [n_items], rising to 1: the cumulated probabilities of the items.
+        rng: source of chance.
+        rounds: most draws of an item.
+    """
+    n_items = np.int64(liked.shape[1])
+    keys = np.repeat(np.arange(liked.shape[0]), np.diff(liked.indptr)) * n_items + liked.indices
+    drawn = np.searchsorted(chance, rng.random(len(users)), side="right")
+    again = np.flatnonzero(among(users * n_items + drawn, keys))
+    for _ in range(rounds - 1):
+        if len(again) == 0:
+            break
+        drawn[again] = np.searchsorted(chance, rng.random(len(again)), side="right")
+        again = again[among(users[again] * n_items + drawn[again], keys)]
+    return drawn.astype(np.int64)

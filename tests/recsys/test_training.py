@@ -15,9 +15,10 @@ from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.vocabulary import Vocabulary
 from graph.build import GraphConfig, build_graph
+from graph.content import item_content
 from graph.models.kg_gnn import GNNConfig
 from graph.neighbors import top_neighbors
-from recsys import training, validation
+from recsys import trainer, validation
 from recsys.newcomers import choose_bonus
 from recsys.training import FittedGNN, TrainConfig, fit_gnn
 
@@ -37,12 +38,12 @@ class World:
 
     def fit(self, run_dir: Path, *, seed: int = 0, model: GNNConfig = MODEL, **changes: object) -> FittedGNN:
         fields = {"train": self.train, "valid": self.valid, "vectors": self.vectors, "config": TRAIN} | changes
-        text = fields["vectors"].text  # type: ignore[attr-defined]
-        neighbors = {"text": top_neighbors(text.vectors, 4, mask=text.mask)}
+        vectors: ItemVectors = fields.pop("vectors")  # type: ignore[assignment]
+        neighbors = {"text": top_neighbors(vectors.text.vectors, 4, mask=vectors.text.mask)}
         graph = build_graph(self.catalog, fields["train"], Attributes.of([]), neighbors, GraphConfig())  # type: ignore[arg-type]
         return fit_gnn(
             graph,
-            match=MatchScores.unknown(N_ITEMS),
+            content=item_content(vectors, MatchScores.unknown(N_ITEMS), image_share=model.image_share),
             model_config=model,
             run_dir=run_dir,
             seed=seed,
@@ -164,15 +165,15 @@ class CutError(Exception):
 
 def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     left = [steps]
-    whole = training._Trainer._step
+    whole = trainer._Loop._step
 
-    def step(self: training._Trainer, *args: object) -> float:
+    def step(self: trainer._Loop, *args: object) -> float:
         left[0] -= 1
         if left[0] < 0:
             raise CutError
         return whole(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training._Trainer, "_step", step)
+    monkeypatch.setattr(trainer._Loop, "_step", step)
 
 
 @pytest.mark.parametrize("steps", [1, 19, 20, 75])

@@ -1,0 +1,234 @@
+"""The one training loop: Adam, a look at validation every few epochs, checkpoints, an early end.
+
+What is trained is a `Learner`: it goes through an epoch by giving one loss a step, and tells what its model has come to
+as embeddings. Everything else is done here, alike for all models. Randomness of an epoch follows from the seed and the
+epoch's number alone, so that a run that was cut off anywhere ends with the numbers of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import nn
+
+from features.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from features.progress import bar
+from features.section import Section
+from recsys.validation import Validator
+
+log = structlog.get_logger()
+Entry = dict[str, float]
+"""One look: epoch, loss, recall@20, and what else the learner has to tell."""
+Watch = Callable[[Entry], None]
+
+
+class LoopConfig(Section):
+    """The loop of every trained model."""
+
+    epochs: PositiveInt = 100
+    """Most passes over the training data."""
+    learning_rate: PositiveFloat = 0.01
+    """Of Adam."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Pull of all parameters toward zero (decoupled, as in AdamW)."""
+    evaluate_every: PositiveInt = 3
+    """Epochs between two looks at validation; a checkpoint is written at each."""
+    patience: PositiveInt = 5
+    """Looks without a better validation recall after which training stops."""
+    validation_users: PositiveInt = 20_000
+    """More users than this are judged by a sample of this size."""
+    device: str = "auto"
+    """"cpu", "cuda", or "auto" for CUDA where there is one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a model has come to.
+
+    Args:
+        embeddings: "users" [n_users, dim] and "items" [n_items, dim], whose dot products are the scores, and whatever
+            else shall be kept of the best epoch; on any device, not shared with the parameters.
+        recall: on validation, recall@20; NaN where nothing is held out.
+        remarks: further numbers for the history.
+    """
+
+    embeddings: dict[str, torch.Tensor]
+    recall: float
+    remarks: Entry
+
+
+class Learner(Protocol):
+    """What the loop needs of a model and its training data."""
+
+    @property
+    def model(self) -> nn.Module:
+        """Whose parameters are learned."""
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+        """The losses of an epoch's steps, one after the other; between two, the parameters are moved."""
+
+    def look(self, validator: Validator) -> Look:
+        """What the present parameters are worth."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The best epoch.
+
+    Args:
+        embeddings: of the best look, on the CPU.
+        history: one entry a look.
+        best_epoch: the epoch the embeddings are from.
+    """
+
+    embeddings: dict[str, torch.Tensor]
+    history: list[Entry]
+    best_epoch: int
+
+
+def train_model(
+    learner: Learner,
+    validator: Validator,
+    config: LoopConfig,
+    *,
+    seed: int,
+    path: Path,
+    what: str,
+    fused: bool = True,
+    watch: Watch | None = None,
+) -> Trained:
+    """Train, or go on training, and return the embeddings of the epoch with the best validation recall@20.
+
+    Without validation pairs all epochs are run and the last one counts.
+
+    Args:
+        learner: what is trained.
+        validator: judges it.
+        config: of the loop.
+        seed: of every random choice of the epochs.
+        path: the checkpoint: where there is one, training goes on from it. It must belong to the same learner.
+        what: name of the model, for logs and progress.
+        fused: Adam in one pass over memory, several times faster on large embeddings; its last digits differ.
+        watch: told of every look; what it raises ends the training.
+
+    Raises:
+        InputError: the checkpoint is damaged.
+    """
+    loop = _Loop(learner, validator, config, seed=seed, path=path, what=what, fused=fused, watch=watch)
+    loop.resume()
+    return loop.run()
+
+
+class _Loop:
+    """The loop and its state; everything that changes is in `_checkpoint`."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        validator: Validator,
+        config: LoopConfig,
+        *,
+        seed: int,
+        path: Path,
+        what: str,
+        fused: bool,
+        watch: Watch | None,
+    ) -> None:
+        self._learner, self._validator, self._config = learner, validator, config
+        self._seed, self._path, self._what, self._watch = seed, path, what, watch
+        self._optimizer = torch.optim.AdamW(
+            learner.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
+        )
+        self._history: list[Entry] = []
+        self._best: dict[str, torch.Tensor] = {}
+        self._best_epoch = 0
+        self._epoch = 0
+
+    def resume(self) -> None:
+        if not self._path.is_file():
+            return
+        checkpoint = Checkpoint.load(self._path)
+        model = self._learner.model
+        model.load_state_dict({name: checkpoint.tensors[f"model.{name}"] for name, _ in model.named_parameters()})
+        restore_optimizer(self._optimizer, checkpoint.tensors)
+        self._best = {
+            name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")
+        }
+        self._history = checkpoint.state["history"]
+        self._best_epoch, self._epoch = checkpoint.state["best_epoch"], checkpoint.state["epoch"]
+        log.info("training goes on", model=self._what, epoch=self._epoch, best_epoch=self._best_epoch)
+
+    def run(self) -> Trained:
+        with bar(f"train {self._what}", total=self._config.epochs) as progress:
+            progress.advance(self._epoch)
+            while not self._done():
+                rng = np.random.default_rng([self._seed, self._epoch])
+                loss = float(np.mean([self._step(loss) for loss in self._learner.epoch(rng)]))
+                self._epoch += 1
+                if self._epoch % self._config.evaluate_every == 0 or self._epoch == self._config.epochs:
+                    self._look(loss)
+                    last, best = self._history[-1]["recall@20"], self._best_recall()
+                    progress.note(f"loss {loss:.3f}, validation recall@20 {last:.4f} (best {best:.4f})")
+                progress.advance()
+        log.info(
+            "trained",
+            model=self._what,
+            epochs=self._epoch,
+            best_epoch=self._best_epoch,
+            recall=round(self._best_recall(), 4),
+        )
+        return Trained(self._best, self._history, self._best_epoch)
+
+    def _done(self) -> bool:
+        if self._epoch >= self._config.epochs:
+            return True
+        looks_since = sum(1 for entry in self._history if entry["epoch"] > self._best_epoch)
+        return looks_since >= self._config.patience
+
+    def _best_recall(self) -> float:
+        return recall_at(self._history, self._best_epoch)
+
+    def _step(self, loss: torch.Tensor) -> float:
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return loss.item()
+
+    def _look(self, loss: float) -> None:
+        """Judge the present parameters, keep them if they are the best so far, and write a checkpoint."""
+        look = self._learner.look(self._validator)
+        if not self._history or not look.recall <= self._best_recall():
+            self._best = {name: one.cpu() for name, one in look.embeddings.items()}
+            self._best_epoch = self._epoch
+        self._history.append({"epoch": self._epoch, "loss": loss, "recall@20": look.recall, **look.remarks})
+        self._checkpoint().save(self._path)
+        if self._watch is not None:
+            self._watch(self._history[-1])
+
+    def _checkpoint(self) -> Checkpoint:
+        model = self._learner.model
+        tensors: dict[str, torch.Tensor] = {f"model.{name}": value for name, value in model.named_parameters()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        tensors |= optimizer_tensors(self._optimizer)
+        state: dict[str, Any] = {"epoch": self._epoch, "best_epoch": self._best_epoch, "history": self._history}
+        return Checkpoint(tensors, state)
+
+
+def recall_at(history: list[Entry], epoch: int) -> float:
+    """Validation recall@20 when that epoch was looked at; NaN where it was not."""
+    return next((entry["recall@20"] for entry in history if entry["epoch"] == epoch), math.nan)
+
+
+def chosen_device(wanted: str) -> str:
+    """The device that "auto" stands for."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
