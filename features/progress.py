@@ -78,6 +78,18 @@ def bar(description: str, *, total: float | None) -> Iterator[Bar]:
         yield _TerminalBar(progress, description, total)
 
 
+def log_to_stderr() -> None:
+    """Write log lines to standard error, as every command and every process that one starts does."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def track(items: Iterable[T], description: str, *, total: float | None = None) -> Iterator[T]:
     """Iterate with a progress bar."""
     if total is None and isinstance(items, Sized):

@@ -46,18 +46,7 @@ class Adjacency:
                 f"adjacency must be symmetric, [{row}, {column}] is {csr[row, column]} "
                 f"and [{column}, {row}] is {csr[column, row]}"
             )
-        index = np.int32 if max(csr.nnz, csr.shape[0]) < np.iinfo(np.int32).max else np.int64
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
-            matrix = torch.sparse_csr_tensor(
-                torch.from_numpy(csr.indptr.astype(index)),
-                torch.from_numpy(csr.indices.astype(index)),
-                torch.from_numpy(csr.data).to(dtype),
-                size=csr.shape,
-                device=device,
-                check_invariants=True,
-            )
-        return cls(matrix)
+        return cls(_tensor(csr, dtype, device))
 
     def __len__(self) -> int:
         return int(self.matrix.shape[0])
@@ -78,6 +67,20 @@ class Adjacency:
         if held is None or held.shape != like.shape or held.dtype != like.dtype or held.device != like.device:
             held = self._spare[name] = torch.empty(like.shape, dtype=like.dtype, device=like.device)
         return held
+
+
+def _tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch.Tensor:
+    index = np.int32 if max(csr.nnz, *csr.shape) < np.iinfo(np.int32).max else np.int64
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(csr.indptr.astype(index)),
+            torch.from_numpy(csr.indices.astype(index)),
+            torch.from_numpy(csr.data).to(dtype),
+            size=csr.shape,
+            device=device,
+            check_invariants=True,
+        )
 
 
 class _SymmetricProduct(torch.autograd.Function):
@@ -102,6 +105,51 @@ def propagate(adjacency: Adjacency, x: torch.Tensor) -> torch.Tensor:
         float [n_nodes, dim].
     """
     product: torch.Tensor = _SymmetricProduct.apply(x, adjacency.matrix)  # type: ignore[no-untyped-call]
+    return product
+
+
+@dataclass(frozen=True, eq=False)
+class Directed:
+    """A matrix that is not symmetric, beside its transpose, both in CSR form.
+
+    Args:
+        matrix: sparse CSR tensor [n, m].
+        transposed: sparse CSR tensor [m, n].
+    """
+
+    matrix: torch.Tensor
+    transposed: torch.Tensor
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_matrix, *, device: str = "cpu") -> Directed:
+        """From a scipy matrix."""
+        csr = sparse.csr_matrix(matrix)
+        csr.sum_duplicates()
+        return cls(_tensor(csr, torch.float32, device), _tensor(sparse.csr_matrix(csr.T), torch.float32, device))
+
+
+class _DirectedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, directed: Directed) -> torch.Tensor:
+        ctx.directed = directed
+        return directed.matrix @ x
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.directed.transposed @ grad_outputs[0].contiguous(), None
+
+
+def propagate_directed(directed: Directed, x: torch.Tensor) -> torch.Tensor:
+    """A x, differentiable in x.
+
+    Args:
+        directed: [n, m].
+        x: float32 [m, dim] on the same device.
+
+    Returns:
+        float32 [n, dim].
+    """
+    product: torch.Tensor = _DirectedProduct.apply(x, directed)  # type: ignore[no-untyped-call]
     return product
 
 

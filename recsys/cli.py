@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
 
-import structlog
 import typer
 from rich.console import Console
 
 from features.errors import InputError
+from features.progress import log_to_stderr
 
-FLOW = ("synth", "check", "fit", "evaluate", "search", "publish", "serve", "demo", "doctor")
+FLOW = ("synth", "check", "fit", "evaluate", "bench", "search", "publish", "serve", "demo", "doctor")
 """The order in which a newcomer meets the commands; others follow by name."""
 
 HELP = """
@@ -41,14 +40,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a mistake in what the user gave ends in one clear line and exit code 2."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_stderr()
     try:
         build_app()()
     except InputError as error:

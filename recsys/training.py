@@ -154,9 +154,7 @@ class GNNLearner:
             hidden = rng.random(n_items) < self._config.hidden_share
             kept = rng.random(self.model.projection.shape[0]) >= self._config.content_dropout
             gain = kept.astype(np.float32) / (1 - self._config.content_dropout)
-            users_z, items_z, prior = self.model(
-                torch.from_numpy(hidden).to(device), torch.from_numpy(gain).to(device)
-            )
+            users_z, items_z, prior = self.model(torch.from_numpy(hidden).to(device), torch.from_numpy(gain).to(device))
             items = torch.from_numpy(batch.items).to(device)
             cosines = users_z[torch.from_numpy(batch.users).to(device)] @ items_z[items].T
             yield self._softmax.loss(cosines, prior[items], batch)

@@ -56,6 +56,7 @@ def fit_als(split: Split, config: BaselinesConfig, *, seed: int) -> EmbeddingSco
                 {
                     "factors": config.als_factors[0],
                     "alpha": alpha,
+                    "penalty": penalty,
                     "regularization": regularization,
                     "confidence": "pairs",
                 }

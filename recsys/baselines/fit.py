@@ -37,11 +37,18 @@ def fit_baselines(
     with bar("baselines", total=len(names)) as progress:
         for name in names:
             progress.note(name)
-            yield _fit(name, split, vectors, config, seed)
+            yield fit_baseline(name, split, vectors, config, seed=seed)
             progress.advance()
 
 
-def _fit(name: BaselineName, split: Split, vectors: ItemVectors | None, config: BaselinesConfig, seed: int) -> Scorer:
+def fit_baseline(
+    name: BaselineName, split: Split, vectors: ItemVectors | None, config: BaselinesConfig, *, seed: int
+) -> Scorer:
+    """Fit one baseline, as `fit_baselines`.
+
+    Raises:
+        ValueError: the content baseline is asked for without vectors.
+    """
     if name == "random":
         return RandomScorer(len(split.train.items), seed=seed)
     if name == "popularity":
@@ -52,5 +59,6 @@ def _fit(name: BaselineName, split: Split, vectors: ItemVectors | None, config: 
         return fit_als(split, config, seed=seed)
     if name == "bpr":
         return fit_bpr(split, config, seed=seed)
-    assert vectors is not None  # noqa: S101  (content is not asked for without)
+    if vectors is None:
+        raise ValueError("the content baseline needs the items' vectors")
     return fit_content(split, vectors, config, seed=seed)

@@ -1,0 +1,142 @@
+"""Compare models: choose settings, fit under every seed, take away what is known part by part, and tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from features.errors import InputError
+from features.progress import bar
+from features.section import Section
+from recsys.bench.result import Result, Results
+from recsys.bench.run import ProcessEndedError, apart, final
+from recsys.bench.table import write_tables
+from recsys.bench.task import Task
+from recsys.bench.tuning import Choice, choose
+from recsys.models.knowledge import Part
+from recsys.models.model import Model, changed
+
+log = structlog.get_logger()
+ID_ONLY = "ids only"
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What a comparison does.
+
+    Args:
+        seeds: fits a model, under the seeds 0, 1, ...; a model without chance is fitted once.
+        trials: settings drawn for each model that has settings to search.
+        time_budget_s: no further settings are tried for a model after so many seconds; None never stops.
+        ablation: whether models are also fitted without each part of their knowledge.
+        settings: model → field → value, in place of its defaults.
+    """
+
+    seeds: int = 3
+    trials: int = 8
+    time_budget_s: float | None = 300.0
+    ablation: bool = False
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What is known of one model so far.
+
+    Args:
+        model: the model.
+        choice: its settings; None where it could not be fitted.
+        results: one a seed.
+        ablated: what was taken away → one result a seed.
+        failure: why it has no results, "" where it has.
+    """
+
+    model: Model[Any]
+    choice: Choice | None = None
+    results: tuple[Result, ...] = ()
+    ablated: dict[str, tuple[Result, ...]] = field(default_factory=dict)
+    failure: str = ""
+
+
+def compare_models(task: Task, models: Sequence[Model[Any]], config: BenchConfig, *, out: Path) -> dict[str, Any]:
+    """Compare models, leaving `bench.json` and `bench.md`, which are written anew after each model.
+
+    A model that fails leaves its reason in the tables, and the others go on.
+
+    Args:
+        task: the data set.
+        models: in the order of the tables.
+        config: how much is done.
+        out: where everything is left; what is there already is not done again.
+
+    Returns:
+        The content of bench.json; see `recsys.bench.table.bench_json`.
+    """
+    results = Results(out / "runs", task.fingerprint())
+    outcomes: list[Outcome] = []
+    written: dict[str, Any] = {}
+    with bar("compare models", total=len(models)) as progress:
+        for number, model in enumerate(models):
+            progress.note(model.name)
+            outcomes.append(_outcome(task, model, config, results))
+            written = write_tables(task, outcomes, config, out=out, complete=number + 1 == len(models))
+            progress.advance()
+    return written
+
+
+def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Results) -> Outcome:
+    if model.needs_content and not task.known.modalities:
+        return Outcome(model, failure="it needs words, pictures or sounds of the items, and the data set has none")
+    default, seeds = _default(model, config), config.seeds if model.seeded else 1
+    try:
+        choice = apart(
+            choose, task, model.name, default, trials=config.trials, budget_s=config.time_budget_s, results=results
+        )
+        fitted = _fits(task, model, choice.config, results, stage="final", seeds=seeds)
+        ablated = {}
+        if config.ablation:
+            for label, parts in ablations(task, model).items():
+                less = replace(task, known=task.known.without(*parts))
+                ablated[label] = _fits(less, model, choice.config, results, stage=label, seeds=seeds)
+    except InputError:
+        raise
+    except (ProcessEndedError, ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        log.error("model failed", model=model.name, why=str(error))
+        return Outcome(model, failure=str(error))
+    return Outcome(model, choice, fitted, ablated)
+
+
+def ablations(task: Task, model: Model[Any]) -> dict[str, tuple[Part, ...]]:
+    """What is taken away from a model, by label: each part that is there and that it uses, and then all of them."""
+    parts = tuple(part for part in task.known.parts if part in model.uses)
+    if not parts:
+        return {}
+    single: dict[str, tuple[Part, ...]] = {f"no {part.replace('_', ' ')}": (part,) for part in parts}
+    return single | {ID_ONLY: parts} if len(parts) > 1 else single
+
+
+def _default(model: Model[Any], config: BenchConfig) -> Section:
+    settings = dict(config.settings.get(model.name, {}))
+    if "time_budget_s" in type(model.config).model_fields and config.time_budget_s is not None:
+        settings = {"time_budget_s": config.time_budget_s, **settings}
+    default: Section = changed(model.config, settings)
+    return default
+
+
+def _fits(
+    task: Task, model: Model[Any], config: Section, results: Results, *, stage: str, seeds: int
+) -> tuple[Result, ...]:
+    """One result a seed, each from a process of its own."""
+    fitted = []
+    for seed in range(seeds):
+        key = results.key(model.name, config, seed, stage)
+        result = results.get(key)
+        if result is None:
+            result = apart(final, task, model.name, config, seed=seed, run_dir=results.path(key))
+            results.put(key, result)
+        fitted.append(result)
+    return tuple(fitted)

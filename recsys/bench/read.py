@@ -1,0 +1,106 @@
+"""Which kind of folder a data set is, and how each becomes a task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from features.errors import InputError
+from features.pictures.fetched import FetchedImages
+from features.quarantine import Quarantine
+from features.shop.shop import read_shop
+from features.shop.tables import find_table, read_table
+from recsys.bench.indexed import indexed_task, read_inter
+from recsys.bench.task import Task, task_of
+from recsys.config import FitConfig
+from recsys.models.knowledge import Knowledge
+from recsys.prepare import read_content, split_events
+from recsys.split import file_split
+
+KINDS = """\
+a shop folder (items.*, interactions.*), a benchmark folder (interactions.* with user_idx, item_idx, split) or MMRec's \
+(NAME.inter with userID, itemID, x_label)"""
+
+
+def read_task(
+    folder: Path,
+    *,
+    split_file: Path | None,
+    refit: bool | None,
+    cache_dir: Path,
+    quarantine: Quarantine,
+    config: FitConfig | None = None,
+) -> Task:
+    """Read a data set of any kind.
+
+    Args:
+        folder: where it lies.
+        split_file: of a shop: which pairs are on which side. Without one, the `split` column of its interactions, or
+            else a split as `recsys fit` makes it.
+        refit: whether the last fit is on training and validation pairs; None as is the data set's custom.
+        cache_dir: encoded words and pictures of shops are kept here.
+        quarantine: takes whatever is refused.
+        config: how a shop's words and pictures are encoded and split.
+
+    Raises:
+        InputError: it is no folder of a known kind, or something in it cannot be used.
+    """
+    if not folder.is_dir():
+        raise InputError(f"a data set must be a folder: {KINDS}; {folder} is none")
+    if find_table(folder, "items") is not None:
+        return shop_task(
+            folder,
+            split_file=split_file,
+            refit=refit,
+            cache_dir=cache_dir,
+            quarantine=quarantine,
+            config=config or FitConfig(),
+        )
+    if split_file is not None:
+        raise InputError(f"{folder} carries its own split; a split file is for shop folders")
+    events = find_table(folder, "interactions")
+    if events is not None:
+        table = read_table(events, quarantine=quarantine)
+        return indexed_task(folder, table, events.name, refit=refit, quarantine=quarantine)
+    inter = sorted(folder.glob("*.inter"))
+    if len(inter) == 1:
+        return indexed_task(folder, read_inter(inter[0]), inter[0].name, refit=refit, quarantine=quarantine)
+    if inter:
+        raise InputError(f"{folder} must hold one .inter file, it has {', '.join(path.name for path in inter)}")
+    raise InputError(f"{folder} is no data set that can be read: it must be {KINDS}")
+
+
+def shop_task(
+    folder: Path,
+    *,
+    split_file: Path | None,
+    refit: bool | None,
+    cache_dir: Path,
+    quarantine: Quarantine,
+    config: FitConfig,
+) -> Task:
+    """A shop with its words, pictures and attributes; see `read_task`."""
+    shop = read_shop(folder, quarantine=quarantine, fetched=FetchedImages.of_cache(cache_dir))
+    if split_file is None:
+        split_file = _with_split_column(folder)
+    if split_file is None:
+        split = split_events(shop, None, config)
+    else:
+        split = file_split(shop.interactions, split_file, quarantine=quarantine)
+    content = read_content(shop, config, cache_dir=cache_dir, quarantine=quarantine)
+    modalities = {"text": content.vectors.text, "image": content.vectors.image}
+    known = Knowledge(
+        shop.catalog,
+        shop.users_attributes,
+        {name: one for name, one in modalities.items() if one.mask.any()},
+        content.scores,
+    )
+    name = shop.name if split_file is None or split_file.parent == folder else f"{shop.name} ({split_file.stem})"
+    return task_of(name, split, known, refit=refit)
+
+
+def _with_split_column(folder: Path) -> Path | None:
+    """The table of interactions, where it says which pair is on which side."""
+    path = find_table(folder, "interactions")
+    if path is None or "split" not in read_table(path, quarantine=Quarantine()).columns:
+        return None
+    return path

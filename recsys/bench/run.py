@@ -1,0 +1,123 @@
+"""One fit, measured: a trial on validation, or the final one that is judged on test."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from features.progress import log_to_stderr
+from features.section import Section
+from recsys.bench.memory import Growth
+from recsys.bench.result import Result
+from recsys.bench.task import Task
+from recsys.evaluation import EvaluationConfig, evaluate
+from recsys.models.model import Job
+from recsys.models.registry import MODELS
+from recsys.trainer import Entry, Watch
+
+log = structlog.get_logger()
+P = ParamSpec("P")
+T = TypeVar("T")
+JUDGED = EvaluationConfig(ks=(10, 20, 50), bootstrap_samples=0)
+"""How the final fits are judged; intervals are taken over all seeds together."""
+CHOSEN_BY = EvaluationConfig(ks=(20,), bootstrap_samples=0, max_users=10_000)
+"""How trials are judged."""
+
+
+class ProcessEndedError(Exception):
+    """A process ended without a result."""
+
+
+class GivenUp(Exception):  # noqa: N818 - no error: a trial that promises nothing is ended
+    """Ends a trial from its watch."""
+
+
+def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in a new process, so that its memory is its own.
+
+    Raises:
+        ProcessEndedError: the process was killed, such as by the system for lack of memory.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=log_to_stderr) as pool:
+        try:
+            return pool.submit(function, *args, **kwargs).result()
+        except BrokenProcessPool as error:
+            raise ProcessEndedError("its process was ended from outside, perhaps for lack of memory") from error
+
+
+def trial(task: Task, name: str, config: Section, *, seed: int, run_dir: Path, watch: Watch | None = None) -> Result:
+    """Fit on the training side and judge on validation.
+
+    Args:
+        task: the data set.
+        name: of the model.
+        config: its settings.
+        seed: of the fit.
+        run_dir: for checkpoints; removed when the fit is done.
+        watch: told of every look at validation; raises `GivenUp` to end the trial.
+    """
+    looks: list[tuple[int, float]] = []
+
+    def watched(entry: Entry) -> None:
+        looks.append((int(entry["epoch"]), entry["recall@20"]))
+        if watch is not None:
+            watch(entry)
+
+    growth, started = Growth(), time.perf_counter()
+    result = Result(name, config.model_dump(mode="json"), seed, {})
+    try:
+        scorer = MODELS[name].fit(task.split, task.known, config, Job(seed, run_dir, watched))
+    except GivenUp:
+        result = replace(result, valid={"recall@20": max(recall for _, recall in looks)}, ended_early=True)
+    else:
+        judged = evaluate(scorer, task.split, on="valid", config=CHOSEN_BY)
+        result = replace(result, valid=judged.metrics, params=dict(scorer.params))
+    shutil.rmtree(run_dir, ignore_errors=True)
+    seconds = time.perf_counter() - started
+    return replace(result, fit_s=seconds, peak_bytes=growth.bytes(), looks=tuple(looks))
+
+
+def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -> Result:
+    """Fit, fit again on training and validation where the task wants it, and judge on both sides.
+
+    Args:
+        task: the data set.
+        name: of the model.
+        config: its settings.
+        seed: of the fit.
+        run_dir: for checkpoints; removed when the fit is done.
+    """
+    model = MODELS[name]
+    growth, started = Growth(), time.perf_counter()
+    scorer = model.fit(task.split, task.known, config, Job(seed, run_dir / "chosen"))
+    judged_on, last = task.split, scorer
+    if task.final is not None:
+        settled = model.settle(config, scorer.params)
+        judged_on, last = task.final, model.fit(task.final, task.known, settled, Job(seed, run_dir / "final"))
+    seconds, peak = time.perf_counter() - started, growth.bytes()
+    test = evaluate(last, judged_on, on="test", config=JUDGED)
+    result = Result(
+        name,
+        config.model_dump(mode="json"),
+        seed,
+        evaluate(scorer, task.split, on="valid", config=JUDGED).metrics,
+        test=test.metrics,
+        params=dict(scorer.params),
+        fit_s=seconds,
+        peak_bytes=peak,
+        users=test.user_idx,
+        per_user=test.per_user,
+    )
+    shutil.rmtree(run_dir, ignore_errors=True)
+    told = {metric: round(test.metrics[metric], 4) for metric in ("recall@20", "ndcg@20")}
+    log.info("judged", model=name, seed=seed, fit_s=round(seconds, 1), **told)
+    return result

@@ -1,0 +1,131 @@
+"""What all models of a comparison share: the split, what is known of the items, and the protocol in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from features.checkpoint import fingerprint
+from features.errors import InputError
+from features.interactions import Interactions
+from recsys.held_out import Pairs, Split
+from recsys.models.knowledge import Knowledge
+
+RANKING = """\
+All items are ranked for each user with test pairs, except those known of the user before: training and validation \
+pairs. Equal scores stand in random order. Averages are over these users, then over the seeds; intervals are 95% \
+percentile bootstrap intervals over users, of each user's mean over the seeds."""
+CHOICE = """\
+Settings, and the epoch at which training stops, are chosen by recall@20 on the validation pairs alone; test is judged \
+once a seed."""
+REFIT = """\
+Then each model is fitted again on training and validation pairs together, with the settings and for the epochs \
+chosen, and that fit is judged."""
+NO_REFIT = "No model is fitted again on training and validation together."
+HELD_SHARE = 0.1
+"""Share of a user's training pairs that is held out where a data set has no validation pairs."""
+REFIT_BY_CUSTOM = ("gowalla",)
+"""Data sets, by name, whose published figures are of models fitted on training and validation pairs."""
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A data set, ready to compare models on.
+
+    Args:
+        name: of the data set.
+        split: the sides as they are used for choosing.
+        known: what models may know beside the events.
+        final: the sides of the last fit, whose training side holds the validation pairs too; None where models are
+            judged as they were chosen.
+        remarks: what else belongs to the protocol, in sentences.
+    """
+
+    name: str
+    split: Split
+    known: Knowledge
+    final: Split | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def protocol(self) -> str:
+        """How the numbers are made, in words."""
+        return " ".join([RANKING, CHOICE, NO_REFIT if self.final is None else REFIT, *self.remarks])
+
+    def fingerprint(self) -> str:
+        """Hex digest of everything that results depend on."""
+        sides = [self.split.train, self.split.valid, self.split.test]
+        weights = (part for side in sides for part in (side.user_idx, side.item_idx, side.weight))
+        return fingerprint(self.known.fingerprint(), str(self.final is not None), *weights)
+
+
+def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None) -> Task:
+    """A task from a split.
+
+    Args:
+        name: of the data set.
+        split: its own sides. Where it has no validation pairs, some training pairs become them, and models are fitted
+            again with them.
+        known: what models may know.
+        refit: whether the last fit is on training and validation pairs; None as is the data set's custom.
+
+    Raises:
+        InputError: there is nothing to learn from, or nothing to judge on.
+    """
+    for side in ("train", "test"):
+        if len(getattr(split, side)) == 0:
+            raise InputError(
+                f"{name}: the {side} side of split {split.name!r} has no pairs, so models cannot be compared"
+            )
+    if len(split.valid):
+        if not (name in REFIT_BY_CUSTOM if refit is None else refit):
+            return Task(name, split, known, None)
+        final = replace(split, train=joined(split.train, split.valid), valid=split.valid.where(_NONE))
+        return Task(name, split, known, final)
+    remark = (
+        f"The data set has no validation pairs: {HELD_SHARE:.0%} of each user's training pairs were held out at random."
+    )
+    chosen_on = held_out(split, HELD_SHARE)
+    return Task(name, chosen_on, known, None if refit is False else split, (remark,))
+
+
+def joined(earlier: Interactions, later: Interactions) -> Interactions:
+    """Events of one vocabulary, one after the other; times stay only where both have them."""
+    times = None
+    if earlier.timestamp is not None and later.timestamp is not None:
+        times = np.concatenate([earlier.timestamp, later.timestamp])
+    return replace(
+        earlier,
+        user_idx=np.concatenate([earlier.user_idx, later.user_idx]),
+        item_idx=np.concatenate([earlier.item_idx, later.item_idx]),
+        event_type=np.concatenate([earlier.event_type, later.event_type]),
+        weight=np.concatenate([earlier.weight, later.weight]),
+        timestamp=times,
+    )
+
+
+def held_out(split: Split, share: float, *, seed: int = 0) -> Split:
+    """A random share of each user's training pairs as validation: max(1, round(share n)) of n >= 3, none of fewer.
+
+    Args:
+        split: without validation pairs.
+        share: in (0, 1).
+        seed: of the choice.
+    """
+    pairs = Pairs.of(split.train)
+    order = np.random.default_rng(seed).permutation(len(pairs.user))
+    order = order[np.argsort(pairs.user[order], kind="stable")]
+    user = pairs.user[order]
+    count = np.bincount(user, minlength=len(split.train.users))
+    place = np.arange(len(order)) - (np.cumsum(count) - count)[user]
+    wanted = np.where(count >= 3, np.maximum(np.rint(share * count), 1), 0)
+    held = np.zeros(len(order), dtype=np.bool_)
+    held[order[place < wanted[user]]] = True
+    return replace(
+        split,
+        train=split.train.where(~held[pairs.of_event]),
+        valid=split.train.where(np.sort(pairs.first_event[held])),
+    )

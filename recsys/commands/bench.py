@@ -1,0 +1,119 @@
+"""`recsys bench`: compare models on one data set under one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def bench(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A shop folder, a benchmark folder (interactions.* with user_idx, item_idx, split, and optional "
+            "text_feat.npy, image_feat.npy, audio_feat.npy), or a folder in MMRec's layout (.inter with x_label).",
+            show_default=False,
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to leave bench.json, bench.md and runs/. Default: .recsys/bench/<data>."),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a shop: table of user_id, item_id, split (train, valid or test). Without one, the `split` column "
+            "of its interactions counts, or else events are split as `recsys fit` does."
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Names joined by commas; `recsys bench DATA --models help` lists them. Default: all but those that "
+            "cannot run on the data.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits a model, under the seeds 0, 1, ...")] = 3,
+    trials: Annotated[
+        int, typer.Option(min=0, help="Settings drawn by Optuna for each model, after its defaults.")
+    ] = 8,
+    time_budget: Annotated[
+        float, typer.Option(min=0, help="No further settings are tried for a model after so many seconds; 0: no limit.")
+    ] = 300.0,
+    ablation: Annotated[
+        bool,
+        typer.Option(
+            "--ablation",
+            help="Also fit each model without each part of its knowledge: image, text, audio, match score, attributes, "
+            "item graph, and all of them.",
+        ),
+    ] = False,
+    refit: Annotated[
+        bool | None,
+        typer.Option(
+            "--refit/--no-refit",
+            help="Fit again on training and validation pairs before test. Default: as is the data set's custom "
+            "(gowalla: yes), and yes where there are no validation pairs of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A default of one model, such as lightgcn.layers=2 or gnn.train.epochs=50; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
+    ] = None,
+) -> None:
+    """Tune, fit and judge models alike, and write one table with intervals, times and memory.
+
+    Settings are chosen on validation alone, test is judged once a seed. Each fit has a process of its own. Interrupted,
+    it goes on where it was; what OUT/runs holds is not fitted again, whichever models or seeds are asked for next.
+
+    A first look:   recsys bench DATA --models popularity,item_knn,lightgcn --seeds 1 --trials 0
+    The whole:      recsys bench DATA --ablation
+    """
+    from rich.console import Console
+
+    from features.quarantine import Quarantine
+    from recsys.bench.bench import BenchConfig, compare_models
+    from recsys.bench.read import read_task
+    from recsys.bench.settings import model_settings
+    from recsys.bench.table import MARKDOWN, console_table
+    from recsys.models.registry import MODELS, named
+    from recsys.run_folder import CACHE
+
+    console = Console(highlight=False)
+    if models == "help":
+        for model in MODELS.values():
+            console.print(f"{model.name:12} {model.summary}", markup=False)
+        return
+    chosen = named([name.strip() for name in models.split(",")] if models else list(MODELS))
+    config = BenchConfig(
+        seeds=seeds,
+        trials=trials,
+        time_budget_s=time_budget or None,
+        ablation=ablation,
+        settings=model_settings(setting or []),
+    )
+    out = out or Path(".recsys/bench") / data.resolve().name
+    quarantine = Quarantine()
+    task = read_task(data, split_file=split, refit=refit, cache_dir=cache or CACHE, quarantine=quarantine)
+    quarantine.write(out / "quarantine.jsonl")
+    for rule, count in quarantine.counts.items():
+        console.print(f"refused: {count} x {rule} (see {out / 'quarantine.jsonl'})", style="yellow", markup=False)
+    told = compare_models(task, chosen, config, out=out)
+    console.print(console_table(told))
+    for name, why in told["failed"].items():
+        console.print(f"{name} is left out: {why}", style="yellow", markup=False)
+    console.print(f"tables  {out / MARKDOWN}, {out / 'bench.json'}", markup=False)
+    if any(MODELS[name] in chosen and not MODELS[name].needs_content for name in told["failed"]):
+        raise typer.Exit(1)

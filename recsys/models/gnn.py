@@ -1,0 +1,98 @@
+"""The graph network of `recsys fit` (graph/models/kg_gnn.py), on the knowledge graph of any data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import PositiveInt
+
+from features.section import Section
+from graph.build import GraphConfig, build_graph
+from graph.models.kg_gnn import GNNConfig
+from recsys.held_out import Split
+from recsys.models.knowledge import Knowledge
+from recsys.models.model import Changes, Job, Model
+from recsys.scorer import EmbeddingScorer
+from recsys.training import TrainConfig, fit_gnn
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+
+class KGGNNConfig(Section):
+    """Settings of the GNN and of its graph."""
+
+    neighbors: PositiveInt = 10
+    """Alike items of each item, by each modality."""
+    graph: GraphConfig = GraphConfig(look_alikes=("text", "image", "audio"))
+    model: GNNConfig = GNNConfig()
+    train: TrainConfig = TrainConfig()
+
+
+DENSE: Changes = {
+    "model.item_prior": False,
+    "train.temperature": 0.15,
+    "train.learning_rate": 0.02,
+    "train.hidden_share": 0.0,
+    "train.content_dropout": 0.0,
+}
+"""What suits dense shops; the defaults suit sparse ones."""
+
+
+def _search(trial: Trial) -> Changes:
+    return {
+        "model.item_prior": trial.suggest_categorical("item_prior", [True, False]),
+        "model.layers": trial.suggest_int("layers", 1, 3),
+        "model.look_alikes": trial.suggest_float("look_alikes", 0.05, 1.0, log=True),
+        "model.item_facts": trial.suggest_float("item_facts", 0.05, 1.0, log=True),
+        "train.temperature": trial.suggest_float("temperature", 0.08, 0.4, log=True),
+        "train.learning_rate": trial.suggest_float("learning_rate", 5e-3, 4e-2, log=True),
+        "train.hidden_share": trial.suggest_categorical("hidden_share", [0.0, 0.2]),
+        "train.content_dropout": trial.suggest_categorical("content_dropout", [0.0, 0.5]),
+        "graph.together": trial.suggest_categorical("together", [0, 10]),
+    }
+
+
+def _fit(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> EmbeddingScorer:
+    graph = build_graph(
+        known.catalog,
+        split.train,
+        known.user_attributes,
+        known.neighbors(config.neighbors),
+        config.graph,
+        trust=known.match,
+    )
+    fitted = fit_gnn(
+        graph,
+        content=known.content(image_share=config.model.image_share),
+        train=split.train,
+        valid=split.valid,
+        config=config.train,
+        model_config=config.model,
+        run_dir=job.run_dir,
+        seed=job.seed,
+        watch=job.watch,
+    )
+    recall = fitted.best_recall
+    told = {} if math.isnan(recall) else {"valid_recall@20": round(recall, 6)}
+    params = {"best_epoch": fitted.best_epoch, **told}
+    return EmbeddingScorer("gnn", fitted.user_embeddings, fitted.item_embeddings, params=params)
+
+
+def _settled(config: KGGNNConfig, params: Mapping[str, object]) -> KGGNNConfig:
+    train = config.train.model_copy(update={"epochs": params.get("best_epoch") or config.train.epochs})
+    return config.model_copy(update={"train": train})
+
+
+MODEL = Model(
+    "gnn",
+    "the GNN of `recsys fit`: LightGCN over typed relations and content, softmax over directions",
+    KGGNNConfig(),
+    _fit,
+    search=_search,
+    starts=(DENSE,),
+    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph"}),
+    settle=_settled,
+)
