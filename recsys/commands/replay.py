@@ -39,6 +39,16 @@ def replay(
         list[str] | None,
         typer.Option(help="Column that tells kinds of visitors or pages apart; may be repeated.", show_default=False),
     ] = None,
+    segment: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of the log or of --items to split the results by; may be repeated.", show_default=False
+        ),
+    ] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(help="Table of items (item_id, …) for --segment, such as a category.", show_default=False),
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(help="ours=theirs, such as propensity=pscore, where a name is not found.", show_default=False),
@@ -81,6 +91,13 @@ def replay(
         Path | None,
         typer.Option(
             help="What could be bought when (item_id, timestamp, available), for a bundle.", show_default=False
+        ),
+    ] = None,
+    clusters: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bundle whose item embeddings tell which items are alike (MIPS). Default: the first such policy.",
+            show_default=False,
         ),
     ] = None,
     learn: Annotated[
@@ -148,12 +165,24 @@ def replay(
         reward=reward,
         also=tuple(also or ()),
         group=tuple(group or ()),
+        segments=tuple(segment or ()),
+        items=items,
         given_above=given_above,
         events=events,
         attribution=AttributionRules(window_s, tuple(event_type or ("click", "view")), worth, last_touch),
     )
     quarantine = Quarantine()
-    asked = Asked(log, tuple(policy), against, form, learn, history, stock, config)
+    asked = Asked(
+        path=log,
+        policies=tuple(policy),
+        against=against,
+        form=form,
+        learn=learn,
+        clusters=clusters,
+        history=history,
+        stock=stock,
+        config=config,
+    )
     replays = replay_logs(asked, quarantine=quarantine)
     console = Console(highlight=False)
     for found in replays:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from features.vocabulary import Vocabulary
+from recsys.bundle import Bundle
 
 _ROUNDS = 25
 
@@ -37,6 +42,27 @@ def cluster(vectors: NDArray[np.floating], n_clusters: int, *, seed: int = 0) ->
             break
         nearest = moved
     return np.unique(nearest, return_inverse=True)[1].astype(np.int64)
+
+
+def clusters_of(items: Vocabulary, bundle: Bundle, *, n_clusters: int | None = None) -> NDArray[np.int64]:
+    """Clusters of a log's items by a bundle's item embeddings; those that the bundle does not know are one more.
+
+    Args:
+        items: of the log.
+        bundle: gives the embeddings.
+        n_clusters: at most; left out, the square root of the number of items.
+
+    Returns:
+        int64 [items].
+    """
+    row = bundle.items.idxs(items.ids)
+    known = row >= 0
+    found = np.zeros(len(items), dtype=np.int64)
+    if known.any():
+        most = n_clusters if n_clusters is not None else max(2, round(math.sqrt(known.sum())))
+        found[known] = cluster(np.asarray(bundle.item_embeddings)[row[known]], most)
+        found[~known] = found[known].max() + 1
+    return found
 
 
 def _squares(x: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.float64]:

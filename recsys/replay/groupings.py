@@ -1,6 +1,8 @@
-"""Parts of the traffic that every log has: positions, groups of visitors, stretches of time."""
+"""Parts of the traffic: positions, groups of visitors, stretches of time, and what a log brings of its own."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ N_STRETCHES = 20
 
 
 def standard_groupings(log: Log) -> tuple[list[Grouping], list[float]]:
-    """The groupings of a log, and the end of each stretch of time.
+    """The groupings of a log with its own segments, and the end of each stretch of time.
 
     Time is cut into stretches of equal length, or into runs of equal many rows where the log has no times.
     """
@@ -23,6 +25,7 @@ def standard_groupings(log: Log) -> tuple[list[Grouping], list[float]]:
         found.append(Grouping("position", labels, lambda rows: np.minimum(rows.position, log.n_positions - 1)))
     if len(log.groups) > 1:
         found.append(Grouping("group", log.groups, lambda rows: rows.group))
+    found += [Grouping(name, labels, _coded(code)) for name, (labels, code) in log.segments.items()]
     known = all(np.isfinite(rows.timestamp).all() for rows in log.chunks())
     first, last = (float(log.timestamp.min()), float(log.timestamp.max())) if known else (0.0, float(len(log)))
     edges = np.linspace(first, last, N_STRETCHES + 1)
@@ -34,3 +37,7 @@ def standard_groupings(log: Log) -> tuple[list[Grouping], list[float]]:
     labels = tuple(f"stretch {number + 1} of {N_STRETCHES}" for number in range(N_STRETCHES))
     found.append(Grouping(STRETCHES, labels, stretch))
     return found, edges[1:].tolist()
+
+
+def _coded(code: NDArray[np.integer]) -> Callable[[Rows], NDArray[np.integer]]:
+    return lambda rows: code[rows.within]

@@ -71,6 +71,8 @@ class Log:
             probability of the item in this slot overall; for single actions these are the same.
         estimated: how the propensities were estimated; "" where they were logged.
         others: further reward columns, float64 [n], by name.
+        segments: further parts of the traffic by name, each with the labels of its parts and a code a row, int [n], -1
+            for none.
         users: ids of the users; () where `user_idx` only tells them apart.
         page: object [n] of str; id of the item on whose page a slot was, "" on none; None where nobody was on one.
         notes: what a reader of the results must know.
@@ -94,6 +96,7 @@ class Log:
     given_above: bool = False
     estimated: str = ""
     others: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    segments: dict[str, tuple[tuple[str, ...], NDArray[np.integer]]] = field(default_factory=dict)
     users: tuple[str, ...] = ()
     page: NDArray[np.object_] | None = None
     notes: tuple[str, ...] = ()
@@ -192,6 +195,7 @@ class Log:
             self,
             name=self.name if name is None else name,
             others={other: column[mask] for other, column in self.others.items()},
+            segments={segment: (labels, code[mask]) for segment, (labels, code) in self.segments.items()},
             page=None if self.page is None else self.page[mask],
             **{column: getattr(self, column)[mask] for column in columns},
         )

@@ -22,8 +22,8 @@ from recsys.replay.columns import KNOWN, find_columns, optional
 from recsys.replay.hygiene import HygieneConfig, refuse_bots, refuse_broken_lists, refuse_duplicates
 from recsys.replay.log import Log
 from recsys.replay.propensities import estimate_propensities
+from recsys.replay.traffic_parts import Coded, groups_of, labels_of, pages_of, segments_of, visits_of
 
-MOST_GROUPS = 64
 SERVICE_COLUMNS = {"entry_id", "request_id", "source", "propensity"}
 
 
@@ -36,6 +36,8 @@ class LogFormat:
         reward: "click", or a column that holds the reward.
         also: further reward columns for the guard-rails, such as revenue.
         group: columns that tell kinds of visitors or pages apart; their combinations are the log's groups.
+        segments: columns of the log, or of `items`, by whose values to split the results.
+        items: table of items for such segments, joined by item_id.
         given_above: see `Log`; None for what the layout says: the service's own logs are, others are not.
         events: table of events that earn the reward, where the slots do not hold it; a folder's own `events.*` where
             its impressions have no clicks.
@@ -47,6 +49,8 @@ class LogFormat:
     reward: str = "click"
     also: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    items: Path | None = None
     given_above: bool | None = None
     events: Path | None = None
     attribution: AttributionRules = field(default_factory=AttributionRules)
@@ -72,6 +76,7 @@ class _Table:
     groups: tuple[str, ...]
     users: list[str]
     page: NDArray[np.object_] | None
+    segments: dict[str, Coded]
 
 
 def read_logs(path: Path, form: LogFormat | None = None, *, quarantine: Quarantine) -> list[Log]:
@@ -167,8 +172,9 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
     refuse_bots(sieve, user, timestamp=timestamp, reward=reward, shown=shown, config=form.hygiene)
     if requests is not None:
         refuse_broken_lists(sieve, request, shown)
-    policy, campaign = (_labels(optional(frame, found, name), n) for name in ("policy", "campaign"))
-    group, groups = _groups(frame, form)
+    policy, campaign = (labels_of(optional(frame, found, name), n) for name in ("policy", "campaign"))
+    groups, group = groups_of(frame, form.group)
+    about = None if form.items is None else read_table(form.items, quarantine=quarantine)
     part = np.array(
         ["/".join(label for label in pair if label) or file.stem for pair in zip(policy, campaign, strict=True)],
         dtype=object,
@@ -188,18 +194,10 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
         group=group,
         groups=groups,
         users=users,
-        page=_pages(frame, found, campaign),
+        page=pages_of(frame, found, campaign),
+        segments=segments_of(frame, item, items, form.segments, about),
     )
     return table, sieve.kept
-
-
-def _pages(frame: pd.DataFrame, found: Mapping[str, str], campaign: NDArray[np.object_]) -> NDArray[np.object_] | None:
-    """The item whose page each slot was on; the service's logs call it the subject of what is similar."""
-    if (column := optional(frame, found, "page")) is not None:
-        return cells.texts(column)
-    if "subject" in frame.columns and (campaign == "similar").any():
-        return np.where(campaign == "similar", cells.texts(frame["subject"]), "")
-    return None
 
 
 def _as_laid_out(frame: pd.DataFrame, path: Path, form: LogFormat) -> LogFormat:
@@ -247,27 +245,6 @@ def _rewards(
     return yes.astype(np.float64), others
 
 
-def _labels(column: pd.Series | None, n: int) -> NDArray[np.object_]:
-    if column is None:
-        return np.full(n, "", dtype=object)
-    codes, names = cells.coded_ids(column)
-    return np.array([*names, "unknown"], dtype=object)[codes]
-
-
-def _groups(frame: pd.DataFrame, form: LogFormat) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Combinations of the group columns, the most frequent first; the rest are one group."""
-    if not form.group:
-        return np.zeros(len(frame), dtype=np.int64), ("all",)
-    labels = pd.Series("", index=frame.index)
-    for name in form.group:
-        texts = pd.Series(cells.texts(frame[name]), index=frame.index)
-        labels = labels + (" · " if name != form.group[0] else "") + texts.where(texts != "", "unknown")
-    common = labels.value_counts().index[:MOST_GROUPS].tolist()
-    groups = tuple(common) if labels.nunique() <= MOST_GROUPS else (*common[:-1], "others")
-    code = pd.Categorical(labels, categories=list(groups)).codes.astype(np.int64)
-    return np.where(code < 0, len(groups) - 1, code), groups
-
-
 def _log(
     name: str,
     table: _Table,
@@ -309,6 +286,8 @@ def _log(
         given_above=bool(form.given_above) and len(begun) < len(rows),
         estimated=how,
         others={other: column[rows] for other, column in table.others.items()},
+        segments={name: (labels, code[rows]) for name, (labels, code) in table.segments.items()}
+        | visits_of(table.user[rows], request),
         users=tuple(table.users),
         page=None if table.page is None else table.page[rows],
         notes=notes,

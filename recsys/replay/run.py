@@ -16,6 +16,7 @@ from recsys.bundle import Bundle
 from recsys.replay.bandits import BANDITS, play
 from recsys.replay.bundle_policy import Answered, answer_log, bundle_folder
 from recsys.replay.choosing import learns, make_policy, parse, with_share
+from recsys.replay.clusters import clusters_of
 from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.history import UserHistory, read_history, read_stock
 from recsys.replay.log import Log
@@ -37,6 +38,8 @@ class Asked:
         form: how to read the log.
         learn: share of each log, its earliest requests, from which policies that learn from clicks are made; all
             policies are judged on the rest. Not used where none learns.
+        clusters: folder with a bundle whose item embeddings tell which items are alike, for marginalized weights; None
+            for the first bundle among the policies, if any.
         history: table of what users did, for bundles; None for the `events.*` beside the impressions, if any.
         stock: table of what could be bought when, for bundles; None for what a bundle says.
         config: of the intervals.
@@ -47,6 +50,7 @@ class Asked:
     against: str | None = None
     form: LogFormat = field(default_factory=LogFormat)
     learn: float = 0.25
+    clusters: Path | None = None
     history: Path | None = None
     stock: Path | None = None
     config: ReplayConfig = field(default_factory=ReplayConfig)
@@ -65,6 +69,7 @@ def replay_logs(asked: Asked, *, quarantine: Quarantine) -> list[Replay]:
     if asked.against is not None and parse(asked.against)[0] in BANDITS:
         raise InputError(f"--against must be a policy that stays as it is, {asked.against!r} learns as it goes")
     history = _history(asked, quarantine)
+    alike = _alike(asked)
     found = []
     for one in logs:
         log.info("log read", log=one.name, slots=len(one), requests=one.n_requests, items=len(one.items))
@@ -79,6 +84,7 @@ def replay_logs(asked: Asked, *, quarantine: Quarantine) -> list[Replay]:
             [answered.policy for answered in made],
             against=asked.against,
             config=asked.config,
+            cluster_of=None if alike is None else clusters_of(judged.items, alike),
             reward=_reward_name(asked.form),
         )
         policies = {
@@ -109,6 +115,18 @@ def _policy(
         stock = read_stock(asked.stock, bundle.items, bundle.available, quarantine=quarantine)
     answered = answer_log(spec, bundle, judged, temperature=temperature, history=history, stock=stock)
     return replace(answered, policy=with_share(spec, answered.policy, judged, share))
+
+
+def _alike(asked: Asked) -> Bundle | None:
+    """The bundle that tells which items are alike."""
+    if asked.clusters is not None:
+        folder = bundle_folder(asked.clusters)
+        if folder is None:
+            raise InputError(f"--clusters must be a folder with a bundle, {asked.clusters} has none")
+        return Bundle.open(folder, verify=False)
+    folders = (bundle_folder(Path(parse(spec)[0])) for spec in asked.policies)
+    folder = next((folder for folder in folders if folder is not None), None)
+    return None if folder is None else Bundle.open(folder, verify=False)
 
 
 def _history(asked: Asked, quarantine: Quarantine) -> UserHistory | None:

@@ -209,3 +209,40 @@ def test_each_open_bandit_logs_own_mean_is_recovered_exactly_by_ips() -> None:
         found = replay(log, [Logged(log)]).policies["logged"].estimators["ips"]
         assert found.value == rows["click"].mean()
         np.testing.assert_allclose(np.sort(log.propensity), np.sort(rows["propensity_score"]))
+
+
+def test_segments_come_from_the_log_from_the_items_and_from_first_visits(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,category\na,hats\nb,shoes\n")
+    text = "user_id,item_id,click,timestamp,device\nu,a,0,2024-01-01,phone\nu,b,1,2024-01-02,\n,c,0,2024-01-03,phone\n"
+    form = LogFormat(segments=("device", "category"), items=tmp_path / "items.csv")
+    (log,), _ = read(tmp_path / "log.csv", text, form)
+    found = {name: [(*labels, "-")[code] for code in codes] for name, (labels, codes) in log.segments.items()}
+    assert found == {
+        "device": ["phone", "-", "phone"],
+        "category": ["hats", "shoes", "-"],
+        "user": ["first met", "met before", "-"],
+    }
+    judged = replay(log, [Logged(log)]).policies["logged"]
+    assert [part.n for part in judged.parts["category"]] == [1, 1]
+    with pytest.raises(InputError, match="'brand' is a column of neither"):
+        read(tmp_path / "log.csv", text, LogFormat(segments=("brand",)))
+
+
+def test_what_the_service_leaves_is_read_as_it_is(tmp_path: Path) -> None:
+    """Slots of `recsys log merge`: clicks are in the events beside them, propensities given the slots above."""
+    (tmp_path / "impressions.csv").write_text(
+        "entry_id,request_id,user_id,timestamp,policy,campaign,subject,position,item_id,source,propensity\n"
+        "1-0,r1,,1700000000,v1,similar,p,0,a,published,0.5\n1-0,r1,,1700000000,v1,similar,p,1,b,published,0.25\n"
+        "2-0,r2,u,1700000100,v1,feed,u,0,b,personalized,0.5\n"
+    )
+    (tmp_path / "events.csv").write_text(
+        "entry_id,event_id,user_id,item_id,event_type,timestamp,recommendation_id\n"
+        "1-0,e1,w,b,view,1700000050,r1\n2-0,e2,u,b,view,1700000150,\n"
+    )
+    logs = read_logs(tmp_path, quarantine=Quarantine())
+    assert [log.name for log in logs] == ["v1/feed", "v1/similar"]
+    feed, similar = logs
+    assert similar.reward.tolist() == [0, 1]
+    assert (similar.given_above, similar.page.tolist()) == (True, ["p", "p"])  # type: ignore[union-attr]
+    assert feed.reward.tolist() == [0]
+    assert [feed.users[user] for user in feed.user_idx] == ["u"]
