@@ -1,7 +1,7 @@
 """Every Redis key of the product; no other file spells one.
 
-One user's keys share a hash tag, so that they lie in one slot. The keys of a batch of events, of several users and of
-the event stream, do not, nor do those of a list's items: the service runs on one Redis, not on a cluster.
+One user's keys share a hash tag, so that they lie in one slot of a cluster: their events are applied in one atomic
+step. The keys of several users, of a list's items, and the streams lie where they fall.
 """
 
 from __future__ import annotations

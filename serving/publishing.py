@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import redis
 import structlog
@@ -24,6 +23,7 @@ from recsys.bundle import Bundle
 from recsys.bundle_format import read_manifest
 from recsys.recommender import BundleRecommender
 from serving import keys
+from serving.connection import many, memories
 from serving.entries import entries, n_entries, predicted_bytes
 from serving.versions import Versions, batches
 
@@ -155,7 +155,7 @@ class Publisher:
     def _read_back(self, digests: dict[str, bytes]) -> None:
         with bar("verify", total=len(digests)) as progress:
             for batch in batches(digests):
-                values = cast("list[bytes | None]", self._client.mget(batch))
+                values = many(self._client, batch)
                 for key, value in zip(batch, values, strict=True):
                     if value is None or _digest(value) != digests[key]:
                         found = "nothing" if value is None else f"{len(value)} other bytes"
@@ -164,8 +164,7 @@ class Publisher:
                 progress.advance(len(batch))
 
     def _check_budget(self, predicted: int, used: int) -> None:
-        server = self._client.info("memory")
-        budget = self._memory_budget or int(server.get("maxmemory", 0))
+        budget = self._memory_budget or sum(int(server.get("maxmemory", 0)) for server in memories(self._client))
         if budget and used + predicted > budget:
             raise InputError(
                 f"the memory budget is {budget:,} bytes; Redis uses {used:,} and this version would take about "
@@ -174,9 +173,10 @@ class Publisher:
 
     def _used_bytes(self) -> int:
         """Memory of the data: what the server uses, less the buffers of its clients and of its log."""
-        server = self._client.info("memory")
-        buffers = int(server.get("mem_clients_normal", 0)) + int(server.get("mem_aof_buffer", 0))
-        return int(server["used_memory"]) - buffers
+        return sum(
+            int(server["used_memory"]) - int(server.get("mem_clients_normal", 0)) - int(server.get("mem_aof_buffer", 0))
+            for server in memories(self._client)
+        )
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.errors import InputError
+from serving.connection import check_url
 
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -57,8 +58,7 @@ def _bytes(value: object) -> object:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if not re.match(r"(redis|rediss|unix)://", value.get_secret_value()):
-        raise ValueError("a Redis URL must start with redis://, rediss:// or unix://")
+    check_url(value.get_secret_value())
     return value
 
 
@@ -83,7 +83,8 @@ class Settings(BaseSettings):
         AfterValidator(lambda value: value if value is None else _redis_url(value)),
         Field(validation_alias=AliasChoices("RECSYS_REDIS_URL", "REDIS_URL")),
     ] = None
-    """Redis or Valkey to use (redis://, rediss://, unix://); none: the commands start the embedded server."""
+    """Redis or Valkey to use: one server (redis://, rediss://, unix://), Sentinels or a cluster, whose addresses
+    `serving/connection.py` spells; none: the commands start the embedded server."""
     state_dir: Path = Path(".recsys")
     """Where the embedded Redis keeps its data."""
     redis_timeout_s: PositiveFloat = 0.1

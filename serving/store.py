@@ -7,18 +7,18 @@ most one timeout, and a slow one cannot pull the service down with it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from serving import keys
 from serving.coalesced import Coalesced
+from serving.connection import close, connect_async, is_cluster, many_async
 from serving.events import Event, Past
 from serving.memory import LiveState
 from serving.settings import Settings
@@ -31,9 +31,9 @@ FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
 APPLY_EVENTS = """
 local recent_cap, seen_cap = tonumber(ARGV[1]), tonumber(ARGV[2])
-local user_ttl, event_ttl, stream_cap = ARGV[3], ARGV[4], ARGV[5]
+local user_ttl, event_ttl, stream_cap, logged = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
 local applied = {}
-local at = 6
+local at = 7
 for i = 1, (#KEYS - 1) / 3 do
   local marker, recent, seen = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
   local entry, item, timestamp, tells_taste = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1'
@@ -49,7 +49,7 @@ for i = 1, (#KEYS - 1) / 3 do
       redis.call('EXPIRE', recent, user_ttl)
       redis.call('EXPIRE', seen, user_ttl)
     end
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields))
+    if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
     applied[i] = 1
   else
     applied[i] = 0
@@ -89,15 +89,8 @@ class Store:
         self._client: redis.asyncio.Redis | None = None
         self._values = Coalesced(self._mget)
         if url is not None:
-            pool = redis.asyncio.BlockingConnectionPool.from_url(
-                url,
-                max_connections=settings.redis_pool_size,
-                timeout=settings.redis_timeout_s,
-                socket_timeout=settings.redis_timeout_s,
-                socket_connect_timeout=settings.redis_timeout_s,
-                retry=Retry(NoBackoff(), 0),
-            )
-            self._client = redis.asyncio.Redis.from_pool(pool)
+            self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
+            self._clustered = is_cluster(url)
             self._apply = self._client.register_script(APPLY_EVENTS)
 
     @property
@@ -127,7 +120,7 @@ class Store:
     async def close(self) -> None:
         """Give back the connections."""
         if self._client is not None:
-            await self._client.aclose()
+            await close(self._client)
 
     async def similar(self, version: str, item_id: str) -> bytes | None:
         """The packed list of similar items, None where none is published."""
@@ -140,7 +133,7 @@ class Store:
         return await self._values.get([keys.item(version, item_id) for item_id in item_ids])
 
     async def _mget(self, names: list[str]) -> list[bytes | None]:
-        return cast("list[bytes | None]", await self._asked(lambda client: client.mget(names)))
+        return await self._asked(lambda client: many_async(client, names))
 
     async def user(self, user_id: str, version: str | None = None) -> UserRead:
         """A user's live state, and with a version the list published for them, in one round trip."""
@@ -159,15 +152,49 @@ class Store:
         return UserRead(LiveState(recent, seen), answer[2] if version is not None else None)
 
     async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[bool]:
-        """Apply events in one atomic step.
+        """Apply events in one atomic step; in a cluster, in one for each user.
 
         Returns:
             For each whether it was new; False: its id has been applied before.
         """
+        if self._clustered:
+            return await self._asked(lambda client: self._apply_apart(client, events), probing=probing)
+        return await self._asked(lambda _: self._apply_together(events, stream=keys.EVENTS), probing=probing)
+
+    async def _apply_apart(self, client: redis.asyncio.Redis, events: Sequence[Event]) -> list[bool]:
+        """The event stream lies in another slot than a user's keys, so it is told first: a worker that dies in between
+        leaves an event that is logged and not applied, and the sender, who got no answer, sends it again. The archive
+        keeps an event of one id once (`serving/nearline/archive.py`).
+        """
+        pipeline = client.pipeline(transaction=False)
+        for event in events:
+            pipeline.exists(keys.event(event.user_id, event.event_id))
+        known = await pipeline.execute()
+        pipeline = client.pipeline(transaction=False)
+        for event, old in zip(events, known, strict=True):
+            if not old:
+                fields: dict[Any, Any] = dict(event.fields())
+                pipeline.xadd(keys.EVENTS, fields, maxlen=self._settings.stream_cap, approximate=True)
+        if not all(known):
+            await pipeline.execute()
+        places: dict[str, list[int]] = {}
+        for place, event in enumerate(events):
+            places.setdefault(event.user_id, []).append(place)
+        answers = await asyncio.gather(
+            *(self._apply_together([events[place] for place in of_user], stream=None) for of_user in places.values())
+        )
+        applied = [False] * len(events)
+        for of_user, flags in zip(places.values(), answers, strict=True):
+            for place, flag in zip(of_user, flags, strict=True):
+                applied[place] = flag
+        return applied
+
+    async def _apply_together(self, events: Sequence[Event], *, stream: str | None) -> list[bool]:
+        """Apply events in one script; without a stream, they must be of one user and are not logged."""
         settings = self._settings
-        names: list[str] = [keys.EVENTS]
+        names: list[str] = [keys.recent(events[0].user_id) if stream is None else stream]
         caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
-        values: list[bytes | str | int] = [*caps, settings.stream_cap]
+        values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None)]
         for event in events:
             names += [
                 keys.event(event.user_id, event.event_id),
@@ -183,8 +210,7 @@ class Store:
                 len(fields),
                 *fields,
             ]
-        answer = await self._asked(lambda _: self._apply(keys=names, args=values), probing=probing)
-        return [flag == 1 for flag in answer]
+        return [flag == 1 for flag in await self._apply(keys=names, args=values)]
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state, and let every worker know."""

@@ -35,10 +35,10 @@ def collect(
     import threading
     from contextlib import ExitStack
 
-    from redis import Redis
     from redis.exceptions import RedisError
 
     from features.errors import InputError
+    from serving.connection import connect
     from serving.embedded_redis import EmbeddedRedis
     from serving.nearline.collect import collect as run
     from serving.settings import Settings
@@ -52,7 +52,7 @@ def collect(
             url = settings.redis_url.get_secret_value()
         else:
             url = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis")).url
-        client = stack.enter_context(Redis.from_url(url))
+        client = stack.enter_context(connect(url))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         try:

@@ -17,8 +17,8 @@ def publish(
     redis: Annotated[
         str | None,
         typer.Option(
-            help="Redis or Valkey URL (redis://, rediss://, unix://). Without one, and without REDIS_URL, the "
-            "embedded server: the running one, or one started for this.",
+            help="Redis or Valkey URL (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://). Without "
+            "one, and without REDIS_URL, the embedded server: the running one, or one started for this.",
             show_default=False,
         ),
     ] = None,
@@ -39,13 +39,13 @@ def publish(
     """
     from contextlib import ExitStack
 
-    from redis import Redis
     from redis.exceptions import RedisError
     from rich.console import Console
     from rich.table import Table
 
     from features.errors import InputError
     from recsys.bundle import Bundle
+    from serving.connection import connect
     from serving.embedded_redis import EmbeddedRedis
     from serving.publishing import Publisher
     from serving.settings import Settings, masked, parse_bytes
@@ -60,7 +60,7 @@ def publish(
         if url is None:
             url = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis")).url
         try:
-            client = stack.enter_context(Redis.from_url(url, socket_timeout=60.0))
+            client = stack.enter_context(connect(url, socket_timeout=60.0))
             publisher = Publisher(client, state_dir=settings.state_dir, keep=keep, memory_budget=budget)
             if bundle_dir is None:
                 left, current = publisher.rollback()

@@ -25,8 +25,10 @@ from serving.nearline.rows import ENTRY, Row, Rows
 log = structlog.get_logger()
 
 REFUSED = "refused.jsonl"
-KEYS = {"impressions": [ENTRY, "position"], "events": [ENTRY]}
+KEYS = {"impressions": [ENTRY, "position"], "events": ["user_id", "event_id"]}
 """Columns by which a row is known to be the same."""
+ORDER = {"impressions": [ENTRY, "position"], "events": [ENTRY]}
+"""Columns by which rows are put in order."""
 
 
 class Archive:
@@ -110,8 +112,8 @@ def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
     kept = table.take(first)
     halves = pc.split_pattern(kept[ENTRY], "-")
     order = pa.table({str(half): pc.list_element(halves, half).cast(pa.int64()) for half in (0, 1)})
-    by = [*order.column_names, *KEYS[kind][1:]]
-    for name in KEYS[kind][1:]:
+    by = [*order.column_names, *ORDER[kind][1:]]
+    for name in ORDER[kind][1:]:
         order = order.append_column(name, kept[name])
     kept = kept.take(pc.sort_indices(order, sort_keys=[(name, "ascending") for name in by]))
     out.parent.mkdir(parents=True, exist_ok=True)
