@@ -126,7 +126,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             write_log(Path(folder), size)
             call = [sys.executable, __file__, "--one", folder]
-            figures[f"{size:,}"] = json.loads(subprocess.run(call, check=True, capture_output=True).stdout)
+            figures[f"{size:,}"] = json.loads(
+                subprocess.run(call, check=True, capture_output=True).stdout.splitlines()[-1]
+            )
     last = figures[f"{options.sizes[-1]:,}"]["cpu_s"]
     figures["loop_us_a_row"] = round(loop_us, 1)
     figures["replay_us_a_row"] = round(1e6 * last / options.sizes[-1], 2)

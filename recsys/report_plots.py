@@ -59,8 +59,8 @@ def bar_plot(title: str, bars: Sequence[Bar]) -> str:
             )
         x = WIDTH - 4
         parts.append(f'<text x="{x}" y="{middle + 4}" text-anchor="end"{_bold(bar.own)}>{bar.value:.4f}</text>')
-    told = "; ".join(f"{bar.label} {_spoken(bar.value)}" for bar in bars)
-    return _svg(title, told, height, parts)
+    told = "; ".join(f"{bar.label} {spoken(bar.value)}" for bar in bars)
+    return svg(title, told, height, parts)
 
 
 def line_plot(title: str, xs: Sequence[float], ys: Sequence[float], *, x_label: str, mark: int | None = None) -> str:
@@ -104,14 +104,14 @@ def line_plot(title: str, xs: Sequence[float], ys: Sequence[float], *, x_label: 
         path += f"{'L' if pen_down else 'M'}{px:.1f} {py:.1f}"
         pen_down = True
     parts.append(f'<path class="line" d="{path}"/>')
-    told = f"from {_spoken(ys[0])} to {_spoken(ys[-1])}" if len(ys) else "nothing to show"
+    told = f"from {spoken(ys[0])} to {spoken(ys[-1])}" if len(ys) else "nothing to show"
     if mark is not None and math.isfinite(ys[mark]):
         px, py = place(xs[mark], ys[mark])
         parts.append(f'<circle class="mark" cx="{px:.1f}" cy="{py:.1f}" r="4.5"/>')
         anchor = "end" if px > WIDTH / 2 else "start"
-        parts.append(f'<text x="{px:.1f}" y="{max(py - 9, 30):.1f}" text-anchor="{anchor}">{_spoken(ys[mark])}</text>')
-        told += f"; best {_spoken(ys[mark])} at {x_label} {xs[mark]:g}"
-    return _svg(title, told, bottom + 26, parts)
+        parts.append(f'<text x="{px:.1f}" y="{max(py - 9, 30):.1f}" text-anchor="{anchor}">{spoken(ys[mark])}</text>')
+        told += f"; best {spoken(ys[mark])} at {x_label} {xs[mark]:g}"
+    return svg(title, told, bottom + 26, parts)
 
 
 def histogram(title: str, values: Sequence[float], *, bins: int = 20) -> str:
@@ -145,7 +145,7 @@ def histogram(title: str, values: Sequence[float], *, bins: int = 20) -> str:
         place = left + (right - left) * x
         parts.append(f'<text class="tick" x="{place:.1f}" y="{bottom + 16}" text-anchor="middle">{x:g}</text>')
     below = sum(value < 0.5 for value in known)
-    return _svg(title, f"{len(known)} values, {below} of them below 0.5", bottom + 26, parts)
+    return svg(title, f"{len(known)} values, {below} of them below 0.5", bottom + 26, parts)
 
 
 def nice_ticks(high: float, *, low: float = 0.0, about: int = 4) -> list[float]:
@@ -168,11 +168,13 @@ def _bold(own: bool) -> str:
     return ' class="strong"' if own else ""
 
 
-def _spoken(value: float) -> str:
+def spoken(value: float) -> str:
+    """A value as a reader hears it."""
     return f"{value:.4f}" if math.isfinite(value) else "n/a"
 
 
-def _svg(title: str, told: str, height: float, parts: Sequence[str]) -> str:
+def svg(title: str, told: str, height: float, parts: Sequence[str]) -> str:
+    """The picture, with its title and, for those who do not see it, the gist."""
     alternative = escape(f"{title}: {told}", quote=True)
     return (
         f'<svg role="img" aria-label="{alternative}" viewBox="0 0 {WIDTH} {height:g}">'

@@ -26,6 +26,8 @@ SEGMENT_LABELS = {
 """Names of segments for readers."""
 
 
+_WORDY = ("Chosen", "Estimator", "Remark", "Verdict")
+"""Columns of words; others hold numbers."""
 _BEST, _WORDS = ' class="best"', ' class="words"'
 
 
@@ -75,7 +77,7 @@ def results_html(
             for metric in metrics
         ]
         body.append(f'<tr><th scope="row">{escape(label(name))}</th>{"".join(cells)}</tr>')
-    return _table(caption, ["Model", *metrics], body)
+    return table_html(caption, ["Model", *metrics], body)
 
 
 def facts_html(caption: str, facts: Mapping[str, Any]) -> str:
@@ -84,7 +86,7 @@ def facts_html(caption: str, facts: Mapping[str, Any]) -> str:
         f'<tr><th scope="row">{escape(str(name).replace("_", " "))}</th><td>{escape(_plain(value))}</td></tr>'
         for name, value in facts.items()
     ]
-    return _table(caption, ["What", "Value"], body, kind="scroll facts")
+    return table_html(caption, ["What", "Value"], body, kind="scroll facts")
 
 
 def chosen_html(caption: str, models: Mapping[str, Mapping[str, Any]]) -> str:
@@ -96,7 +98,7 @@ def chosen_html(caption: str, models: Mapping[str, Mapping[str, Any]]) -> str:
         spent = f"{seconds:.1f} s" if math.isfinite(seconds) else "n/a"
         cells = f'<td class="words">{escape(params)}</td><td>{spent}</td>'
         body.append(f'<tr><th scope="row">{escape(label(name))}</th>{cells}</tr>')
-    return _table(caption, ["Model", "Chosen", "Time"], body)
+    return table_html(caption, ["Model", "Chosen", "Time"], body)
 
 
 def _cell(value: float, interval: tuple[float, float] | None, *, best: bool) -> str:
@@ -122,8 +124,9 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _table(caption: str, heads: Iterable[str], body: Sequence[str], *, kind: str = "scroll") -> str:
-    head = "".join(f'<th scope="col"{_WORDS if text == "Chosen" else ""}>{escape(text)}</th>' for text in heads)
+def table_html(caption: str, heads: Iterable[str], body: Sequence[str], *, kind: str = "scroll") -> str:
+    """A table that scrolls sideways by itself; `body` holds whole rows of HTML."""
+    head = "".join(f'<th scope="col"{_WORDS if text in _WORDY else ""}>{escape(text)}</th>' for text in heads)
     return (
         f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"

@@ -119,6 +119,10 @@ def replay(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything that was found as JSON.", show_default=False)
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write one page with plots, for anyone to read.", show_default=False),
+    ] = None,
     quarantine_file: Annotated[
         Path | None, typer.Option("--quarantine", help="Write refused rows as JSON lines.", show_default=False)
     ] = None,
@@ -141,6 +145,7 @@ def replay(
     from recsys.replay.console import tables
     from recsys.replay.engine import ReplayConfig
     from recsys.replay.reading import LogFormat
+    from recsys.replay.report import write_replay_report
     from recsys.replay.result import replay_json
     from recsys.replay.run import Asked, replay_logs
     from recsys.run_folder import write_atomically
@@ -194,8 +199,12 @@ def replay(
             console.print(f"  {count:,}  {rule}", markup=False)
     if quarantine_file is not None:
         quarantine.write(quarantine_file)
-    if json_file is not None:
+    if json_file is not None or report is not None:
         told = {"log": str(log), "policies": policy, "against": against, "reward": reward, "seed": seed, "level": level}
         found_json = replay_json(replays, asked=told, quarantined=quarantine.counts)
-        write_atomically(json_file, orjson.dumps(found_json, option=orjson.OPT_INDENT_2))
-        console.print(f"json  {json_file}", markup=False)
+        if json_file is not None:
+            write_atomically(json_file, orjson.dumps(found_json, option=orjson.OPT_INDENT_2))
+            console.print(f"json  {json_file}", markup=False)
+        if report is not None:
+            write_replay_report(report, found_json)
+            console.print(f"page  {report}", markup=False)
