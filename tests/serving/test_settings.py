@@ -70,6 +70,6 @@ def test_a_wrong_value_is_refused_at_start_by_the_name_of_its_variable(monkeypat
 
 def test_a_url_of_another_kind_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSYS_REDIS_URL", "http://user:hidden@host")
-    with pytest.raises(InputError, match=r"RECSYS_REDIS_URL: .*must start with redis://") as refused:
+    with pytest.raises(InputError, match=r"RECSYS_REDIS_URL: .*must start with one of redis://") as refused:
         Settings.load()
     assert "hidden" not in str(refused.value)
