@@ -180,6 +180,11 @@ class Bundle:
         """What is added to an item's score for every user, float32 [n_items]."""
         return self.item_vectors[:, -1]
 
+    @property
+    def removed(self) -> NDArray[np.int64]:
+        """Rows of items that are gone and never shown, int64; a bundle by itself has none."""
+        return np.zeros(0, dtype=np.int64)
+
     def seen(self, user_idx: int) -> NDArray[np.int64]:
         """Row numbers of a user's training items, int64, in the order they were given."""
         return self.seen_indices[self.seen_indptr[user_idx] : self.seen_indptr[user_idx + 1]].astype(np.int64)

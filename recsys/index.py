@@ -34,6 +34,10 @@ class ItemIndex(Protocol):
         """
         ...
 
+    def over(self, vectors: NDArray[np.float32]) -> ItemIndex:
+        """The same index of more vectors, float32 [more, dim], of which the first are those it has."""
+        ...
+
 
 def top_k(
     scores: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
@@ -75,6 +79,10 @@ class ExactIndex:
         """As `ItemIndex.search`; exact."""
         return top_k(dot_products(self.vectors, query), k, hidden)
 
+    def over(self, vectors: NDArray[np.float32]) -> ExactIndex:
+        """As `ItemIndex.over`."""
+        return ExactIndex(vectors)
+
 
 class ApproximateIndex:
     """A faiss index names candidates, which are then scored exactly.
@@ -84,7 +92,8 @@ class ApproximateIndex:
 
     Args:
         vectors: float32 [n_items, dim].
-        searcher: a faiss index of these vectors with metric inner product.
+        searcher: a faiss index of these vectors, or of the first of them, with metric inner product; those that it does
+            not have are always scored.
     """
 
     def __init__(self, vectors: NDArray[np.float32], searcher: Any) -> None:
@@ -97,12 +106,16 @@ class ApproximateIndex:
         """As `ItemIndex.search`; may miss items, at the rate measured when the index was chosen."""
         wanted = min(len(self.vectors), 2 * k + 64)
         found = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)[1][0]
-        found = np.sort(found[found >= 0])
+        found = np.append(np.sort(found[found >= 0]), np.arange(self.searcher.ntotal, len(self.vectors)))
         found = found[~hidden[found]]
         if len(found) < k:
             return ExactIndex(self.vectors).search(query, k, hidden)
         best, scores = top_k(dot_products(self.vectors[found], query), k, np.zeros(len(found), dtype=np.bool_))
         return found[best], scores
+
+    def over(self, vectors: NDArray[np.float32]) -> ApproximateIndex:
+        """As `ItemIndex.over`."""
+        return ApproximateIndex(vectors, self.searcher)
 
 
 def save_index(searcher: Any, path: Path) -> None:

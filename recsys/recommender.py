@@ -50,10 +50,16 @@ class BundleRecommender:
         bundle: the bundle.
         config: how answers are put together.
         spaces: the vectors of words and pictures with their indexes, where they are open already.
+        index: of the item vectors, where it is open already.
     """
 
     def __init__(
-        self, bundle: Bundle, config: RecommenderConfig | None = None, *, spaces: Spaces | None = None
+        self,
+        bundle: Bundle,
+        config: RecommenderConfig | None = None,
+        *,
+        spaces: Spaces | None = None,
+        index: ItemIndex | None = None,
     ) -> None:
         self.bundle = bundle
         self.config = config or RecommenderConfig()
@@ -64,7 +70,12 @@ class BundleRecommender:
         content = Neighbors("content", list(bundle.neighbors.values()))
         lower: tuple[Tier, ...] = (published, content, PopularInCategory(bundle), Popular(bundle.popularity))
         self._similar_tiers = lower
-        self._feed_tiers: tuple[Tier, ...] = (Personalized(_index(bundle), voiceless), *lower)
+        self._index = _index(bundle) if index is None else index
+        self._feed_tiers: tuple[Tier, ...] = (Personalized(self._index, voiceless), *lower)
+
+    def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
+        """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
+        return BundleRecommender(bundle, self.config, spaces=spaces, index=self._index.over(bundle.item_vectors))
 
     def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
         """At most k items like this one that can be bought, best first, with how they are alike.

@@ -78,7 +78,8 @@ class Grid:
 
     @cached_property
     def _by_popularity(self) -> NDArray[np.int64]:
-        return np.argsort(-self._bundle.popularity, kind="stable").astype(np.int64)
+        rows = np.argsort(-self._bundle.popularity, kind="stable").astype(np.int64)
+        return rows[~np.isin(rows, self._bundle.removed)]
 
     @cached_property
     def _titles(self) -> list[str]:

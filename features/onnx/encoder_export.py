@@ -84,6 +84,7 @@ def _text(config: EncoderConfig, cache_dir: Path) -> tuple[TextSpec, dict[str, b
         _keep(folder, EncodersSpec(text=spec, image=None), encoder.encode(list(EXAMPLES), "query"))
     written = EncodersSpec.model_validate_json((folder / SPEC).read_bytes()).text
     assert written is not None  # noqa: S101 - the folder is this encoder's alone
+    written = written.model_copy(update={"document_prompt": encoder.prompt("document")})  # older exports do not say
     return written, {TEXT: folder / TEXT, TOKENIZER: folder / TOKENIZER}
 
 

@@ -35,6 +35,8 @@ class TextSpec(Section):
     """Length of a vector."""
     prompt: str
     """Put before a text that is searched with."""
+    document_prompt: str = ""
+    """Put before the words of an item."""
     max_tokens: PositiveInt
     """Longer texts are cut."""
     truncation: Literal["head", "head+tail"]
@@ -71,8 +73,12 @@ class TextQueries:
     tokenizer: Tokenizer
     network: onnxruntime.InferenceSession
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+    def encode(self, texts: list[str], *, document: bool = False) -> NDArray[np.float32]:
         """Vectors of texts, float32 [len(texts), dim], rows of length 1.
+
+        Args:
+            texts: none of them blank.
+            document: whether they are an item's own words, not what is searched with.
 
         Raises:
             ValueError: there is no text, or one is blank.
@@ -82,7 +88,8 @@ class TextQueries:
             raise ValueError(
                 f"a text to encode must not be blank, {f'text {blank[0]} is' if blank else 'none is given'}"
             )
-        prompted = [self.spec.prompt + text.strip() for text in texts]
+        prompt = self.spec.document_prompt if document else self.spec.prompt
+        prompted = [prompt + text.strip() for text in texts]
         tokens = [self._cut(encoding.ids) for encoding in self.tokenizer.encode_batch(prompted)]
         width = max(1, self.spec.max_tokens if self.spec.fixed_length else 0, *map(len, tokens))
         ids = np.full((len(tokens), width), self.spec.pad_id, dtype=np.int64)

@@ -88,7 +88,7 @@ class Likeness:
     def _ask(self, page: int, part: Part) -> Asked | None:
         """None where the page's item lacks the part."""
         space = {"image": self._image, "text": self._text, "behavior": self._behavior}[part]
-        vector = np.asarray(space.vectors[page], dtype=np.float32)
+        vector = space.of(np.array([page]))[0]
         return space.ask(vector) if vector.any() else None
 
     def _complements(self, page: int) -> tuple[NDArray[np.int64], Floats]:

@@ -59,7 +59,7 @@ class Moment:
     def _hidden(self, *layers: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
         allowed = self.request.allowed
         hidden = np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed
-        for rows in (*layers, self.excluded):
+        for rows in (*layers, self.excluded, self.bundle.removed):
             hidden[rows] = True
         if self.page >= 0:
             hidden[self.page] = True

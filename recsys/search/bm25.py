@@ -46,6 +46,8 @@ class LexicalIndex:
         items: int32 [n_postings]; rows, rising within a term.
         weights: float32 [n_postings]; what each posting adds to its item's score.
         n_items: size of the catalog.
+        mean_lengths: mean number of terms in each field, by which items that join later are weighed; None where an
+            older index does not say.
     """
 
     terms: Sequence[str]
@@ -53,6 +55,7 @@ class LexicalIndex:
     items: NDArray[np.int32]
     weights: NDArray[np.float32]
     n_items: int
+    mean_lengths: Sequence[float] | None = None
 
     def score(self, counts: dict[str, float]) -> NDArray[np.float32]:
         """Scores of all items, float32 [n_items]; 0 where none of the terms is found.
@@ -87,6 +90,27 @@ class LexicalIndex:
             place = np.minimum(np.searchsorted(items, rows), max(len(items) - 1, 0))
             held.append(items[place] == rows if len(items) else np.zeros(len(rows), dtype=np.bool_))
         return np.stack(held) if held else np.zeros((0, len(rows)), dtype=np.bool_)
+
+    def weigh(self, texts: Sequence[str], fields: Sequence[Field], *, k1: float) -> dict[str, float]:
+        """What the terms of one more item would weigh, by this catalog's statistics.
+
+        Args:
+            texts: of its fields.
+            fields: how much each counts, as the index was built.
+            k1: likewise.
+        """
+        tf: dict[str, float] = {}
+        for place, (text, counts) in enumerate(zip(texts, fields, strict=True)):
+            held = [term.text for term in terms(text)]
+            mean = len(held) if self.mean_lengths is None else self.mean_lengths[place]
+            relative = 1 - counts.length_penalty + counts.length_penalty * len(held) / max(mean, 1e-9)
+            for term in held:
+                tf[term] = tf.get(term, 0.0) + counts.boost / relative
+        return {
+            term: float(_idf(np.float64(len(self.postings(term)[0])), self.n_items)) * mentions / (k1 + mentions)
+            for term, mentions in tf.items()
+            if mentions > 0
+        }
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -138,7 +162,13 @@ def build_lexical(items: Iterable[Sequence[str]], fields: Sequence[Field], *, k1
         items=item.astype(np.int32),
         weights=(idf[term] * mentions / (k1 + mentions)).astype(np.float32),
         n_items=n_items,
+        mean_lengths=[_mean_length(of_field) for of_field in counted],
     )
+
+
+def _mean_length(counted: _Counted) -> float:
+    lengths = np.array(counted.lengths, dtype=np.float64)
+    return float(lengths.mean()) if lengths.any() else 1.0
 
 
 def _idf(held_by: NDArray[Any] | np.float64, n_items: int) -> NDArray[np.float64]:
@@ -156,8 +186,7 @@ def _mentions(
             return_counts=True,
         )
         lengths = np.array(of_field.lengths, dtype=np.float64)
-        mean = float(lengths.mean()) if lengths.any() else 1.0
-        relative = 1 - counts.length_penalty + counts.length_penalty * lengths / mean
+        relative = 1 - counts.length_penalty + counts.length_penalty * lengths / _mean_length(of_field)
         places.append(place)
         amounts.append(counts.boost * times / relative[place % n_items] if n_items else np.zeros(0))
     every, which = np.unique(np.concatenate(places), return_inverse=True)

@@ -53,15 +53,7 @@ def build_search(
     """
     (folder / SEARCH).parent.mkdir()
     shown = [orjson.loads(line) for line in (folder / DISPLAY).read_bytes().splitlines()]
-    lexical = build_lexical(
-        (_texts(item) for item in shown),
-        (
-            Field(config.title_boost, config.short_length_penalty),
-            Field(config.attribute_boost, config.short_length_penalty),
-            Field(1.0, config.length_penalty),
-        ),
-        k1=config.k1,
-    )
+    lexical = build_lexical((texts_of(item) for item in shown), fields_of(config), k1=config.k1)
     (folder / SEARCH_TERMS).write_bytes(orjson.dumps(lexical.terms))
     shared = _shared(folder, vectors)
     prices = [np.nan if item["price"] is None else item["price"] for item in shown]
@@ -85,7 +77,8 @@ def build_search(
         if report is not None:
             indexes[name] = report
             log.info("search index built", space=name, **report)
-    _write(folder, {"format": FORMAT, "config": config.model_dump(), "indexes": indexes, "fusion": {}})
+    means = {"mean_lengths": lexical.mean_lengths}
+    _write(folder, {"format": FORMAT, "config": config.model_dump(), "indexes": indexes, "fusion": {}} | means)
 
 
 def with_fusion(folder: Path) -> None:
@@ -101,7 +94,16 @@ def with_fusion(folder: Path) -> None:
     _write(folder, {**searcher.stored.report, "fusion": {"words": learned}})
 
 
-def _texts(item: Mapping[str, Any]) -> tuple[str, str, str]:
+def fields_of(config: SearchConfig) -> tuple[Field, Field, Field]:
+    """How much the texts of `texts_of` count."""
+    return (
+        Field(config.title_boost, config.short_length_penalty),
+        Field(config.attribute_boost, config.short_length_penalty),
+        Field(1.0, config.length_penalty),
+    )
+
+
+def texts_of(item: Mapping[str, Any]) -> tuple[str, str, str]:
     """Title, attribute values and description; words in a list are not taken for one another's neighbors."""
     values = dict.fromkeys(
         step.strip() for listed in item["attributes"].values() for value in listed for step in str(value).split(" > ")

@@ -176,7 +176,7 @@ class Channels:
         space = self._spaces.get(space_name)
         if space is None:
             return
-        near, far = (_mean(part, space.vectors[rows]) for part, rows in ((said.like, like), (said.unlike, unlike)))
+        near, far = (_mean(part, space.of(rows)) for part, rows in ((said.like, like), (said.unlike, unlike)))
         moved = self._config.positive * near - self._config.negative * far
         if len(said.own):
             moved = said.own[0] + moved

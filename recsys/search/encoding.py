@@ -74,6 +74,15 @@ class Encoding:
             return np.zeros((0, self._bundle.text_vectors.shape[1]), dtype=np.float32)
         return self._text().encode(texts)
 
+    def items(self, texts: list[str]) -> NDArray[np.float32]:
+        """Vectors of items' words, as the shop's own items were encoded, float32 [n, d_text]."""
+        return self._text().encode(texts, document=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the encoders; vectors made under another name are not comparable."""
+        return "/".join((self._about.get(kind) or {}).get("encoder", "-") for kind in ENCODERS)
+
     def pictures(self, images: list[Image]) -> NDArray[np.float32]:
         """Vectors of RGB pictures, float32 [n, d_image], rows of length 1; (0, d_image) for none."""
         if not images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ class Filters:
         available: NDArray[np.bool_],
     ) -> None:
         self._prices, self._available = prices, available
+        self._gone = np.zeros(0, dtype=np.int64)
         self._lists: dict[str, dict[str, list[NDArray[np.int32]]]] = {}
         self._shown: dict[str, str] = {}
         start = 0
@@ -52,6 +54,50 @@ class Filters:
                 start += n
         if start != len(value_items):
             raise ValueError(f"lists must hold {start} rows as the counts say, they hold {len(value_items)}")
+
+    @classmethod
+    def amended(
+        cls,
+        base: Filters,
+        *,
+        before: Mapping[int, Mapping[str, Any]],
+        now: Mapping[int, Mapping[str, Any] | None],
+        available: NDArray[np.bool_],
+        gone: NDArray[np.int64],
+    ) -> Filters:
+        """The lists with some items changed.
+
+        Args:
+            base: the lists as they were; they are not changed.
+            before: row -> display data of each changed item that the lists know.
+            now: row -> display data of each changed or new item; None for a removed one.
+            available: bool [n_items] now.
+            gone: int64; rows of the removed items, which no query finds.
+        """
+        amended = cls({}, np.zeros(0, dtype=np.int32), base._prices, available)
+        amended._shown, amended._lists = dict(base._shown), dict(base._lists)
+        prices = np.full(len(available), np.nan, dtype=np.float32)
+        prices[: len(base._prices)] = base._prices
+        left: dict[tuple[str, str], list[int]] = {}
+        joined: dict[tuple[str, str], list[int]] = {}
+        for row, shown in now.items():
+            price = None if shown is None else shown["price"]
+            prices[row] = np.nan if price is None else price
+            for known, of in ((before.get(row), left), (shown, joined)):
+                for name, values in {} if known is None else known["attributes"].items():
+                    amended._shown.setdefault(name.casefold(), name)
+                    for value in dict.fromkeys(values):
+                        of.setdefault((name.casefold(), value.casefold()), []).append(row)
+        for name in {name for name, _ in (*left, *joined)}:
+            amended._lists[name] = dict(amended._lists.get(name, {}))
+        for name, value in {**left, **joined}:
+            lists = amended._lists[name].get(value, [])
+            if without := left.get((name, value)):
+                lists = [rows[~np.isin(rows, without)] for rows in lists]
+            more = joined.get((name, value), [])
+            amended._lists[name][value] = [*lists, np.array(more, dtype=np.int32)]
+        amended._prices, amended._gone = prices, gone
+        return amended
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -65,6 +111,7 @@ class Filters:
             BadQuery: the shop has no such attribute, or no item has such a value.
         """
         allowed = np.array(self._available) if query.available_only else np.ones(len(self._available), dtype=np.bool_)
+        allowed[self._gone] = False
         for name, values in query.filters.items():
             allowed &= self._having(name, values)
         for bound, holds in ((query.min_price, np.greater_equal), (query.max_price, np.less_equal)):

@@ -76,16 +76,25 @@ class Searcher:
     Args:
         bundle: the bundle.
         threads: that one run of an encoder may use.
+        stored: its index, where that is open already.
+        encoding: its encoders, likewise.
 
     Raises:
         CannotSearch: the bundle was written without an index.
         BundleError: a file of the index is damaged.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 1,
+        stored: StoredSearch | None = None,
+        encoding: Encoding | None = None,
+    ) -> None:
         self.bundle = bundle
-        self.stored: StoredSearch = open_search(bundle)
-        self.encoding = Encoding(bundle, threads=threads)
+        self.stored: StoredSearch = open_search(bundle) if stored is None else stored
+        self.encoding = Encoding(bundle, threads=threads) if encoding is None else encoding
         self._channels = Channels(self.stored.lexical, self.stored.spaces, self.encoding, self.stored.config)
         self._reasons = Reasons(bundle, self.stored.lexical)
 

@@ -87,6 +87,10 @@ class Space:
         """Look for what is near to a query, float32 [dim]."""
         return Asked(self, query)
 
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors of some items, float32 [n, dim]."""
+        return np.asarray(self.vectors[rows], dtype=np.float32)
+
     def without(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some items have no vector, bool [n]."""
         return ~self._present[rows]

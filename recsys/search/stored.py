@@ -77,7 +77,7 @@ def open_search(bundle: Bundle) -> StoredSearch:
     config = SearchConfig.model_validate(report["config"])
     return StoredSearch(
         config=config,
-        lexical=_lexical(bundle, array),
+        lexical=_lexical(bundle, array, report.get("mean_lengths")),
         spaces=_spaces(bundle, array),
         filters=Filters(bundle.attribute_counts, array[SEARCH_VALUES], array[SEARCH_PRICES], bundle.available),
         fusion={
@@ -90,12 +90,12 @@ def open_search(bundle: Bundle) -> StoredSearch:
     )
 
 
-def _lexical(bundle: Bundle, array: dict[str, NDArray[Any]]) -> LexicalIndex:
+def _lexical(bundle: Bundle, array: dict[str, NDArray[Any]], mean_lengths: list[float] | None) -> LexicalIndex:
     terms = orjson.loads((bundle.path / SEARCH_TERMS).read_bytes())
     pointers, items, weights = (array[name] for name in (SEARCH_POINTERS, SEARCH_ITEMS, SEARCH_WEIGHTS))
     if len(pointers) != len(terms) + 1 or len(items) != len(weights) or pointers[-1] != len(items):
         raise BundleError(f"{bundle.path / SEARCH_POINTERS}: must lead through the terms and their postings")
-    return LexicalIndex(terms, pointers, items, weights, len(bundle))
+    return LexicalIndex(terms, pointers, items, weights, len(bundle), mean_lengths)
 
 
 def _spaces(bundle: Bundle, array: dict[str, NDArray[Any]]) -> dict[str, Space]:

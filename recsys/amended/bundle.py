@@ -1,0 +1,113 @@
+"""A bundle with what has changed since it was made; everything that reads a `Bundle` reads this one alike.
+
+Trained items keep their rows, new ones follow behind, and a removed one leaves its row empty. The large arrays of the
+bundle stay memory-mapped and shared between workers: only what is small, or changed, is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from features.vocabulary import Vocabulary
+from recsys.bundle import Bundle, NeighborList
+from recsys.bundle_format import ATTRIBUTE_COUNTS
+
+Listed = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Rows, best first, and their scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class AmendedList(NeighborList):
+    """A neighbor list of which some rows are others, or new.
+
+    Args:
+        changed: row -> its neighbors now.
+    """
+
+    changed: Mapping[int, Listed] = field(default_factory=dict)
+
+    def of(self, item_idx: int) -> Listed:
+        """As `NeighborList.of`."""
+        if item_idx in self.changed:
+            return self.changed[item_idx]
+        if item_idx >= len(self.idx):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        return super().of(item_idx)
+
+
+@dataclass(frozen=True, eq=False)
+class AmendedVocabulary(Vocabulary):
+    """Ids of which some are gone: their rows are kept, and no id leads to them.
+
+    Args:
+        gone: rows of the removed.
+    """
+
+    gone: frozenset[int] = frozenset()
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {outside_id: row for row, outside_id in enumerate(self.ids) if row not in self.gone}
+
+    def __post_init__(self) -> None:
+        """The ids were checked one by one as they came."""
+
+
+@dataclass(frozen=True, eq=False)
+class AmendedBundle(Bundle):
+    """A bundle and its amendments; made by `recsys.amended.amendments.Amendments`.
+
+    Args:
+        n_trained: items of the bundle; rows from here on are new.
+        shown: row -> display data, of new and of changed items.
+        gone: rows of removed items; they are never shown, and no id leads to them.
+        touched: rows whose list of similar items is not the bundle's any more.
+        value_changes: attribute -> value -> how many items have it more (or less) than in the bundle.
+        category_changes: category -> its members now, most popular first.
+        revision: rises with every amendment of a worker.
+    """
+
+    n_trained: int = 0
+    shown: Mapping[int, bytes] = field(default_factory=dict)
+    gone: frozenset[int] = frozenset()
+    touched: frozenset[int] = frozenset()
+    value_changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    category_changes: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    revision: int = 0
+
+    @property
+    def removed(self) -> NDArray[np.int64]:
+        """As `Bundle.removed`."""
+        return np.fromiter(self.gone, dtype=np.int64)
+
+    def together(self, item_idx: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """As `Bundle.together`; nobody has met a new item yet."""
+        if item_idx >= self.n_trained:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        return super().together(item_idx)
+
+    def display_json(self, item_idx: int) -> bytes:
+        """As `Bundle.display_json`."""
+        return self.shown[item_idx] if item_idx in self.shown else super().display_json(item_idx)
+
+    def category_members(self, category: str) -> NDArray[np.int64]:
+        """As `Bundle.category_members`."""
+        if category in self.category_changes:
+            return self.category_changes[category]
+        return super().category_members(category)
+
+    @cached_property
+    def attribute_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """As `Bundle.attribute_counts`."""
+        counts: dict[str, dict[str, int]] = orjson.loads((self.path / ATTRIBUTE_COUNTS).read_bytes())
+        for name, changes in self.value_changes.items():
+            of_name = counts.setdefault(name, {})
+            for value, change in changes.items():
+                of_name[value] = of_name.get(value, 0) + change
+        return counts
