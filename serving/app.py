@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -25,13 +25,16 @@ from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.impressions import ImpressionLog
+from serving.items.desk import ItemDesk
+from serving.items.keeper import ItemKeeper
+from serving.items.shelf import ItemShelf
 from serving.lists import ListEngine
 from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.middleware import Shell
 from serving.pictures import open_pictures
 from serving.problems import ProblemError, problem, unknown_item
-from serving.routes import events, health, images, items, pages, recommend, search, users
+from serving.routes import events, health, images, items, pages, recommend, search, stock, users
 from serving.search_engine import SearchEngine
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
@@ -60,7 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
     memory = WorkerMemory(
         users_cap=settings.memory_users, pending_cap=settings.pending_cap, recent_cap=settings.recent_cap
     )
-    watcher = Watcher(store, memory, settings, telemetry)
+    pictures = open_pictures(settings.shop)
+    shelf = ItemShelf(store)
+    keeper = ItemKeeper(shelf, pictures, telemetry)
+    watcher = Watcher(store, memory, keeper, settings, telemetry)
     impressions = ImpressionLog(store, telemetry, cap=settings.impressions_cap)
     engine = Engine(
         watcher=watcher,
@@ -73,15 +79,20 @@ def create_app(settings: Settings) -> FastAPI:
 
     searches = SearchEngine(engine, settings)
     lists = ListEngine(engine)
+    desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         log.info("service starts", **settings.shown())
         await watcher.start()
+        if store.up:
+            with suppress(StoreDownError):  # then the keeper reads them when it answers again
+                await keeper.load()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
             background.create_task(watcher.run(closing))
             background.create_task(impressions.run(closing))
+            background.create_task(keeper.run(closing))
             yield
             closing.set()
         await watcher.look()
@@ -105,8 +116,9 @@ def create_app(settings: Settings) -> FastAPI:
     state: Any = app.state
     state.search_engine, state.lists = searches, lists
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
-    state.telemetry, state.impressions, state.pictures = telemetry, impressions, open_pictures(settings.shop)
-    by_hand = (items, users, recommend, search, events)
+    state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
+    state.desk, state.shelf = desk, shelf
+    by_hand = (items, stock, users, recommend, search, events)
     app.router.routes.extend([*(route for module in by_hand for route in module.hot), *pages.pages()])
     for module in (items, users, images, health):
         app.router.routes.extend(module.router.routes)
@@ -131,7 +143,7 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
             Shell,
             telemetry=telemetry,
             max_body_bytes=settings.max_body_bytes,
-            larger={search.PATH: settings.search_max_body_bytes},
+            larger=dict.fromkeys((search.PATH, "/v1/items", "/v1/items/"), settings.search_max_body_bytes),
             log_requests=settings.log_requests,
         )
     ]

@@ -11,7 +11,7 @@ from recsys.recommendation import PARTS, Part
 MAX_ID_CHARS = 256
 DEFAULT_K = 12
 MAX_K = 100
-MAX_CURSOR_CHARS = 8_000
+MAX_CURSOR_CHARS = 5_400
 MAX_BATCH = 100
 MAX_BATCH_SLOTS = 2_000
 
@@ -31,11 +31,11 @@ class ListQuery(NoQuery):
 
     k: int = Field(DEFAULT_K, ge=1, le=MAX_K)
     """Suggestions at most."""
-    exclude: list[Id] = Field(default=[], max_length=1_000)
+    exclude: list[Id] = Field(default=[], max_length=200)
     """Items not to be shown; unknown ones are ignored."""
     scenario: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
     """Name of the place the list is for, such as "home" or "cart"; rules and experiments go by it, and it is logged."""
-    cursor: str | None = Field(None, min_length=1, max_length=MAX_CURSOR_CHARS)
+    cursor: str | None = Field(None, min_length=1, max_length=MAX_CURSOR_CHARS, pattern=r"^[A-Za-z0-9_=-]+$")
     """`next_cursor` of an earlier answer: go on after it, showing nothing again."""
     split: bool = False
     """Also tell what each score is made of."""
@@ -112,6 +112,8 @@ class RecommendIn(FeedQuery):
     """Examples of what is not wanted; they are not shown, nor what is like them unless all else speaks for it."""
     user_id: Id | None = None
     """Whose history and taste also count; one never seen is no error."""
+    exclude: list[Id] = Field(default=[], max_length=1_000)
+    """Items not to be shown; unknown ones are ignored."""
 
 
 class SimilarIn(SimilarQuery):

@@ -186,11 +186,16 @@ class Engine:
 
     async def items(self, live: Live, rows: Sequence[int]) -> tuple[list[bytes], bool]:
         """Items as JSON; and whether Redis had them all."""
-        found: list[bytes | None] = [None] * len(rows)
+        said = {} if live.changes is None else live.changes.shown
+        known = [row for row in rows if row not in said]
+        found: list[bytes | None] = [None] * len(known)
         if self._store.up:
             with suppress(StoreDownError):
-                found = await self._store.items(live.version, [live.bundle.items[row] for row in rows])
+                found = await self._store.items(live.version, [live.bundle.items[row] for row in known])
         whole = all(item is not None for item in found)
+        if len(known) < len(rows):  # of what was changed, this worker knows more than was published
+            by_row = dict(zip(known, found, strict=True))
+            found = [by_row.get(row) for row in rows]
         return [
             item if item is not None else item_json(live.bundle, row) for item, row in zip(found, rows, strict=True)
         ], whole

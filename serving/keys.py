@@ -19,6 +19,21 @@ IMPRESSIONS = "rs:impressions"
 FORGOTTEN = "rs:forgotten"
 """Stream: users whose live state was deleted, so that every worker drops its copy."""
 
+ITEMS = "rs:{items}"
+"""Set: items that were changed since some model was trained."""
+ITEM_CHANGES = "rs:{items}:changes"
+"""Stream: which items changed, so that every worker takes it in."""
+
+
+def item_now(item_id: str) -> str:
+    """Hash: what was said of an item since some model was trained, field by field, and the vectors made of it."""
+    return f"rs:{{items}}:now:{item_id}"
+
+
+def item_picture(item_id: str) -> str:
+    """String: an item's picture, as it was sent."""
+    return f"rs:{{items}}:picture:{item_id}"
+
 
 def tag(user_id: str) -> str:
     """A user id that can stand between the braces of a hash tag: no braces inside, and not empty."""

@@ -85,17 +85,19 @@ class ListEngine:
         taste = query.user_weight if query.user_id is not None else 0.0
         asked = Asked("similar", item_id, query, item_id, user, _cursor("similar", item_id, query), taste)
         why = "redis is down"
-        if asked.plain and engine.store.up:
+        if asked.plain and engine.store.up and live.lists_hold(live.bundle.items.idx(item_id)):
             why = "not published"
             try:
                 packed = await engine.store.similar(live.version, item_id)
-                slots = [] if packed is None else unpack(packed, query.k)
-                if slots and (len(slots) == query.k or len(slots) < LIST_LENGTH):
+                most = query.k if live.changes is None else LIST_LENGTH  # some of them may have sold out
+                stored = [] if packed is None else unpack(packed, most)
+                slots = [slot for slot in stored if live.bundle.available[slot.item_idx]][: query.k]
+                if slots and (len(slots) == query.k or len(stored) < LIST_LENGTH):
                     return await self._sent(live, asked, slots)
                 why = "longer than published" if slots else why
             except StoreDownError:
                 why = "redis is down"
-        if asked.plain or not engine.store.up:
+        if not engine.store.up or (asked.plain and live.lists_hold(live.bundle.items.idx(item_id))):
             engine.fell_back("similar", why)
             origin = "bundle"
         return await self._made(live, asked, query.weights(), origin or "redis")
@@ -110,9 +112,10 @@ class ListEngine:
         cursor = _cursor("feed", user_id, query)
         state, published, origin = await engine.user(live, user_id)
         asked = Asked("feed", user_id, query, None, _at_hand(user_state(user_id, state), query), cursor)
-        if asked.plain and published is not None and not state.recent:
-            items = live.bundle.items
-            slots = [slot for slot in unpack(published) if items[slot.item_idx] not in state.seen][: query.k]
+        if asked.plain and published is not None and not state.recent and live.feeds_hold():
+            items, available = live.bundle.items, live.bundle.available
+            kept = (slot for slot in unpack(published) if available[slot.item_idx])
+            slots = [slot for slot in kept if items[slot.item_idx] not in state.seen][: query.k]
             if len(slots) == query.k:
                 return await self._sent(live, asked, slots, origin)
         return await self._made(live, asked, None, origin)

@@ -11,17 +11,21 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from features.errors import InputError
+from recsys.amended.bundle import AmendedBundle
 from recsys.bundle import Bundle
 from recsys.bundle_format import read_manifest
 from recsys.recommender import BundleRecommender
 from recsys.search.encoding import CannotSearch
 from recsys.search.searcher import Searcher
+from recsys.search.spaces import Spaces
+from recsys.search.stored import StoredSearch
 from serving.cursor import checksums
 from serving.display import Grid
 from serving.memory import WorkerMemory
@@ -56,6 +60,26 @@ class Live:
     def checksums(self) -> NDArray[np.uint32]:
         """Of the items' ids, as cursors name them."""
         return checksums(self.bundle.items)
+
+    @property
+    def changes(self) -> AmendedBundle | None:
+        """The bundle as an amended one; None where nothing was said of its items."""
+        return self.bundle if isinstance(self.bundle, AmendedBundle) else None
+
+    def lists_hold(self, item_idx: int) -> bool:
+        """Whether the list of similar items that was published for an item still is what its bundle says."""
+        return self.changes is None or item_idx not in self.changes.touched
+
+    def feeds_hold(self) -> bool:
+        """Whether published feeds still are what the bundle says: no item has joined since."""
+        return self.changes is None or len(self.changes) == self.changes.n_trained
+
+    def amended(self, bundle: AmendedBundle, search: StoredSearch | None, spaces: Spaces) -> Live:
+        """The same with what was said of its items since."""
+        searcher = self.searcher
+        if searcher is not None and search is not None:
+            searcher = Searcher(bundle, stored=search, encoding=searcher.encoding)
+        return Live(bundle, self.recommender.amended(bundle, spaces), Grid(bundle), searcher, self.no_search)
 
     @classmethod
     def open(cls, path: Path, *, warm_search: bool = False) -> Live:
@@ -97,24 +121,45 @@ async def passed(closing: asyncio.Event, seconds: float) -> bool:
     return True
 
 
+class Catalog(Protocol):
+    """Where the bundle that answers is kept, with what was said of its items since it was made."""
+
+    @property
+    def live(self) -> Live | None:
+        """What is answered from now."""
+        ...
+
+    async def move(self, base: Live) -> None:
+        """Answer from another bundle."""
+        ...
+
+
 class Watcher:
     """Keeps a worker on the current version, and its memory in step with Redis.
 
     Args:
         store: Redis.
         memory: the worker's own memory.
+        catalog: where the open bundle is kept.
         settings: the bundle to begin with, and how often to look.
         telemetry: counts switches and replays.
     """
 
-    def __init__(self, store: Store, memory: WorkerMemory, settings: Settings, telemetry: Telemetry) -> None:
-        self.live: Live | None = None
+    def __init__(
+        self, store: Store, memory: WorkerMemory, catalog: Catalog, settings: Settings, telemetry: Telemetry
+    ) -> None:
         self._store = store
         self._memory = memory
+        self._catalog = catalog
         self._settings = settings
         self._telemetry = telemetry
         self._forgotten_after: str | None = None
         self._failed: tuple[str, float] | None = None
+
+    @property
+    def live(self) -> Live | None:
+        """What is answered from now."""
+        return self._catalog.live
 
     async def start(self) -> None:
         """Open the current version, or the configured bundle where Redis names none.
@@ -124,8 +169,9 @@ class Watcher:
         """
         await self.look()
         if self.live is None and self._settings.bundle is not None:
-            self.live = await asyncio.to_thread(_open, self._settings.bundle, self._settings)
-            log.info("bundle open", version=self.live.version, path=str(self._settings.bundle))
+            live = await asyncio.to_thread(_open, self._settings.bundle, self._settings)
+            await self._catalog.move(live)
+            log.info("bundle open", version=live.version, path=str(self._settings.bundle))
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
@@ -182,7 +228,8 @@ class Watcher:
             log.error("the current version does not open, staying", version=version, error=str(error))
             return
         left = None if self.live is None else self.live.version
-        self.live, self._failed = live, None
+        await self._catalog.move(live)
+        self._failed = None
         self._telemetry.version_switches.inc()
         log.info("version switched", version=version, left=left)
 

@@ -44,7 +44,7 @@ class Shell:
         app: the application.
         telemetry: counts and times requests.
         max_body_bytes: a larger request body is refused with 413.
-        larger: paths that take more, and how much.
+        larger: paths that take more, and how much; one that ends in a slash stands for all below it.
         log_requests: one log line a request.
     """
 
@@ -89,7 +89,7 @@ class Shell:
 
         try:
             declared = headers.get("content-length", "0")
-            most = self._larger.get(scope["path"], self._max_body_bytes)
+            most = self._most(scope["path"])
             if declared.isdecimal() and int(declared) > most:
                 await _too_large(most).response()(scope, receive, send_dressed)
             else:
@@ -102,6 +102,10 @@ class Shell:
             await answer(scope, receive, send_dressed)
         finally:
             self._account(scope, status, time.perf_counter() - began, request_id)
+
+    def _most(self, path: str) -> int:
+        above = next((most for place, most in self._larger.items() if place[-1] == "/" and path.startswith(place)), 0)
+        return max(above, self._larger.get(path, self._max_body_bytes))
 
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         route = getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", "unmatched")

@@ -76,6 +76,11 @@ def read_picture(source: ImageSource, name: str) -> Picture | None:
         data = source.read(name)
     except (OSError, KeyError, ValueError):
         return None
+    return picture_of(data)
+
+
+def picture_of(data: bytes) -> Picture | None:
+    """A file as a picture; None where it is too large or no raster picture."""
     media_type = sniff(data)
     if media_type is None or len(data) > MAX_BYTES:
         return None

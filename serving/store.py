@@ -133,7 +133,7 @@ class Store:
         return await self._values.get([keys.item(version, item_id) for item_id in item_ids])
 
     async def _mget(self, names: list[str]) -> list[bytes | None]:
-        return await self._asked(lambda client: many_async(client, names))
+        return await self.asked(lambda client: many_async(client, names))
 
     async def user(self, user_id: str, version: str | None = None) -> UserRead:
         """A user's live state, and with a version the list published for them, in one round trip."""
@@ -146,7 +146,7 @@ class Store:
                 pipeline.get(keys.feed(version, user_id))
             return await pipeline.execute()
 
-        answer = await self._asked(ask)
+        answer = await self.asked(ask)
         recent = tuple(Past.of_entry(entry) for entry in reversed(answer[0]))
         seen = frozenset(item_id.decode() for item_id in answer[1])
         return UserRead(LiveState(recent, seen), answer[2] if version is not None else None)
@@ -158,8 +158,8 @@ class Store:
             For each whether it was new; False: its id has been applied before.
         """
         if self._clustered:
-            return await self._asked(lambda client: self._apply_apart(client, events), probing=probing)
-        return await self._asked(lambda _: self._apply_together(events, stream=keys.EVENTS), probing=probing)
+            return await self.asked(lambda client: self._apply_apart(client, events), probing=probing)
+        return await self.asked(lambda _: self._apply_together(events, stream=keys.EVENTS), probing=probing)
 
     async def _apply_apart(self, client: redis.asyncio.Redis, events: Sequence[Event]) -> list[bool]:
         """The event stream lies in another slot than a user's keys, so it is told first: a worker that dies in between
@@ -221,7 +221,7 @@ class Store:
             pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
             await pipeline.execute()
 
-        await self._asked(ask)
+        await self.asked(ask)
 
     async def log_impressions(self, entries: Sequence[dict[str, bytes]]) -> None:
         """Append answers to the impression stream."""
@@ -232,7 +232,7 @@ class Store:
                 pipeline.xadd(keys.IMPRESSIONS, entry, maxlen=self._settings.stream_cap, approximate=True)  # type: ignore[arg-type]
             await pipeline.execute()
 
-        await self._asked(ask)
+        await self.asked(ask)
 
     async def probe(self, forgotten_after: str | None) -> tuple[str | None, list[tuple[str, str]]]:
         """Ask even while down: the current version, and the users forgotten since stream entry `forgotten_after`.
@@ -253,18 +253,27 @@ class Store:
                 pipeline.xrange(keys.FORGOTTEN, min=f"({forgotten_after}", count=FORGOTTEN_CAP)
             return await pipeline.execute()
 
-        version, forgotten = await self._asked(ask, probing=True)
+        version, forgotten = await self.asked(ask, probing=True)
         users = [(entry_id.decode(), fields[b"user_id"].decode()) for entry_id, fields in forgotten]
         return None if version is None else version.decode(), users
 
     async def meta(self, version: str) -> dict[str, str]:
         """What was recorded about a version when it was published; empty where it is unknown."""
-        found = await self._asked(
+        found = await self.asked(
             lambda client: cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.meta(version))), probing=True
         )
         return {name.decode(): value.decode() for name, value in found.items()}
 
-    async def _asked(self, ask: Callable[[redis.asyncio.Redis], Awaitable[T]], *, probing: bool = False) -> T:
+    async def asked(self, ask: Callable[[redis.asyncio.Redis], Awaitable[T]], *, probing: bool = False) -> T:
+        """Ask Redis something, and count how that goes.
+
+        Args:
+            ask: the question.
+            probing: ask even while Redis is down.
+
+        Raises:
+            StoreDownError: it is not to be asked now, or did not answer in time.
+        """
         if self._client is None or not (self._up or probing):
             raise StoreDownError("redis is not to be asked now")
         try:

@@ -69,6 +69,12 @@ class Telemetry:
         self.version_failures = Counter(
             "recsys_version_failures", "Times the current version's bundle could not be opened.", registry=self.registry
         )
+        self.items_changed = Counter(
+            "recsys_items_changed", "Changes of items that a worker took in.", registry=self.registry
+        )
+        self.items_unplaced = Counter(
+            "recsys_items_unplaced", "New items that the current bundle cannot place.", registry=self.registry
+        )
         self.redis_up = Gauge(
             "recsys_redis_up",
             "1 while Redis answers; the least of all workers.",

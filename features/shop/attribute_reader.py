@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.catalog import Attributes
+from features.paths import PATH_SEPARATOR
 from features.shop import cells
 from features.shop.config import AttributesConfig
 
@@ -25,7 +26,6 @@ LONGEST_VALUE = 200
 """Longer texts are prose, not attributes; a column with a longer median is left out."""
 IDENTIFYING_SHARE, IDENTIFYING_ROWS = 0.95, 100
 """Texts of which so large a share differ, over so many rows, name the item instead of telling something of it."""
-PATH_SEPARATOR = " > "
 _LISTS = (list, tuple, np.ndarray)
 _NESTED = (*_LISTS, dict)
 

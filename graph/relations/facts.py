@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.shop.attribute_reader import PATH_SEPARATOR
+from features.paths import PATH_SEPARATOR
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList
 

@@ -88,8 +88,7 @@ class Amendments:
         self._gone.discard(row)
         self._shown[row] = placed.display
         self._changed[row] = orjson.dumps({name: placed.display[name] for name in DISPLAY_FIELDS})
-        if placed.vectors:
-            self._vectors[row] = placed.vectors
+        self._vectors[row] = placed.vectors
         return row
 
     def _bundle(self) -> AmendedBundle:
@@ -104,7 +103,7 @@ class Amendments:
         names = [name for name in categories if name not in base.category_names]
         taken = {one.name: getattr(base, one.name) for one in fields(Bundle)}
         taken |= {
-            "items": AmendedVocabulary((*base.items.ids, *self._ids), frozenset(self._gone)),
+            "items": AmendedVocabulary((*base.items.ids, *self._ids), base.items, frozenset(self._gone)),
             "item_vectors": self._item_vectors,
             "popularity": np.concatenate([base.popularity, nobody]) if n_new else base.popularity,
             "match_scores": np.concatenate([base.match_scores, nobody + np.float32("nan")]),

@@ -43,17 +43,23 @@ class AmendedList(NeighborList):
 
 @dataclass(frozen=True, eq=False)
 class AmendedVocabulary(Vocabulary):
-    """Ids of which some are gone: their rows are kept, and no id leads to them.
+    """The ids of a bundle, and new ones behind them; some are gone: their rows are kept, and no id leads to them.
 
     Args:
+        base: the ids of the bundle.
         gone: rows of the removed.
     """
 
+    base: Vocabulary = Vocabulary(())  # noqa: RUF009 - an immutable one
     gone: frozenset[int] = frozenset()
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        return {outside_id: row for row, outside_id in enumerate(self.ids) if row not in self.gone}
+        rows = self.base._rows.copy()  # many times faster than to build it again
+        rows.update((self.ids[row], row) for row in range(len(self.base), len(self.ids)))
+        for row in self.gone:
+            del rows[self.ids[row]]
+        return rows
 
     def __post_init__(self) -> None:
         """The ids were checked one by one as they came."""

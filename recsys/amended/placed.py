@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.bundle_format import BundleError
 from recsys.cold_items import ColdItems
-from recsys.search.encoding import TOWERS, CannotSearch, Encoding
+from recsys.search.encoding import CannotSearch, Encoding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,6 +26,11 @@ class CannotPlace(InputError):  # noqa: N818 - reads as what it is
     """This bundle lacks what a new item is placed by; the message says what, and why."""
 
 
+def words_of(display: Mapping[str, Any]) -> str:
+    """An item's words as one text, as the shop's own items were encoded; "" where it has none."""
+    return ". ".join(part for part in (display["title"], display["description"]) if part).strip()
+
+
 @dataclass(frozen=True, eq=False)
 class Placed:
     """An item as it is now.
@@ -33,7 +38,7 @@ class Placed:
     Args:
         display: what is shown, with the keys `DISPLAY_FIELDS`.
         vectors: "text" and "image", and in the space that both share "match_text" and "match_image": float32 [d] each,
-            0 where it has no words, or no picture; what is not named is as it was.
+            0 where it has no words, or no picture; what is not named is as the bundle has it.
         place: float32 [dim + 1], as a row of `Bundle.item_vectors`; None for an item that training knows, which keeps
             its place: what its users did says more of it than new words.
     """
@@ -60,21 +65,21 @@ class Placer:
         """Changes with the encoders: vectors made under the same name are the same."""
         return self._encoding.fingerprint
 
-    def encode(self, display: Mapping[str, Any], picture: Image | None) -> dict[str, Floats]:
-        """Vectors of an item's words and picture; 0 where it has none, or the bundle has no encoder for them.
+    def words(self, displays: Sequence[Mapping[str, Any]]) -> NDArray[np.float32]:
+        """Vectors of items' words (title, description), float32 [n, d_text]; 0 where there are none, or no encoder."""
+        texts = [words_of(display) for display in displays]
+        vectors = np.zeros((len(texts), self._bundle.text_vectors.shape[1]), dtype=np.float32)
+        said = [place for place, text in enumerate(texts) if text]
+        if said and self._encoding.has("text"):
+            vectors[said] = self._encoding.items([texts[place] for place in said])
+        return vectors
 
-        Args:
-            display: title and description are its words.
-            picture: RGB; None for none.
-        """
-        words = ". ".join(part for part in (display.get("title"), display.get("description")) if part).strip()
-        text = np.zeros(self._bundle.text_vectors.shape[1], dtype=np.float32)
-        image = np.zeros(self._bundle.image_vectors.shape[1], dtype=np.float32)
-        if words and self._encoding.has("text"):
-            text = self._encoding.items([words])[0]
-        if picture is not None and self._encoding.has("image"):
-            image = self._encoding.pictures([picture])[0]
-        return {"text": text, "image": image}
+    def picture(self, picture: Image | None) -> Floats:
+        """Vector of an item's RGB picture, float32 [d_image]; 0 where there is none, or no encoder."""
+        if picture is None or not self._encoding.has("image"):
+            return np.zeros(self._bundle.image_vectors.shape[1], dtype=np.float32)
+        vector: Floats = self._encoding.pictures([picture])[0]
+        return vector
 
     def placed(self, item_id: str, display: Mapping[str, Any], vectors: Mapping[str, Floats]) -> Placed:
         """An item with its place among the others.
@@ -82,24 +87,27 @@ class Placer:
         Args:
             item_id: outside id.
             display: what is shown.
-            vectors: "text" and "image".
+            vectors: "text" and "image", as `words` and `picture` make them; of an item that training knows, those that
+                are new.
 
         Raises:
             CannotPlace: the item is new, and the bundle says nothing of new items.
         """
-        shared = {}
-        if self._encoding.has_towers():
-            for kind in TOWERS:
-                vector = vectors[kind]
-                one = self._encoding.shared(kind, vector[None])[0] if vector.any() else None
-                width = self._match_width
-                shared[f"match_{kind}"] = np.zeros(width, dtype=np.float32) if one is None else one
+        shared: dict[str, Floats] = {}
+        for kind, vector in vectors.items() if self._encoding.has_towers() else ():
+            shared[f"match_{kind}"] = (
+                self._encoding.shared(kind, vector[None])[0]
+                if vector.any()
+                else np.zeros(self._match_width, dtype=np.float32)
+            )
         place = None
         if item_id not in self._bundle.items:
             self.require()
-            price = display.get("price")
             place = self._cold.embed(
-                text=vectors["text"], image=vectors["image"], attributes=display["attributes"], price=price
+                text=vectors["text"],
+                image=vectors["image"],
+                attributes=display["attributes"],
+                price=display["price"],
             )
         return Placed(display, {**vectors, **shared}, place)
 

@@ -23,7 +23,7 @@ Asked = TypeVar("Asked", bound=BaseModel)
 class _Id(Convertor[str]):
     """An outside id in a path; it may hold slashes (sent as %2F), but not end like a longer path."""
 
-    regex = r"(?s:.+)(?<!/similar)(?<!/feed)"
+    regex = r"(?s:.+)(?<!/similar)(?<!/feed)(?<!/debug)"
 
     def convert(self, value: str) -> str:
         return value

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.asked import NoQuery
-from serving.pictures import read_picture
+from serving.items.said import UPLOADED
+from serving.pictures import picture_of, read_picture
 from serving.problems import ProblemError
 from serving.routes.common import engine_of, problems
 from serving.routes.items import ItemId
@@ -35,7 +36,12 @@ async def image(request: Request, item_id: ItemId, _: Annotated[NoQuery, Query()
         raise ProblemError(404, "unknown-item", f"no item {item_id!r} in the catalog", item_id=item_id)
     name = live.bundle.display(live.bundle.items.idx(item_id)).get("image")
     source = request.app.state.pictures
-    picture = await asyncio.to_thread(read_picture, source, name) if source is not None and name else None
+    picture = None
+    if name and name.startswith(UPLOADED):
+        data = await request.app.state.shelf.picture(item_id)
+        picture = None if data is None else picture_of(data)
+    elif name and source is not None:
+        picture = await asyncio.to_thread(read_picture, source, name)
     if picture is None:
         raise ProblemError(404, "no-picture", f"item {item_id!r} has no picture here", item_id=item_id)
     headers = {

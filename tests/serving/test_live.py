@@ -12,6 +12,8 @@ import pytest
 
 from serving import keys
 from serving.events import Event
+from serving.items.keeper import ItemKeeper
+from serving.items.shelf import ItemShelf
 from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.settings import Settings
@@ -38,7 +40,8 @@ def with_worker(redis_server: Any, memory: WorkerMemory) -> Callable[[Callable[[
         settings, telemetry = Settings(redis_timeout_s=5.0), Telemetry()
         store = Store(redis_server.url, settings, telemetry)
         try:
-            await story(Watcher(store, memory, settings, telemetry).look)
+            keeper = ItemKeeper(ItemShelf(store), None, telemetry)
+            await story(Watcher(store, memory, keeper, settings, telemetry).look)
         finally:
             await store.close()
 
