@@ -81,6 +81,10 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     shop.publisher.rollback()
     eventually(lambda: service.feed("w1")["model_version"] == first)
 
+    assert service.say("PATCH", "i5", {"price": 0.25, "available": False}).status_code == 200
+    assert service.say("PATCH", "i5", {"available": True}).status_code == 200
+    assert (service.get("/v1/items/i5").json()["price"], service.say("DELETE", "i7").status_code) == (0.25, 204)
+
     shop.servers.servers[0].kill()
     for _ in range(10):
         assert service.get("/v1/items/i3/similar").status_code == 200
