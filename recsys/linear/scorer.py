@@ -1,0 +1,35 @@
+"""A user's items, times a matrix of items by items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class ItemWeightsScorer:
+    """score(u, .) = x_u W.
+
+    Args:
+        name: short name.
+        history: [n_users, n_items]; x, what each user has.
+        weights: [n_items, n_items], dense or sparse; W[j, i] is what having item j says of item i.
+        params: what was chosen.
+        fit_s: seconds spent on fitting.
+    """
+
+    name: str
+    history: sparse.csr_matrix
+    weights: NDArray[np.float32] | sparse.csr_matrix
+    params: Mapping[str, object] = field(default_factory=dict)
+    fit_s: float = float("nan")
+
+    def score(self, user_idx: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Sums of the weights of the user's items, float32 [n, n_items]."""
+        product = self.history[user_idx] @ self.weights
+        scores = np.asarray(product.toarray() if sparse.issparse(product) else product)
+        return scores.astype(np.float32, copy=False)
