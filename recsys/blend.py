@@ -1,0 +1,183 @@
+"""Several scorers as one: a weighted sum of their standardized scores, the weights chosen on validation.
+
+    score(u, i) = sum over members m of w_m (s_m(u, i) - mean_i s_m(u, .)) / std_i s_m(u, .),     w_m >= 0, sum w_m = 1.
+
+Standardized by user, members of any scale can be added, and one that has nothing to say to a user (all scores equal)
+adds 0. The weights go up a hill on recall@k + ndcg@k, one weight at a time over a coarse grid, from the best single
+member. Validation users are dealt into folds; the weights are chosen on each fold's complement, and the mean of these
+choices is used: a weight that pleases only some users by chance is averaged down, and what the choices reach on the
+folds they did not see says what the blend is worth ("cross_fit" in the params).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from features.section import Section
+from recsys import metrics
+from recsys.held_out import Split
+from recsys.scorer import Scorer
+
+CHUNK_SCORES = 2**24
+"""Most scores of one member held at once."""
+ENDED = np.float32(-1e9)
+"""Score of a place without an item: below all others, and finite, so that a weight of 0 leaves it 0."""
+
+
+class BlendConfig(Section):
+    """How the weights are chosen."""
+
+    k: PositiveInt = 20
+    """List length that decides."""
+    users: PositiveInt = 6_000
+    """At most so many validation users, chosen at random, decide."""
+    folds: int = Field(default=4, ge=2)
+    """Parts of the validation users, each left out of one choice."""
+    shortlist: PositiveInt = 150
+    """Each member's best items a user, among which alone the weights are tried."""
+    factors: tuple[float, ...] = Field(default=(0.0, 0.25, 0.5, 0.7, 0.85, 1.2, 1.4, 2.0, 4.0), min_length=1)
+    """What a weight is multiplied by, of which the best stays; a member without weight is tried at these shares."""
+    passes: PositiveInt = 4
+    """Most passes over the weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlendScorer:
+    """The weighted sum of standardized scores.
+
+    Args:
+        name: short name.
+        members: what is blended.
+        weights: float64 [n_members].
+        params: what was chosen.
+        fit_s: seconds spent on fitting, members included.
+    """
+
+    name: str
+    members: Sequence[Scorer]
+    weights: NDArray[np.float64]
+    params: Mapping[str, object] = field(default_factory=dict)
+    fit_s: float = float("nan")
+
+    def score(self, user_idx: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Blended scores, float32 [n, n_items]; members of weight 0 are not asked."""
+        asked = [(weight, one) for weight, one in zip(self.weights, self.members, strict=True) if weight > 0]
+        first, rest = asked[0], asked[1:]
+        total = np.float32(first[0]) * standardized(first[1].score(user_idx))
+        for weight, member in rest:
+            total += np.float32(weight) * standardized(member.score(user_idx))
+        return total
+
+
+def standardized(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of mean 0 and standard deviation 1; a row of equal scores becomes 0. float32 [n, n_items]."""
+    moved = scores - scores.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    spread = np.sqrt(np.einsum("ij,ij->i", moved, moved, dtype=np.float64) / max(moved.shape[1], 1))
+    level = spread > 1e-6 * np.abs(scores).max(axis=1, initial=0.0)
+    moved *= np.where(level, 1.0 / np.where(level, spread, 1.0), 0.0).astype(np.float32)[:, None]
+    result: NDArray[np.float32] = moved
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Shortlists:
+    """What the members say of the items that may come to the top.
+
+    Args:
+        scores: float32 [n_members, n_users, width]; standardized, `ENDED` where a list has.
+        liked: bool [n_users, width]; which of these items are held out.
+        n_held: int64 [n_users]; held-out items, on the list or not.
+    """
+
+    scores: NDArray[np.float32]
+    liked: NDArray[np.bool_]
+    n_held: NDArray[np.int64]
+
+    def worth(self, weights: NDArray[np.float64], users: NDArray[np.int64], k: int) -> float:
+        """recall@k + ndcg@k of a blend, averaged over some of the users (rows of the lists)."""
+        blended = np.tensordot(weights.astype(np.float32), self.scores[:, users], axes=1)
+        width = min(k, blended.shape[1])
+        top = np.argpartition(-blended, width - 1, axis=1)[:, :width]
+        order = np.argsort(-np.take_along_axis(blended, top, axis=1), axis=1, kind="stable")
+        hits = np.take_along_axis(self.liked[users], np.take_along_axis(top, order, axis=1), axis=1)
+        n_held = self.n_held[users]
+        return float((metrics.recall(hits, n_held, k) + metrics.ndcg(hits, n_held, k)).mean())
+
+
+def shortlists(members: Sequence[Scorer], split: Split, config: BlendConfig, *, seed: int) -> Shortlists:
+    """Each member's best items for the validation users, the training items left out, and what all say of them."""
+    seen, held = split.train.matrix(binary=True), split.valid.matrix(binary=True)
+    users = np.flatnonzero(np.diff(held.indptr))
+    if len(users) > config.users:
+        users = np.sort(np.random.default_rng(seed).choice(users, config.users, replace=False))
+    n_items = seen.shape[1]
+    each = min(config.shortlist, n_items)
+    width = min(each * len(members), n_items)
+    scores = np.full((len(members), len(users), width), ENDED)
+    liked = np.zeros((len(users), width), dtype=np.bool_)
+    step = max(1, CHUNK_SCORES // n_items)
+    for start in range(0, len(users), step):
+        rows = users[start : start + step]
+        said = np.stack([standardized(member.score(rows)) for member in members])
+        known = seen[rows].tocoo()
+        wanted = np.zeros((len(rows), n_items), dtype=np.bool_)
+        for one in said:
+            one[known.row, known.col] = ENDED
+            best = np.argpartition(-one, each - 1, axis=1)[:, :each]
+            np.put_along_axis(wanted, best, np.take_along_axis(one, best, axis=1) > ENDED, axis=1)
+        row, item = np.nonzero(wanted)
+        count = wanted.sum(axis=1)
+        place = np.arange(len(row)) - (np.cumsum(count) - count)[row]
+        scores[:, start + row, place] = said[:, row, item]
+        liked[start + row, place] = held[rows].toarray()[row, item] > 0
+    return Shortlists(scores, liked, np.diff(held[users].indptr).astype(np.int64))
+
+
+def choose_weights(
+    lists: Shortlists, config: BlendConfig, *, seed: int
+) -> tuple[NDArray[np.float64], dict[str, float]]:
+    """The mean of the weights chosen on each fold's complement.
+
+    Returns:
+        Weights float64 [n_members] that sum to 1, and recall@k + ndcg@k, summed, of the blend on the folds that its
+        weights were not chosen on, and of the best single member: "cross_fit" and "best_member".
+    """
+    n_members, n_users = lists.scores.shape[:2]
+    fold = np.random.default_rng(seed).permutation(n_users) % config.folds
+    chosen, unseen = [], []
+    for number in range(config.folds):
+        apart = np.flatnonzero(fold == number)
+        weights = _climb(lists, np.flatnonzero(fold != number), config)
+        chosen.append(weights)
+        unseen.append(lists.worth(weights, apart, config.k) * len(apart) / n_users if len(apart) else 0.0)
+    everyone = np.arange(n_users)
+    alone = max(lists.worth(one, everyone, config.k) for one in np.eye(n_members))
+    return np.mean(chosen, axis=0), {"cross_fit": round(sum(unseen), 6), "best_member": round(alone, 6)}
+
+
+def _climb(lists: Shortlists, users: NDArray[np.int64], config: BlendConfig) -> NDArray[np.float64]:
+    """One weight at a time, as long as a pass over all of them makes it better."""
+    n_members = len(lists.scores)
+    best_weights = max(np.eye(n_members), key=lambda one: lists.worth(one, users, config.k))
+    best = lists.worth(best_weights, users, config.k)
+    for _ in range(config.passes):
+        before = best
+        for member in range(n_members):
+            start = best_weights
+            for factor in config.factors:
+                weights = start.copy()
+                weights[member] = factor * start[member] if start[member] > 0 else factor / n_members
+                if not weights.sum() > 0:
+                    continue
+                weights /= weights.sum()
+                worth = lists.worth(weights, users, config.k)
+                if worth > best:
+                    best, best_weights = worth, weights
+        if best <= before:
+            break
+    return best_weights

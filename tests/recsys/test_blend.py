@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from features.interactions import Interactions
+from features.vocabulary import Vocabulary
+from recsys import metrics
+from recsys.blend import BlendConfig, BlendScorer, Shortlists, choose_weights, shortlists, standardized
+from recsys.evaluation import EvaluationConfig, evaluate
+from recsys.held_out import Split
+
+N_USERS, N_ITEMS = 200, 40
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    scores: NDArray[np.float32]
+    params: dict[str, object] = field(default_factory=dict)
+    fit_s: float = 0.0
+
+    def score(self, user_idx: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.scores[user_idx]
+
+
+def side(pairs: NDArray[np.bool_]) -> Interactions:
+    user, item = np.nonzero(pairs)
+    users, items = (Vocabulary.of(map(str, range(n))) for n in pairs.shape)
+    return Interactions(users, items, user, item, np.full(len(user), "like", object), np.ones(len(user), np.float32))
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    rng = np.random.default_rng(0)
+    dealt = rng.random((N_USERS, N_ITEMS))
+    return Split("dealt", side(dealt < 0.1), side((dealt > 0.1) & (dealt < 0.2)), side((dealt > 0.2) & (dealt < 0.25)))
+
+
+def noisy(split: Split, share: float, seed: int, scale: float = 1.0) -> Table:
+    """Knows some share of what is held out, beside noise."""
+    rng = np.random.default_rng(seed)
+    truth = (split.valid.matrix(binary=True) + split.test.matrix(binary=True)).toarray()
+    known = truth * (rng.random(truth.shape) < share)
+    return Table(f"noisy {seed}", (scale * (2 * known + rng.standard_normal(truth.shape))).astype(np.float32))
+
+
+def test_standardized_rows_have_mean_0_and_deviation_1_and_equal_scores_say_nothing() -> None:
+    scores = np.array([[1, 2, 3, 4], [7, 7, 7, 7]], dtype=np.float32)
+    expected = (np.arange(4) - 1.5) / np.sqrt(1.25)
+    assert standardized(scores) == pytest.approx(np.stack([expected, np.zeros(4)]), abs=1e-6)
+
+
+def test_a_blend_is_the_weighted_sum() -> None:
+    tables = [Table("a", np.array([[0, 2]], np.float32)), Table("b", np.array([[30, 10]], np.float32))]
+    blend = BlendScorer("blend", tables, np.array([0.75, 0.25]))
+    assert blend.score(np.array([0])) == pytest.approx(np.array([[-0.5, 0.5]]))
+
+
+def test_worth_on_short_lists_is_recall_and_ndcg_over_the_catalog(split: Split) -> None:
+    tables = [noisy(split, 0.6, 1), noisy(split, 0.6, 2)]
+    config, weights = BlendConfig(k=5, shortlist=20), np.array([0.3, 0.7])
+    lists = shortlists(tables, split, config, seed=0)
+    judged = evaluate(
+        BlendScorer("blend", tables, weights), split, on="valid", config=EvaluationConfig(ks=(5,), bootstrap_samples=0)
+    ).metrics
+    worth = lists.worth(weights, np.arange(len(lists.n_held)), 5)
+    assert worth == pytest.approx(judged["recall@5"] + judged["ndcg@5"], abs=1e-6)
+
+
+def test_what_two_members_know_apart_is_put_together(split: Split) -> None:
+    tables = [noisy(split, 0.6, 1), noisy(split, 0.6, 2, scale=100.0), noisy(split, 0.0, 3)]
+    config = BlendConfig(k=5, shortlist=20)
+    weights, told = choose_weights(shortlists(tables, split, config, seed=0), config, seed=0)
+    assert weights.sum() == pytest.approx(1)
+    assert min(weights[:2]) > 3 * weights[2]
+    assert told["cross_fit"] > 1.1 * told["best_member"]
+
+
+def test_weights_are_judged_on_users_they_were_not_chosen_on() -> None:
+    """Members of pure chance: on its own users the best of many weights looks better than it is."""
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal((6, 60, 30)).astype(np.float32)
+    lists = Shortlists(scores, rng.random((60, 30)) < 0.1, np.full(60, 3))
+    config = BlendConfig(k=3, folds=3)
+    weights, told = choose_weights(lists, config, seed=0)
+    everyone = np.arange(60)
+    fold = np.random.default_rng(0).permutation(60) % 3
+    own = [
+        lists.worth(
+            choose_weights(
+                Shortlists(scores[:, fold != f], lists.liked[fold != f], lists.n_held[fold != f]), config, seed=0
+            )[0],
+            np.arange((fold != f).sum()),
+            3,
+        )
+        for f in range(3)
+    ]
+    assert told["cross_fit"] < np.mean(own)
+    assert lists.worth(weights, everyone, 3) >= metrics.recall(np.zeros((1, 3), bool), np.array([3]), 3)[0]
+
+
+def test_training_items_are_not_on_the_lists(split: Split) -> None:
+    table = noisy(split, 0.5, 1)
+    table.scores[split.train.matrix(binary=True).toarray() > 0] = 100
+    lists = shortlists([table], split, BlendConfig(shortlist=10), seed=0)
+    assert lists.scores.max() < 5
+    assert lists.liked.any()
