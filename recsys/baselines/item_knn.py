@@ -13,8 +13,7 @@ bm25 (Robertson & Zaragoza 2009): items are the documents, users the terms,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,38 +22,15 @@ from scipy import sparse
 from recsys.baselines.config import BaselinesConfig
 from recsys.baselines.tuning import Search
 from recsys.held_out import Split
+from recsys.linear.scorer import ItemWeightsScorer
 
 _BLOCK_NONZERO = 2**24
 
 
-@dataclass(frozen=True, eq=False)
-class ItemKNNScorer:
-    """Sums of neighbor similarities over a user's training items.
-
-    Args:
-        user_items: [n_users, n_items], 1 where the user has the item.
-        similarity: [n_items, n_items], the kept neighbors of each row.
-        params: what was chosen.
-        fit_s: seconds spent on fitting.
-        name: short name.
-    """
-
-    user_items: sparse.csr_matrix
-    similarity: sparse.csr_matrix
-    params: Mapping[str, object] = field(default_factory=dict)
-    fit_s: float = float("nan")
-    name: str = "item_knn"
-
-    def score(self, user_idx: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Summed similarities, float32 [n, n_items]."""
-        scores: NDArray[np.float32] = (self.user_items[user_idx] @ self.similarity).toarray()
-        return scores.astype(np.float32, copy=False)
-
-
-def fit_item_knn(split: Split, config: BaselinesConfig, *, seed: int) -> ItemKNNScorer:
+def fit_item_knn(split: Split, config: BaselinesConfig, *, seed: int) -> ItemWeightsScorer:
     """Choose weighting and number of neighbors on validation."""
     user_items = split.train.matrix(binary=True)
-    search = Search[ItemKNNScorer]("item_knn", split, config, seed=seed)
+    search = Search[ItemWeightsScorer]("item_knn", split, config, seed=seed)
     for weighting in config.knn_weightings:
         widest: sparse.csr_matrix | None = None
         for k in config.knn_neighbors:
@@ -63,7 +39,9 @@ def fit_item_knn(split: Split, config: BaselinesConfig, *, seed: int) -> ItemKNN
             if widest is None:
                 weigh = cosine_weights if weighting == "cosine" else bm25_weights
                 widest = neighbors(weigh(user_items.T.tocsr()), max(config.knn_neighbors))
-            search.offer({"weighting": weighting, "neighbors": k}, ItemKNNScorer(user_items, _largest(widest, k)))
+            search.offer(
+                {"weighting": weighting, "neighbors": k}, ItemWeightsScorer("item_knn", user_items, _largest(widest, k))
+            )
     return replace(search.chosen, params=search.report(), fit_s=search.seconds)
 
 

@@ -29,7 +29,7 @@ from recsys.models.model import Job
 from recsys.negatives import draw_others
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.scorer import EmbeddingScorer
-from recsys.trainer import Look, chosen_device, recall_at, train_model
+from recsys.trainer import Look, LoopConfig, chosen_device, recall_at, train_model
 from recsys.validation import Validator
 
 
@@ -54,6 +54,7 @@ class PairConfig(ObjectiveConfig):
 
 
 P = TypeVar("P", bound=PairConfig)
+L = TypeVar("L", bound=LoopConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,6 +225,6 @@ def drawn(shape: tuple[int, int], config: PairConfig, rng: np.random.Generator) 
     return nn.Parameter(torch.from_numpy(config.start * rng.standard_normal(shape, dtype=np.float32)))
 
 
-def settled(config: P, params: Mapping[str, object]) -> P:
+def settled(config: L, params: Mapping[str, object]) -> L:
     """As many epochs as were best."""
     return config.model_copy(update={"epochs": params.get("best_epoch", config.epochs)})

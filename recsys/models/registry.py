@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.errors import InputError
-from recsys.models import baselines, freedom, gnn, lightgcn, mf, vbpr
+from recsys.models import baselines, denoiser, ease, flagship, freedom, gnn, lightgcn, mf, vbpr, walk
 from recsys.models.model import Model
 
 _ALL: tuple[Model[Any], ...] = (
@@ -14,7 +14,11 @@ _ALL: tuple[Model[Any], ...] = (
     lightgcn.MODEL,
     vbpr.MODEL,
     freedom.MODEL,
+    *ease.MODELS,
+    *walk.MODELS,
+    denoiser.MODEL,
     gnn.MODEL,
+    flagship.MODEL,
 )
 MODELS: dict[str, Model[Any]] = {model.name: model for model in _ALL}
 

@@ -1,0 +1,126 @@
+"""What the closed-form models share: side rows, and settings that are walked one after the other on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from scipy import sparse
+
+from features.section import Section
+from graph.content import centered
+from graph.neighbors import top_neighbors
+from recsys.baselines.config import BaselinesConfig
+from recsys.baselines.tuning import Search
+from recsys.held_out import Split
+from recsys.linear.side import attribute_rows, content_rows, with_side
+from recsys.models.knowledge import Knowledge
+from recsys.scorer import Scorer
+
+S = TypeVar("S", bound=Scorer)
+
+ATTRIBUTES = "attributes"
+Settings = dict[str, Any]
+
+
+class ClosedFormConfig(Section):
+    """Side rows, and how the search goes.
+
+    A setting is a tuple of values to try; the first is used where there are no validation pairs to choose on.
+    """
+
+    neighbors: PositiveInt = 10
+    """Alike items in the row that an item's content adds, by each modality."""
+    side_weight: tuple[NonNegativeFloat, ...] = Field(default=(0.3, 0.0, 0.1, 1.0), min_length=1)
+    """Weight of the rows of each modality and of the item attributes, tried for each by itself; 0 leaves them out."""
+    sides: dict[str, tuple[NonNegativeFloat, ...]] = Field(default_factory=dict)
+    """The same for one kind of rows ("text", "image", "audio", "attributes"), in place of `side_weight`."""
+    dense_items: PositiveInt = 12_000
+    """Catalogs up to this size are solved exactly, as a matrix of items by items in memory."""
+    tuning: BaselinesConfig = BaselinesConfig()
+    """List length, users and time budget of the search."""
+
+    def grid(self) -> dict[str, tuple[Any, ...]]:
+        """Name → values of the model's own settings, in the order in which they are walked."""
+        raise NotImplementedError
+
+    def settled(self, params: Mapping[str, object]) -> Self:
+        """Each setting at the one value that was chosen."""
+        own = {name: (params[name],) for name in self.grid() if name in params}
+        rest = {name: (value,) for name, value in params.items() if name in SIDE_NAMES}
+        return type(self).model_validate({**self.model_dump(), **own, "sides": {**self.sides, **rest}})
+
+
+SIDE_NAMES = ("text", "image", "audio", ATTRIBUTES)
+
+
+class Sides:
+    """The side rows of a data set, made once.
+
+    Args:
+        rows: "text", "image", "audio" or "attributes" → [n, n_items].
+    """
+
+    def __init__(self, rows: Mapping[str, sparse.csr_matrix]) -> None:
+        self._rows = dict(rows)
+
+    @classmethod
+    def of(cls, known: Knowledge, *, neighbors: int) -> Sides:
+        """A row an item and modality, and a row an attribute value.
+
+        Args:
+            known: modalities, whose neighbors are those of the centered vectors, and item attributes.
+            neighbors: items in a content row beside its own.
+        """
+        rows: dict[str, sparse.csr_matrix] = {}
+        if known.item_graph:
+            for name, one in known.modalities.items():
+                rows[name] = content_rows(top_neighbors(centered(one), neighbors, mask=one.mask))
+        if len(known.catalog.attributes):
+            rows[ATTRIBUTES] = attribute_rows(known.catalog.attributes, len(known.catalog))
+        return cls(rows)
+
+    def grid(self, config: ClosedFormConfig) -> dict[str, tuple[float, ...]]:
+        """Weights to try for each kind of rows there is."""
+        return {name: config.sides.get(name, config.side_weight) for name in self._rows}
+
+    def under(self, user_items: sparse.csr_matrix, weights: Mapping[str, float]) -> sparse.csr_matrix:
+        """The matrix with the weighted side rows below it."""
+        return with_side(user_items, self._rows, weights)
+
+
+def search_closed_form(
+    name: str,
+    split: Split,
+    sides: Sides,
+    config: ClosedFormConfig,
+    *,
+    seed: int,
+    build: Callable[[Settings], S],
+) -> tuple[S, dict[str, object]]:
+    """Walk the grid one setting after the other, always from the best so far.
+
+    Args:
+        name: of the model.
+        split: its validation side decides.
+        sides: side rows; with any, the model knows new items too.
+        config: the grid.
+        seed: of ties and of the sample of users.
+        build: fits the model under some settings.
+
+    Returns:
+        The best scorer, and what was chosen.
+    """
+    weights = sides.grid(config)
+    search = Search[S](name, split, config.tuning, seed=seed, knows_new_items=bool(weights))
+    grid: dict[str, tuple[Any, ...]] = {**config.grid(), **weights}
+    first = {setting: values[0] for setting, values in grid.items()}
+    search.offer(first, build(first))
+    for setting, values in grid.items():
+        start = {**first, **{known: search.best_params[known] for known in first}}
+        for value in values[1:]:
+            if search.may_try():
+                settings = {**start, setting: value}
+                search.offer(settings, build(settings))
+    return search.chosen, search.report()

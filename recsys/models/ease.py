@@ -1,0 +1,83 @@
+"""EASE (Steck 2019) with degrees taken off, with and without side rows; the formulas are in `recsys.linear.ease`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from recsys.held_out import Split
+from recsys.linear.ease import ease_input, ease_weights, local_ease_weights
+from recsys.linear.scaling import scaled
+from recsys.linear.scorer import ItemWeightsScorer
+from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, search_closed_form
+from recsys.models.knowledge import Knowledge
+from recsys.models.model import Job, Model
+
+
+class EASEConfig(ClosedFormConfig):
+    """Settings of EASE."""
+
+    ridge: tuple[PositiveFloat, ...] = Field(default=(10.0, 3.0, 30.0, 100.0, 1.0), min_length=1)
+    """Ridge, as a multiple of an item's mean squared length."""
+    item_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.25, 0.0, 0.15, 0.35), min_length=1)
+    """Exponent of an item's popularity that is taken off."""
+    user_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.5, 0.0, 0.3), min_length=1)
+    """Exponent of a user's number of items that is taken off."""
+    local_neighbors: PositiveInt = 150
+    """Items that explain an item in a catalog beyond `dense_items`."""
+
+    def grid(self) -> dict[str, tuple[Any, ...]]:
+        """Exponents and ridge."""
+        return {"item_exponent": self.item_exponent, "user_exponent": self.user_exponent, "ridge": self.ridge}
+
+
+def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job) -> ItemWeightsScorer:
+    """Choose the settings on validation, one after the other."""
+    started = time.perf_counter()
+    pairs = split.train.matrix(binary=True)
+
+    def build(settings: Settings) -> ItemWeightsScorer:
+        x, columns = ease_input(
+            sides.under(pairs, settings),
+            user_exponent=settings["user_exponent"],
+            item_exponent=settings["item_exponent"],
+        )
+        history, ridge = scaled(pairs, columns=columns), settings["ridge"]
+        if pairs.shape[1] <= config.dense_items:
+            return ItemWeightsScorer(name, history, ease_weights(x, ridge=ridge))
+        return ItemWeightsScorer(name, history, local_ease_weights(x, ridge=ridge, neighbors=config.local_neighbors))
+
+    scorer, params = search_closed_form(name, split, sides, config, seed=job.seed, build=build)
+    return replace(scorer, params=params, fit_s=time.perf_counter() - started)
+
+
+def _fit(split: Split, _: Knowledge, config: EASEConfig, job: Job) -> ItemWeightsScorer:
+    return fit_ease("ease", split, Sides({}), config, job)
+
+
+def _fit_side(split: Split, known: Knowledge, config: EASEConfig, job: Job) -> ItemWeightsScorer:
+    return fit_ease("ease_side", split, Sides.of(known, neighbors=config.neighbors), config, job)
+
+
+MODELS = (
+    Model(
+        "ease",
+        "EASE (Steck 2019) with degrees taken off",
+        EASEConfig(),
+        _fit,
+        seeded=False,
+        settle=EASEConfig.settled,
+    ),
+    Model(
+        "ease_side",
+        "EASE with rows of content neighbors and attributes",
+        EASEConfig(),
+        _fit_side,
+        uses=frozenset({"text", "image", "audio", "attributes", "item_graph"}),
+        seeded=False,
+        settle=EASEConfig.settled,
+    ),
+)
