@@ -93,9 +93,11 @@ def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Result
         return Outcome(model, failure="it needs words, pictures or sounds of the items, and the data set has none")
     default, seeds = _default(model, config), config.seeds if model.seeded else 1
     try:
-        choice = apart(
-            choose, task, model.name, default, trials=config.trials, budget_s=config.time_budget_s, results=results
-        )
+        choice = Choice(default)
+        if model.tunable:
+            choice = apart(
+                choose, task, model.name, default, trials=config.trials, budget_s=config.time_budget_s, results=results
+            )
         fitted = _fits(task, model, choice.config, results, stage="final", seeds=seeds)
         ablated = {}
         if config.ablation:
@@ -105,8 +107,9 @@ def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Result
     except InputError:
         raise
     except (ProcessEndedError, ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
-        log.error("model failed", model=model.name, why=str(error))
-        return Outcome(model, failure=str(error))
+        failure = f"{type(error).__name__}: {error}"
+        log.error("model failed", model=model.name, why=failure)
+        return Outcome(model, failure=failure)
     return Outcome(model, choice, fitted, ablated)
 
 
@@ -136,7 +139,7 @@ def _fits(
         key = results.key(model.name, config, seed, stage)
         result = results.get(key)
         if result is None:
-            result = apart(final, task, model.name, config, seed=seed, run_dir=results.path(key))
-            results.put(key, result)
+            fitted_now = apart(final, task, model.name, config, seed=seed, run_dir=results.path(key))
+            result = results.put(key, fitted_now)
         fitted.append(result)
     return tuple(fitted)

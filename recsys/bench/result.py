@@ -82,10 +82,13 @@ class Results:
         looks = tuple((int(epoch), float(recall)) for epoch, recall in values.pop("looks"))
         return Result(**values, looks=looks, users=users, per_user=per_user)
 
-    def put(self, key: str, result: Result) -> None:
-        """Keep a result; its JSON is written last."""
+    def put(self, key: str, result: Result) -> Result:
+        """Keep a result, its JSON last, and return it as `get` will, so that sums are taken in one order forever."""
         self._folder.mkdir(parents=True, exist_ok=True)
         values = asdict(result)
         arrays = {"users": values.pop("users"), **values.pop("per_user")}
         save_file(arrays, self._folder / f"{key}.safetensors")
         write_atomically(self._folder / f"{key}.json", orjson.dumps(plain(values), option=orjson.OPT_INDENT_2))
+        kept = self.get(key)
+        assert kept is not None  # noqa: S101 - just written
+        return kept

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import structlog
+import torch
 
 from features.progress import log_to_stderr
 from features.section import Section
@@ -47,11 +48,19 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     Raises:
         ProcessEndedError: the process was killed, such as by the system for lack of memory.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=log_to_stderr) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin) as pool:
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
             raise ProcessEndedError("its process was ended from outside, perhaps for lack of memory") from error
+
+
+def _begin() -> None:
+    """Log as the parent does, and take a step: the first one makes PyTorch load much, which is no model's time."""
+    log_to_stderr()
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    torch.optim.AdamW([parameter]).step()
 
 
 def trial(task: Task, name: str, config: Section, *, seed: int, run_dir: Path, watch: Watch | None = None) -> Result:

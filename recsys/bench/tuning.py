@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -34,10 +34,10 @@ class Choice:
     """
 
     config: Section
-    changes: dict[str, Any]
-    tried: int
-    seconds: float
-    left_out: int
+    changes: dict[str, Any] = field(default_factory=dict)
+    tried: int = 0
+    seconds: float = 0.0
+    left_out: int = 0
 
 
 def choose(
@@ -58,8 +58,6 @@ def choose(
         seed: of draws and fits.
     """
     model = MODELS[name]
-    if not model.tunable or len(task.split.valid) == 0:
-        return Choice(config, {}, 0, 0.0, 0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize",
@@ -73,8 +71,8 @@ def choose(
         key = results.key(name, settings, seed, "trial")
         result = results.get(key)
         if result is None:
-            result = trial(task, name, settings, seed=seed, run_dir=results.path(key), watch=_watch(drawn))
-            results.put(key, result)
+            done = trial(task, name, settings, seed=seed, run_dir=results.path(key), watch=_watch(drawn))
+            result = results.put(key, done)
         elif drawn is not None:
             for epoch, recall in result.looks:
                 drawn.report(recall, epoch)
