@@ -89,6 +89,8 @@ def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None) ->
         f"The data set has no validation pairs: {HELD_SHARE:.0%} of each user's training pairs were held out at random."
     )
     chosen_on = held_out(split, HELD_SHARE)
+    if len(chosen_on.valid) == 0:
+        raise InputError(f"{name}: no user has three training pairs, so none can be held out to choose models on")
     return Task(name, chosen_on, known, None if refit is False else split, (remark,))
 
 
