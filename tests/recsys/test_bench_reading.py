@@ -195,8 +195,11 @@ def test_a_shop_is_split_by_the_split_column_of_its_interactions(read: Read, tmp
     assert task.known.parts == ("attributes",)
     assert task.name == "shop"
     other = tmp_path / "mine.csv"
-    pd.DataFrame([*rows[:2], ("u0", "c", "test")], columns=["user_id", "item_id", "split"]).to_csv(other, index=False)
-    assert pairs_of(read(shop, split_file=other), "test") == {(0, 2)}
+    pd.DataFrame([*rows[:3], ("u1", "b", "test")], columns=["user_id", "item_id", "split"]).to_csv(other, index=False)
+    assert pairs_of(read(shop, split_file=other), "test") == {(1, 1)}
+    pd.DataFrame([*rows[:2], ("u1", "b", "test")], columns=["user_id", "item_id", "split"]).to_csv(other, index=False)
+    with pytest.raises(InputError, match="no user has three training pairs"):
+        read(shop, split_file=other)
 
 
 @pytest.mark.real_data
