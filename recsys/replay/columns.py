@@ -13,6 +13,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "position": ("position", "slot", "rank"),
     "click": ("click", "clicked", "reward"),
     "propensity": ("propensity", "propensity_score", "pscore"),
+    "marginal": ("marginal",),
     "request_id": ("request_id", "recommendation_id"),
     "user_id": ("user_id",),
     "policy": ("policy", "behavior_policy"),

@@ -54,23 +54,36 @@ class Diagnostics:
     evenness: float
 
 
-def diagnose(log: Log, tally: Tally, policy: int, on_log: LogSurvey, on_policy: PolicySurvey) -> Diagnostics:
-    """Look at one policy's weights, support and exposure."""
+def diagnose(
+    log: Log, tally: Tally, policy: int, *, weights: str, on_log: LogSurvey, on_policy: PolicySurvey
+) -> Diagnostics:
+    """Look at one policy's weights, support and exposure.
+
+    Args:
+        log: the log.
+        tally: its sums.
+        policy: which policy.
+        weights: the column of the headline estimator's weights.
+        on_log: of the first pass.
+        on_policy: of the first pass.
+    """
+    column = tally.columns.index(weights)
     n, total = tally.n.sum(), len(log)
-    weight = tally.at(policy, tally.headline)
-    square = float(tally.squares[policy, tally.columns.index(tally.headline)])
+    weight = tally.at(policy, weights)
+    square = float(tally.squares[policy, column])
+    heaviest = float(tally.heaviest[policy, column])
     mean = float(weight.sum() / n) if n else math.nan
     units = len(weight)
     residual = (weight - mean * tally.n) / n if n else weight
     exposure = tally.exposure[policy]
     return Diagnostics(
         n_rows=total,
-        n_matched=int(tally.matched[policy, tally.columns.index("w")]),
+        n_matched=int(tally.matched[policy, column]),
         effective_sample_size=float(weight.sum() ** 2 / square) if square > 0 else 0.0,
         mean_weight=mean,
         mean_weight_error=math.sqrt(float(residual @ residual) * units / (units - 1)) if units > 1 else math.nan,
-        largest_weight=float(tally.heaviest[policy]),
-        heaviest_share=float(tally.heaviest[policy] / weight.sum()) if weight.sum() > 0 else math.nan,
+        largest_weight=heaviest,
+        heaviest_share=float(heaviest / weight.sum()) if weight.sum() > 0 else math.nan,
         weight_quantiles=_quantiles(on_policy.histogram),
         weight_histogram=tuple(
             (float(edge), int(rows)) for edge, rows in zip(BIN_EDGES[1:], on_policy.histogram, strict=True) if rows

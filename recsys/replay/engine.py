@@ -33,8 +33,16 @@ from recsys.replay.verdict import judge
 F64 = NDArray[np.float64]
 
 
+INDEPENDENT = ("independent", "sn_independent", "independent_dr")
 CONSISTENT = ("ips", "snips", "dr", "sndr", "mrdr")
-CONSISTENT_LISTS = ("cascade_dr", "reward_interaction", "sn_reward_interaction", "standard")
+CONSISTENT_LISTS = (
+    *INDEPENDENT,
+    "cascade_dr",
+    "reward_interaction",
+    "sn_reward_interaction",
+    "standard",
+)
+"""The first three hold where a click depends on its own slot alone; the others say where that is contradicted."""
 
 
 class ReplayConfig(Section):
@@ -99,7 +107,8 @@ def replay(
     judged = {}
     for number, name in enumerate(names):
         found, chosen = estimates[number]
-        diagnostics = diagnose(log, sums, number, on_log, on_policies[number])
+        weights = (estimators.SINGLE | estimators.RANKED)[chosen["auto"]].weight
+        diagnostics = diagnose(log, sums, number, weights=weights, on_log=on_log, on_policy=on_policies[number])
         over_time, by_part = _in_parts(sums, number, every, until, config) if every else ((), {})
         against_it = None
         if against is not None and against != name:
@@ -138,9 +147,9 @@ def _estimates(
     found = {name: ask(name, formula) for name, formula in estimators.SINGLE.items()}
     if log.is_ranked:
         found |= {name: ask(name, formula) for name, formula in estimators.RANKED.items()}
-        if log.given_above:
+        if log.given_above and log.marginal is None:
             reason = "needs the probability of an item in a slot overall; the log tells it given the slots above"
-            found["independent"] = Estimate(math.nan, note=reason)
+            found |= {name: Estimate(math.nan, note=reason) for name in INDEPENDENT}
     chosen = {}
     for family, (whole, end, _) in estimators.FAMILIES.items():
         levels = on_policy.levels[::-1].tolist()

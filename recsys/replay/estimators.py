@@ -86,10 +86,22 @@ SINGLE: dict[str, Formula] = {
 
 RANKED: dict[str, Formula] = {
     "independent": Formula(
-        mean=("wr",),
-        weight="w",
+        mean=("slot r",),
+        weight="slot",
         about="a click depends on its own slot only (position-based)",
         source="Li, Abbasi-Yadkori, Kveton et al. 2018",
+    ),
+    "sn_independent": Formula(
+        ratio=("slot r", "slot"),
+        weight="slot",
+        about="independent, self-normalized",
+        source="Li, Abbasi-Yadkori, Kveton et al. 2018",
+    ),
+    "independent_dr": Formula(
+        mean=("list v", "slot d"),
+        weight="slot",
+        about="independent with a reward model",
+        source="Kiyohara et al. 2022, their position-based case",
     ),
     "reward_interaction": Formula(
         mean=("chain r",),

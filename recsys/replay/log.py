@@ -69,6 +69,8 @@ class Log:
         groups: the names of the groups.
         given_above: the propensity of a slot is given the slots above it (a list without repeats), and not the
             probability of the item in this slot overall; for single actions these are the same.
+        marginal: float64 [n]; where the propensity is given the slots above, the probability of the item in this slot
+            overall, NaN where that is unknown; None where it was not logged.
         estimated: how the propensities were estimated; "" where they were logged.
         others: further reward columns, float64 [n], by name.
         segments: further parts of the traffic by name, each with the labels of its parts and a code a row, int [n], -1
@@ -99,6 +101,7 @@ class Log:
     segments: dict[str, tuple[tuple[str, ...], NDArray[np.integer]]] = field(default_factory=dict)
     users: tuple[str, ...] = ()
     page: NDArray[np.object_] | None = None
+    marginal: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -197,6 +200,7 @@ class Log:
             others={other: column[mask] for other, column in self.others.items()},
             segments={segment: (labels, code[mask]) for segment, (labels, code) in self.segments.items()},
             page=None if self.page is None else self.page[mask],
+            marginal=None if self.marginal is None else self.marginal[mask],
             **{column: getattr(self, column)[mask] for column in columns},
         )
 

@@ -68,6 +68,7 @@ class _Table:
     reward: NDArray[np.float64]
     others: dict[str, NDArray[np.float64]]
     propensity: NDArray[np.float64]
+    marginal: NDArray[np.float64] | None
     user: NDArray[np.int64]
     timestamp: NDArray[np.float64]
     part: NDArray[np.object_]
@@ -150,6 +151,10 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
     if (column := optional(frame, found, "user_id")) is not None:
         user, users = cells.coded_ids(column)
     propensity = _propensities(optional(frame, found, "propensity"), n, sieve)
+    marginal = None
+    if (column := optional(frame, found, "marginal")) is not None:
+        marginal, _ = cells.numbers(column)
+        sieve.refuse((marginal <= 0) | (marginal > 1), "marginal must be in (0, 1]", column)
     reward, others = _rewards(frame, found, form, sieve)
     if form.events is not None:
         if requests is None or "timestamp" not in found:
@@ -187,6 +192,7 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
         reward=reward,
         others=others,
         propensity=propensity,
+        marginal=marginal,
         user=user,
         timestamp=timestamp,
         part=part,
@@ -289,6 +295,7 @@ def _log(
         segments={name: (labels, code[rows]) for name, (labels, code) in table.segments.items()}
         | visits_of(table.user[rows], request),
         users=tuple(table.users),
+        marginal=None if table.marginal is None else table.marginal[rows],
         page=None if table.page is None else table.page[rows],
         notes=notes,
     )

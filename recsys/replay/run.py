@@ -62,7 +62,15 @@ def replay_logs(asked: Asked, *, quarantine: Quarantine) -> list[Replay]:
     Raises:
         InputError: the log or a policy cannot be used, or `learn` leaves nothing to learn from or to judge on.
     """
-    logs = read_logs(asked.path, asked.form, quarantine=quarantine)
+    return judge_logs(read_logs(asked.path, asked.form, quarantine=quarantine), asked, quarantine=quarantine)
+
+
+def judge_logs(logs: Sequence[Log], asked: Asked, *, quarantine: Quarantine) -> list[Replay]:
+    """Replay logs that were read from `asked.path`.
+
+    Raises:
+        InputError: a policy cannot be used, or `learn` leaves nothing to learn from or to judge on.
+    """
     specs = list(dict.fromkeys([*asked.policies, *([asked.against] if asked.against else [])]))
     if not specs:
         raise InputError("name at least one --policy")

@@ -55,13 +55,13 @@ class Tally:
         sums: float64 [policies, columns, buckets].
         others_weighted: name → float64 [policies, buckets]; other rewards times the headline weight.
         squares: float64 [policies, columns]; Σ column², for columns that are weights, else 0.
-        heaviest: float64 [policies]; the largest headline weight.
+        heaviest: float64 [policies, columns]; the largest entry of columns that are weights, else 0.
         matched: float64 [policies, columns]; rows in which a column is not 0.
         balance: float64 [policies, cells]; Σ headline weight by cell.
         exposure: float64 [policies, items].
         parts: grouping name → float64 [policies, len(PARTS), parts].
-        headline: the column of the weights of single slots, or of the lists down to a slot where the log's
-            propensities depend on what stands above.
+        headline: the column of the weights that parts are estimated with: of single slots, or of the lists down to a
+            slot where propensities depend on what stands above and the log tells nothing else.
         n_units: units that were bucketed.
     """
 
@@ -108,7 +108,8 @@ def tally(
         seed: of rejection replay's draws.
     """
     columns = columns_of(log)
-    headline = columns.index("chain" if log.given_above and log.is_ranked else "w")
+    listed = log.given_above and log.is_ranked
+    headline = columns.index("w" if not listed else "chain" if log.marginal is None else "slot")
     weights = [place for place, name in enumerate(columns) if name in WEIGHTS]
     n_units = _units(log, unit)
     buckets = max(1, min(BUCKETS, n_units))
@@ -118,7 +119,7 @@ def tally(
         reward=np.zeros(buckets),
         sums=np.zeros((len(policies), len(columns), buckets)),
         squares=np.zeros((len(policies), len(columns))),
-        heaviest=np.zeros(len(policies)),
+        heaviest=np.zeros((len(policies), len(columns))),
         matched=np.zeros((len(policies), len(columns))),
         balance=np.zeros((len(policies), log.n_cells)),
         exposure=np.zeros((len(policies), len(log.items))),
@@ -145,7 +146,8 @@ def tally(
                 found.matched[number] += np.count_nonzero(filled, axis=1)
                 weight, weighted = filled[headline], filled[headline + 1]
                 found.squares[number, weights] += np.einsum("cm,cm->c", filled[weights], filled[weights])
-                found.heaviest[number] = max(found.heaviest[number], float(weight.max()))
+                top = filled[weights].max(axis=1)
+                found.heaviest[number, weights] = np.maximum(found.heaviest[number, weights], top)
                 found.balance[number] += np.bincount(rows.cell, weights=weight, minlength=log.n_cells)
                 found.exposure[number] += policy.exposure(rows)
                 for name, column in log.others.items():

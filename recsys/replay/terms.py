@@ -18,8 +18,8 @@ F64 = NDArray[np.float64]
 
 SINGLE = ("w", "wr", "kept", "kept r", "v", "wd", "mrdr", "e", "er")
 LEVELED = ("clip", "clip r", "switch d", "shrink d")
-RANKED = ("chain", "chain r", "whole", "whole r", "list v", "chain d")
-WEIGHTS = ("w", "kept", "e", "chain", "whole", *(f"clip {level}" for level in range(LEVELS)))
+RANKED = ("chain", "chain r", "whole", "whole r", "slot", "slot r", "list v", "chain d", "slot d")
+WEIGHTS = ("w", "kept", "e", "chain", "whole", "slot", *(f"clip {level}" for level in range(LEVELS)))
 """The columns that are weights of rewards."""
 
 
@@ -66,5 +66,12 @@ def terms(rows: Rows, log: Log, policy: Policy, *, on_log: LogSurvey, on_policy:
     if log.is_ranked:
         chain, whole = running_product(rows, policy.of_logged(rows, given_above=True) / rows.propensity)
         listed = policy.expected(rows, on_log.values, given_above=False) if given else v
-        found += [chain, chain * r, whole, whole * r, listed, chain * d]
+        slot = w
+        if given:
+            slot = np.zeros_like(w)
+            if log.marginal is not None:
+                overall = log.marginal[rows.within]
+                known = np.isfinite(overall)
+                slot[known] = (policy.of_logged(rows, given_above=False) / np.where(known, overall, 1.0))[known]
+        found += [chain, chain * r, whole, whole * r, slot, slot * r, listed, chain * d, slot * d]
     return np.stack(found)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def publish(
@@ -32,6 +35,18 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            help="Publish only a bundle that replays well enough on --gate-log, such as 'replay(ctr) >= logged - 1%'; "
+            "replay(ctr).low asks to be sure of it (the lower end of the interval).",
+            show_default=False,
+        ),
+    ] = None,
+    gate_log: Annotated[
+        Path | None,
+        typer.Option(help="Logged traffic for --gate: what recsys log merge left, or a table.", show_default=False),
+    ] = None,
 ) -> None:
     """Publish a bundle: load beside the current version, read back, switch, keep the last one, expire older.
 
@@ -52,9 +67,13 @@ def publish(
 
     if (bundle_dir is None) != rollback:
         raise InputError("name either a bundle to publish or --rollback")
+    if (gate is None) != (gate_log is None) or (gate is not None and bundle_dir is None):
+        raise InputError("--gate needs a bundle and the traffic it is replayed on, --gate-log; and the other way round")
+    console = Console(highlight=False)
+    if gate is not None and gate_log is not None and bundle_dir is not None:
+        _must_pass(gate, bundle_dir, gate_log, console)
     settings = Settings.load()
     budget = settings.memory_budget if memory_budget is None else parse_bytes(memory_budget)
-    console = Console(highlight=False)
     with ExitStack() as stack:
         url = redis or (None if settings.redis_url is None else settings.redis_url.get_secret_value())
         if url is None:
@@ -80,3 +99,20 @@ def publish(
         table.add_row("memory by the server's account", f"{done.measured_bytes / 1e6:,.1f} MB")
     table.add_row("seconds", f"{done.seconds:.1f}")
     console.print(table)
+
+
+def _must_pass(said: str, bundle: Path, log: Path, console: Console) -> None:
+    """Refuse a bundle that does not replay well enough."""
+    from features.errors import InputError
+    from features.quarantine import Quarantine
+    from recsys.replay.gate import hold_against, parse_gate
+
+    gate = parse_gate(said)
+    quarantine = Quarantine()
+    outcome = hold_against(gate, bundle, log, quarantine=quarantine)
+    if not outcome.passed:
+        raise InputError(f"not published, the gate {gate.said!r} stays shut. " + " ".join(outcome.said))
+    for line in outcome.said:
+        console.print(f"gate  {line}", markup=False)
+    if quarantine.total:
+        console.print(f"gate  {quarantine.total:,} rows of the log were refused", markup=False)

@@ -36,8 +36,16 @@ def impression_rows(entry_id: str, fields: Mapping[str, bytes]) -> list[Row]:
     }
     slots = _slots(fields)
     return [
-        {ENTRY: entry_id, **request, "position": position, "item_id": item, "source": source, "propensity": propensity}
-        for position, (item, source, propensity) in enumerate(slots)
+        {
+            ENTRY: entry_id,
+            **request,
+            "position": position,
+            "item_id": item,
+            "source": source,
+            "propensity": propensity,
+            "marginal": marginal,
+        }
+        for position, (item, source, propensity, marginal) in enumerate(slots)
     ]
 
 
@@ -76,13 +84,16 @@ def _number(text: str, name: str) -> float:
     return number
 
 
-def _slots(fields: Mapping[str, bytes]) -> list[tuple[str, str, float]]:
+def _slots(fields: Mapping[str, bytes]) -> list[tuple[str, str, float, float | None]]:
+    """Item, source, propensity given the slots above, and the probability in this slot overall (None where unknown)."""
     try:
         slots = orjson.loads(fields["slots"])
-        shown = list(zip(slots["items"], slots["sources"], map(float, slots["propensities"]), strict=True))
+        propensities = [float(propensity) for propensity in slots["propensities"]]
+        marginals = slots.get("marginals") or propensities  # the same where nothing was drawn
+        shown = list(zip(slots["items"], slots["sources"], propensities, marginals, strict=True))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"field 'slots' must hold items, sources and propensities of one length: {error}") from error
-    wrong = next((propensity for *_, propensity in shown if not 0 < propensity <= 1), None)
+    wrong = next((propensity for propensity in propensities if not 0 < propensity <= 1), None)
     if wrong is not None:
         raise InputError(f"propensity must be in (0, 1], got {wrong}")
     return shown

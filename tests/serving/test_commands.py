@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from features.errors import InputError
 from recsys.bundle import Bundle
+from recsys.recommendation import UserState
+from recsys.recommender import BundleRecommender
 from serving.commands.publish import publish
 
 
@@ -116,9 +120,31 @@ def test_publishing_twice_and_rolling_back_with_the_embedded_server(
     assert valkeys(tmp_path / "state" / "redis") == []
 
 
+def test_a_gate_keeps_out_what_replays_worse_than_it_may(
+    environment: dict[str, str], small_bundle: Path, tmp_path: Path
+) -> None:
+    """Random feeds of five items, of which the bundle's first choice for strangers is clicked as the others are."""
+    first = BundleRecommender(Bundle.open(small_bundle)).recommend(UserState(), 1)[0].item_id
+    rng = np.random.default_rng(0)
+    shown = np.array([first, "other-1", "other-2", "other-3", "other-4"])[rng.integers(5, size=4000)]
+    clicked = (rng.random(4000) < 0.3).astype(int)
+    log = tmp_path / "log.parquet"
+    pd.DataFrame({"item_id": shown, "click": clicked, "propensity": 0.2}).to_parquet(log)
+    bundle = [str(small_bundle), "--gate-log", str(log), "--gate"]
+    shut = run(environment, "publish", *bundle, "replay(ctr) >= logged + 100%")
+    assert shut.returncode == 2
+    assert "not published, the gate 'replay(ctr) >= logged + 100%' stays shut. log: 0." in shut.stderr
+    assert "nothing is published" in run(environment, "publish", "--rollback").stderr
+    opened = run(environment, "publish", *bundle, "replay(ctr).low >= logged - 50%")
+    assert opened.returncode == 0, opened.stderr
+    assert "gate  log: 0." in opened.stdout
+    assert Bundle.open(small_bundle).version in opened.stdout
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (["{bundle}", "--gate", "replay(ctr) >= logged"], "--gate needs a bundle and the traffic"),
         ([], "name either a bundle to publish or --rollback"),
         (["--rollback"], "nothing is published"),
         (["{bundle}", "--memory-budget", "1MB"], "the memory budget is 1,000,000 bytes"),

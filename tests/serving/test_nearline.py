@@ -26,7 +26,8 @@ from serving.nearline.rows import event_rows, impression_rows
 
 
 def answer(number: int, **changes: Any) -> dict[str, Any]:
-    slots = {"items": [f"i{number}", "x"], "sources": ["published", "popular"], "propensities": [1.0, 0.5]}
+    slots: dict[str, Any] = {"items": [f"i{number}", "x"], "sources": ["published", "popular"]}
+    slots |= {"propensities": [1.0, 0.5], "marginals": [1.0, None]}
     return {
         "recommendation_id": f"r{number}",
         "surface": "feed",
@@ -66,6 +67,7 @@ def test_a_slot_is_a_row_and_an_event_is_a_row_in_the_order_of_the_streams(redis
     assert shown["item_id"].tolist()[:4] == ["i0", "x", "i1", "x"]
     assert shown["position"].tolist()[:4] == [0, 1, 0, 1]
     assert shown["propensity"].tolist()[:2] == [1.0, 0.5]
+    assert shown["marginal"].isna().tolist()[:2] == [False, True]
     assert (shown[["policy", "campaign", "arm"]].drop_duplicates().to_numpy() == [["v1", "feed", "b"]]).all()
     assert shown["user_id"].tolist()[:2] == ["u0", "u0"]
     assert merge(tmp_path / "events", tmp_path / "events.parquet", kind="events") == (12, 0)
@@ -221,3 +223,9 @@ def test_what_the_service_shows_and_hears_reaches_the_tables(
     joined = slots.merge(events, left_on=["request_id", "item_id"], right_on=["recommendation_id", "item_id"])
     assert joined[["item_id", "position", "user_id_x"]].to_numpy().tolist() == [[clicked, 1, "u4"]]
     assert impression_rows("1-0", {k: v if isinstance(v, bytes) else v.encode() for k, v in answer(5).items()})
+
+
+def test_without_probabilities_over_all_lists_nothing_was_drawn_and_they_are_the_slots_own() -> None:
+    slots = orjson.dumps({"items": ["a", "b"], "sources": ["x", "x"], "propensities": [1.0, 1.0]})
+    rows = impression_rows("1-0", {name: str(value).encode() for name, value in answer(1).items()} | {"slots": slots})
+    assert [row["marginal"] for row in rows] == [1.0, 1.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -242,3 +243,34 @@ def test_lists_without_repeats_are_judged_given_what_stands_above() -> None:
     assert math.isnan(found.estimators["independent"].value)
     assert "given the slots above" in found.estimators["independent"].note
     assert isinstance(target, PlackettLuce)
+
+
+def test_with_the_probability_of_a_slot_overall_lists_are_judged_slot_by_slot() -> None:
+    """Position-based clicks: the independent estimators are right, and quieter than the whole list's."""
+    world = make_world(n_items=6, n_groups=2, n_positions=3, click_rate=0.2, seed=2)
+    behavior, target = tasteful_lists(world, strength=0.3, name="b"), tasteful_lists(world, strength=1.2, name="t")
+    truth = true_value(world, target)
+    log = simulate(world, behavior, 20_000, seed=6)
+    marginal = behavior.of_logged(log.rows(slice(0, len(log))), given_above=False)
+    marginal[::1000] = np.nan
+    log = replace(log, marginal=marginal)
+    found = replay(log, [target], config=QUICK).policies["t"]
+    w = target.of_logged(log.rows(slice(0, len(log))), given_above=False) / marginal
+    assert found.estimators["independent"].value == pytest.approx(np.nansum(w * log.reward) / len(log))
+    for name in ("independent", "sn_independent", "independent_dr"):
+        assert abs(found.estimators[name].value - truth) < 4 * found.estimators[name].standard_error + 0.001, name
+    assert found.estimators["independent"].standard_error < 0.7 * found.estimators["standard"].standard_error
+    assert found.chosen["auto"] in ("independent", "sn_independent", "independent_dr")
+    assert found.verdict.label == "trustworthy"
+
+
+def test_where_a_click_depends_on_what_stands_above_the_slot_by_slot_estimators_are_contradicted() -> None:
+    world = make_world(n_items=6, n_groups=1, n_positions=4, clicks="cascade", click_rate=0.4, seed=2)
+    behavior, target = tasteful_lists(world, strength=0.0, name="b"), tasteful_lists(world, strength=0.8, name="t")
+    truth = simulate(world, target, 200_000, seed=5).reward.mean()
+    log = simulate(world, behavior, 60_000, seed=6)
+    log = replace(log, marginal=behavior.of_logged(log.rows(slice(0, len(log))), given_above=False))
+    found = replay(log, [target], config=QUICK).policies["t"]
+    assert abs(found.estimators["independent"].value - truth) > 0.01
+    assert found.chosen["auto"] in ("cascade_dr", "reward_interaction", "sn_reward_interaction", "standard")
+    assert abs(found.estimators["auto"].value - truth) < 4 * found.estimators["auto"].standard_error + 0.001

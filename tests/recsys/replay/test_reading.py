@@ -231,9 +231,9 @@ def test_segments_come_from_the_log_from_the_items_and_from_first_visits(tmp_pat
 def test_what_the_service_leaves_is_read_as_it_is(tmp_path: Path) -> None:
     """Slots of `recsys log merge`: clicks are in the events beside them, propensities given the slots above."""
     (tmp_path / "impressions.csv").write_text(
-        "entry_id,request_id,user_id,timestamp,policy,campaign,subject,position,item_id,source,propensity\n"
-        "1-0,r1,,1700000000,v1,similar,p,0,a,published,0.5\n1-0,r1,,1700000000,v1,similar,p,1,b,published,0.25\n"
-        "2-0,r2,u,1700000100,v1,feed,u,0,b,personalized,0.5\n"
+        "entry_id,request_id,user_id,timestamp,policy,campaign,subject,position,item_id,source,propensity,marginal\n"
+        "1-0,r1,,1700000000,v1,similar,p,0,a,published,0.5,0.5\n1-0,r1,,1700000000,v1,similar,p,1,b,published,0.25,\n"
+        "2-0,r2,u,1700000100,v1,feed,u,0,b,personalized,0.5,0.5\n"
     )
     (tmp_path / "events.csv").write_text(
         "entry_id,event_id,user_id,item_id,event_type,timestamp,recommendation_id\n"
@@ -244,5 +244,6 @@ def test_what_the_service_leaves_is_read_as_it_is(tmp_path: Path) -> None:
     feed, similar = logs
     assert similar.reward.tolist() == [0, 1]
     assert (similar.given_above, similar.page.tolist()) == (True, ["p", "p"])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(similar.marginal, [0.5, np.nan])
     assert feed.reward.tolist() == [0]
     assert [feed.users[user] for user in feed.user_idx] == ["u"]
