@@ -7,7 +7,7 @@ slots are filled from the top. `recsys/pipeline/` holds the parts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,18 +134,29 @@ class BundleRecommender:
             request, self.bundle, live=config.live, max_recent=config.max_recent, hide_seen=config.hide_seen
         )
 
-    def ranked(self, moment: Moment, stages: Sequence[Stage] = ()) -> Ranked:
+    def ranked(
+        self, moment: Moment, stages: Sequence[Stage] = (), *, told: Callable[[str, Ranked], None] | None = None
+    ) -> Ranked:
         """What fills the slots, without the reasons: at most `request.k`, after all stages.
 
         See `Moment.relaxed` for what is hidden, and what is let back in where that leaves nothing.
+
+        Args:
+            moment: the request.
+            stages: what changes the order of the candidates, in turn.
+            told: is told what each step made: "candidates", then each stage by its name.
         """
         request = moment.request
         for hidden in moment.relaxed():
             if hidden.all():
                 continue
             ranked = self._found(moment, hidden, max(request.k, request.pool) if stages else request.k)
+            if told is not None:
+                told("candidates", ranked)
             for stage in stages:
                 ranked = stage.apply(ranked, moment)
+                if told is not None:
+                    told(stage.name, ranked)
             return ranked.take(slice(request.k))
         return Ranked.nothing()
 

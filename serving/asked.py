@@ -99,6 +99,21 @@ class FeedQuery(ListQuery):
         return super().question() | {"category": self.category}
 
 
+class DebugQuery(NoQuery):
+    """What may be asked of an item's debug page."""
+
+    neighbors: int = Field(10, ge=1, le=50)
+    """Neighbors of each kind at most."""
+    user_id: Id | None = None
+    """Ask why the item is not in this user's feed."""
+    page: Id | None = None
+    """Ask why the item is not among the items like this one."""
+    k: int = Field(DEFAULT_K, ge=1, le=MAX_K)
+    """Slots of that list."""
+    scenario: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
+    """Scenario of that list."""
+
+
 class RecommendIn(FeedQuery):
     """A list for somebody who need not have an id: from what they did in this session, or from examples."""
 

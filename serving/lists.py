@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from recsys.pipeline.request import STRANGER, Request
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.taste import Taste
-from recsys.recommendation import Recommendation, UserState
+from recsys.pipeline.trace import Standing, standing
+from recsys.recommendation import Part, Recommendation, UserState
 from serving.answers import Origin, list_json, user_state
-from serving.asked import BatchIn, FeedQuery, ListQuery, OneIn, RecommendIn, SimilarQuery
+from serving.asked import BatchIn, DebugQuery, FeedQuery, ListQuery, OneIn, RecommendIn, SimilarQuery
 from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.cursor import BadCursor, Cursor, question_hash
 from serving.engine import Engine, UnknownItemError
@@ -136,6 +137,32 @@ class ListEngine:
         asked = Asked("recommend", subject, query, None, _at_hand(user, query), cursor)
         return await self._made(live, asked, None, origin)
 
+    async def standing(self, item_id: str, query: DebugQuery) -> tuple[Live, Standing | None]:
+        """Where an item stands in a user's feed or among the items like another; None where neither is asked about.
+
+        Raises:
+            UnknownItemError: the item, or the page's, is not in the catalog.
+        """
+        engine, live = self._engine, self._engine.live
+        for known in (item_id, *(() if query.page is None else (query.page,))):
+            if known not in live.bundle.items:
+                raise UnknownItemError(known)
+        if query.user_id is None and query.page is None:
+            return live, None
+        user = STRANGER
+        if query.user_id is not None:
+            state, _ = await engine.state(live, query.user_id)
+            user = user_state(query.user_id, state)
+        plain = ListQuery(k=query.k, scenario=query.scenario)
+        subject = query.page or query.user_id or ""
+        surface = "feed" if query.page is None else "similar"
+        asked = Asked(surface, subject, plain, query.page, user, _cursor(surface, subject, plain))
+        request = _request(live, asked, None)
+        stages = self.stages(live, request, asked)
+        moment = live.recommender.moment(request)
+        row = live.bundle.items.idx(item_id)
+        return live, await engine.ranked(live, partial(standing, live.recommender, moment, row, stages))
+
     async def batch(self, batch: BatchIn) -> bytes:
         """Many lists, as JSON: for each its answer, or the problem with it."""
         answers = await asyncio.gather(*(self._one(one) for one in batch.requests))
@@ -158,21 +185,10 @@ class ListEngine:
         del live, request
         return [Taste(asked.taste)] if asked.taste > 0 else []
 
-    async def _made(self, live: Live, asked: Asked, weights: object, origin: Origin) -> bytes:
+    async def _made(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin) -> bytes:
         """Rank for this request, in this worker."""
         query = asked.query
-        request = Request(
-            query.k,
-            asked.user,
-            page=asked.page,
-            exclude=query.exclude,
-            allowed=_not_shown(live, asked.cursor),
-            weights=weights,  # type: ignore[arg-type]
-            scenario=query.scenario,
-            relax=query.cursor is None,
-            now_s=time.time(),
-            seed=int(asked.recommendation_id[:15], 16),
-        )
+        request = _request(live, asked, weights)
         stages = self.stages(live, request, asked)
         shown, splits = await self._engine.ranked(live, partial(_rank, live, request, stages, split=query.split))
         chances = [one.propensity for one in shown]
@@ -216,6 +232,23 @@ class ListEngine:
             version=live.version,
             store=origin,
         )
+
+
+def _request(live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:
+    """What the pipeline is asked for a list."""
+    query = asked.query
+    return Request(
+        query.k,
+        asked.user,
+        page=asked.page,
+        exclude=query.exclude,
+        allowed=_not_shown(live, asked.cursor),
+        weights=weights,
+        scenario=query.scenario,
+        relax=query.cursor is None,
+        now_s=time.time(),
+        seed=int(asked.recommendation_id[:15], 16),
+    )
 
 
 def _rank(

@@ -91,6 +91,70 @@ class BatchOut(Shape):
     answers: list[AnswerOut | FailedOut]
 
 
+class NeighborOut(Shape):
+    """One item near to another."""
+
+    item_id: str
+    title: str
+    score: float
+    """A cosine; for "together", the number of users who met both."""
+
+
+class NodeOut(Shape):
+    """One attribute value that an item is tied to in the graph."""
+
+    name: str
+    value: str
+    items: int
+    """How many items share it."""
+
+
+class GraphOut(Shape):
+    """An item's neighborhood in the graph."""
+
+    trained: bool
+    """Whether training knows the item; otherwise it was placed by its content."""
+    users: int
+    """How many users met it."""
+    values: list[NodeOut]
+    """Attribute values, rarest first."""
+
+
+class StandingOut(Shape):
+    """Where an item stands in one answer, and what keeps it out."""
+
+    surface: Literal["feed", "similar"]
+    slot: int | None
+    """Its place in the answer, from 1; null where it is not in it."""
+    hidden_by: list[str]
+    """What keeps it from being found, such as "unavailable", "seen" or "not allowed"."""
+    places: dict[str, int | None]
+    """Its place after each step, from 1; null where the step does not have it."""
+    dropped_by: str | None
+    """The stage that left it out."""
+    measure: Literal["taste", "likeness", "popularity"]
+    """What it is compared by."""
+    score: float | None
+    cut: float | None
+    """The lowest score that has a slot."""
+    below_by: float | None
+    """How far it is below that; negative where it is above and something else keeps it out."""
+    rank: int | None
+    """Its place among all items that may be shown, by that measure."""
+
+
+class DebugOut(Shape):
+    """What is near an item, and why it is or is not in an answer."""
+
+    item: ItemOut
+    neighbors: dict[str, list[NeighborOut]]
+    """By "published" (the list of similar items), "image", "text", "behavior" and "together"."""
+    graph: GraphOut
+    why: StandingOut | None
+    """Where it stands in the answer that was asked about; null where none was."""
+    model_version: str
+
+
 class ExamplesIn(Shape):
     """Things that results should be like, or unlike."""
 

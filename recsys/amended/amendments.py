@@ -15,7 +15,7 @@ from recsys.amended.bundle import AmendedBundle, AmendedList, AmendedVocabulary,
 from recsys.amended.placed import Floats, Placed
 from recsys.bundle import Bundle, NeighborList
 from recsys.display_table import DISPLAY_FIELDS
-from recsys.pipeline.likeness import Likeness
+from recsys.pipeline.likeness import FUSED, Likeness
 from recsys.recommendation import Part
 from recsys.search.amended import AmendedSpace, amended_search
 from recsys.search.spaces import Space, Spaces
@@ -147,8 +147,8 @@ class Amendments:
         hidden = np.zeros(len(bundle), dtype=np.bool_)
         hidden[[row, *self._gone]] = True
         known = [name for name in ("text", "image") if self._vectors.get(row, {}).get(name, np.zeros(1)).any()]
-        weights: dict[Part, float] = {"behavior": 0.5}
-        weights |= {name: 0.5 / len(known) for name in known}  # type: ignore[misc]
+        weights: dict[Part, float] = {"behavior": FUSED["behavior"]}
+        weights |= {name: (1 - FUSED["behavior"]) / len(known) for name in known}  # type: ignore[misc]
         found = {"similar": likeness.ranked(row, weights, hidden, LIST_LENGTH)}
         for name in known:
             found[name] = likeness.ranked(row, {name: 1.0}, hidden, ALIKE_LENGTH)  # type: ignore[dict-item]

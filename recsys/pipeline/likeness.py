@@ -25,6 +25,9 @@ from recsys.search.spaces import Asked, Space, Spaces
 
 Floats = NDArray[np.float32]
 
+FUSED: Mapping[Part, float] = {"behavior": 0.5, "text": 0.25, "image": 0.25}
+"""About what the published lists mix, see `recsys/similar.py`."""
+
 
 class Likeness:
     """Likeness within one bundle; safe to share between threads.

@@ -56,6 +56,23 @@ class Moment:
         for layers in steps if self.request.relax else steps[:1]:
             yield self._hidden(*layers)
 
+    def hidden_by(self, item: int) -> tuple[str, ...]:
+        """What keeps an item out of an answer, most lasting first; nothing for one that may be shown."""
+        allowed, feed = self.request.allowed, self.page < 0
+        return tuple(
+            name
+            for name, holds in (
+                ("removed", item in self.bundle.removed),
+                ("unavailable", not self.bundle.available[item]),
+                ("not allowed", allowed is not None and not allowed[item]),
+                ("excluded", item in self.excluded),
+                ("its own page", item == self.page),
+                ("seen", feed and item in self.seen),
+                ("viewed", feed and item in self.viewed),
+            )
+            if holds
+        )
+
     def _hidden(self, *layers: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
         allowed = self.request.allowed
         hidden = np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed

@@ -9,9 +9,10 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.asked import MAX_ID_CHARS, NoQuery, SimilarQuery
+from serving.asked import MAX_ID_CHARS, DebugQuery, NoQuery, SimilarQuery
+from serving.debugging import debug_json, surface_of
 from serving.routes.common import HotRoute, checked_id, engine_of, lists_of, problems, query_of
-from serving.schemas import AnswerOut, ItemOut, ItemsOut
+from serving.schemas import AnswerOut, DebugOut, ItemOut, ItemsOut
 
 ItemId = Annotated[
     str, Path(description="An item of the catalog; percent-encoded.", min_length=1, max_length=MAX_ID_CHARS)
@@ -53,6 +54,18 @@ async def browse(request: Request, query: Annotated[BrowseQuery, Query()]) -> Re
     """The catalog as a grid, most popular first."""
     body = await engine_of(request).browse(k=query.k, offset=query.offset, category=query.category, q=query.q)
     return Response(body, media_type="application/json")
+
+
+@router.get("/v1/items/{item_id:id_before}/debug", response_model=DebugOut, responses=problems(404, 422, 503))
+async def debug(request: Request, item_id: ItemId, query: Annotated[DebugQuery, Query()]) -> Response:
+    """What is near an item by each kind of likeness and in the graph; and, of a user's feed or the items like another,
+    whether it is in the answer, what hides it, which step left it out, or how far below the cut it is.
+    """
+    live, standing = await lists_of(request).standing(item_id, query)
+    item = await engine_of(request).item(item_id)
+    row = live.bundle.items.idx(item_id)
+    body = debug_json(live.recommender, row, item, query.neighbors, standing, surface=surface_of(query))
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 @router.get("/v1/items/{item_id:id}", response_model=ItemOut, responses=problems(404, 422, 503))
