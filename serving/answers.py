@@ -96,9 +96,10 @@ def past_json(user_id: str, recent: Sequence[Past], items: Sequence[bytes], *, s
 def user_state(user_id: str, state: LiveState) -> UserState:
     """What the recommender is told of a user."""
     now = time.time()
+    recent = sorted(state.recent, key=lambda past: past.timestamp)  # an event may arrive late
     return UserState(
         user_id,
-        recent_items=tuple(past.item_id for past in state.recent),
-        recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in state.recent),
+        recent_items=tuple(past.item_id for past in recent),
+        recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in recent),
         seen=state.seen,
     )

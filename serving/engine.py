@@ -126,7 +126,8 @@ class Engine:
         """A user's recent events with their items, newest last, as JSON."""
         live = self.live
         state, origin = await self.state(live, user_id)
-        recent = [past for past in state.recent if past.item_id in live.bundle.items][-limit:]
+        by_time = sorted(state.recent, key=lambda past: past.timestamp)  # an event may arrive late
+        recent = [past for past in by_time if past.item_id in live.bundle.items][-limit:]
         items, _ = await self.items(live, [live.bundle.items.idx(past.item_id) for past in recent])
         return past_json(user_id, recent, items, store=origin)
 

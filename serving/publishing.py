@@ -25,6 +25,7 @@ from recsys.recommender import BundleRecommender
 from serving import keys
 from serving.connection import many, memories
 from serving.entries import entries, n_entries, predicted_bytes
+from serving.items.pruning import prune_items
 from serving.versions import Versions, batches
 
 log = structlog.get_logger()
@@ -105,7 +106,7 @@ class Publisher:
                 raise
             measured = self._used_bytes() - used
             self._versions.switch(bundle.version)
-            self._versions.retire(self._keep)
+            prune_items(self._client, self._bundles(self._versions.retire(self._keep)))
         log.info("published", version=bundle.version, previous=previous, keys=len(digests), bytes=measured)
         return Published(bundle.version, previous, len(digests), predicted, measured, time.monotonic() - began)
 
@@ -162,6 +163,11 @@ class Publisher:
                         raise InputError(f"{key} must read back as it was written, Redis holds {found} (is it full?)")
                 self._client.expire(keys.PUBLISHING, LOCK_S)
                 progress.advance(len(batch))
+
+    def _bundles(self, versions: list[str]) -> list[Bundle]:
+        """The bundles of published versions."""
+        paths = [Path(self._versions.meta(version)["bundle"]) for version in versions]
+        return [Bundle.open(path, verify=False) for path in paths if path.is_dir()]
 
     def _check_budget(self, predicted: int, used: int) -> None:
         budget = self._memory_budget or sum(int(server.get("maxmemory", 0)) for server in memories(self._client))

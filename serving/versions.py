@@ -98,8 +98,8 @@ class Versions:
         names += [keys.similar(bundle.version, bundle.items[row]) for row in rows]
         return self._client.exists(*names) == len(names)
 
-    def retire(self, keep: int) -> None:
-        """Expire every version that is neither current nor one of the kept ones before it."""
+    def retire(self, keep: int) -> list[str]:
+        """Expire every version that is neither current nor one of the kept ones before it; the kept, newest first."""
         kept: list[str] = []
         version = self.current()
         while version is not None and version not in kept and len(kept) <= keep:
@@ -108,6 +108,7 @@ class Versions:
         known = {found.decode() for found in cast("set[bytes]", self._client.smembers(keys.VERSIONS))}
         for old in sorted(known - set(kept)):
             self.expire(old)
+        return kept
 
     def expire(self, version: str) -> None:
         """Let a version's keys expire, and drop its files."""

@@ -252,3 +252,19 @@ def test_without_redis_nothing_is_promised(start_service: Any, growing: Path) ->
     assert answer.status_code == 503
     assert answer.json()["type"] == "urn:recsys:problem:store-down"
     assert alone.get("/v1/items/n0").status_code == 404
+
+
+def test_what_the_models_say_by_themselves_need_not_be_said_any_more(
+    shop: Any, redis_server: Any, publisher: Any, growing: Path, searchable: Path
+) -> None:
+    own = Bundle.open(growing).display(3)
+    shop.say("PATCH", "i3", {"price": own["price"], "title": own["title"]})
+    shop.say("PATCH", "i4", {"price": 0.5})
+    shop.say("PUT", "n0", MUG)
+    shop.say("PUT", "n1", MUG)
+    shop.say("DELETE", "n1")
+    publisher.publish(Bundle.open(searchable / "bundle"))
+    with redis_server.client() as client:
+        assert client.smembers(keys.ITEMS) == {b"i4", b"n0"}
+        assert client.exists(keys.item_now("i3"), keys.item_now("n1")) == 0
+    assert shop.get("/v1/items/i4").json()["price"] == 0.5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -60,6 +61,19 @@ def test_what_a_user_did_is_listed_newest_last_with_the_items(service: Any) -> N
     assert answer["events"][1]["item"]["title"] == "Red mug 6"
     assert answer["user_id"] == "u2"
     assert service.get("/v1/users/nobody").json() == {"user_id": "nobody", "events": [], "store": "redis"}
+
+
+def test_an_event_counts_by_its_time_not_by_when_it_arrives_and_once(service: Any) -> None:
+    now = time.time()
+    service.post(view("visitor", "i10", timestamp=now - 10, event_id="mug"))
+    late = view("visitor", "i11", timestamp=now - 40 * 86_400, event_id="shoe")  # a shoe, more than a month ago
+    assert service.post(late).json()["accepted"] == 1
+    shown = service.feed("visitor", 4)["recommendations"]
+    assert all("mug" in slot["item"]["title"] for slot in shown)  # by arrival the shoe would be the newest
+    assert service.post(late).json() == {"accepted": 0, "duplicates": 1, "refused": []}
+    events = service.get("/v1/users/visitor").json()["events"]
+    assert [event["item_id"] for event in events] == ["i11", "i10"]
+    assert "i11" not in service.feed_ids("visitor", 58)
 
 
 def test_a_forgotten_user_is_a_stranger_again(service: Any, redis_server: Any) -> None:
