@@ -44,7 +44,7 @@ from recsys.bundle_format import (
 from recsys.display_table import category_attribute as choose_category
 from recsys.display_table import category_members, write_display
 from recsys.index import EXACT_LIMIT, save_index
-from recsys.index_choice import choose_index
+from recsys.index_choice import Storage, choose_index
 from recsys.search.build import build_search, with_fusion
 from recsys.search.config import SearchConfig
 
@@ -77,6 +77,7 @@ def write_bundle(
     item_prior: NDArray[np.float32] | None = None,
     cold: tuple[ColdTower, list[tuple[str, str]]] | None = None,
     search: SearchConfig | None = None,
+    index_storage: Storage = "float32",
 ) -> Path:
     """Write everything serving needs.
 
@@ -107,6 +108,7 @@ def write_bundle(
         cold: what the GNN says of items that join later, and attribute and value of each row of its value messages;
             None leaves the bundle without.
         search: how it is searched; None for the defaults.
+        index_storage: how the approximate index of a large catalog keeps the vectors it looks through.
 
     Returns:
         `directory`.
@@ -165,7 +167,7 @@ def write_bundle(
             (aside / about).write_bytes(orjson.dumps({"values": cold_values, "prior": tower.prior}))
             _save(aside / from_values, tower.value_messages, "<f4")
             _save(aside / from_items, tower.item_messages, "<f4")
-        index = _write_index(aside / INDEX, item_vectors, user_embeddings)
+        index = _write_index(aside / INDEX, item_vectors, user_embeddings, index_storage)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)
             (aside / "onnx" / file).write_bytes(network if isinstance(network, bytes) else network.read_bytes())
@@ -231,14 +233,14 @@ def _entry(path: Path) -> FileEntry:
 
 
 def _write_index(
-    path: Path, item_vectors: NDArray[np.float32], user_embeddings: NDArray[np.float32]
+    path: Path, item_vectors: NDArray[np.float32], user_embeddings: NDArray[np.float32], storage: Storage
 ) -> dict[str, Any] | None:
     """Large catalogs get a measured approximate index; the report goes to the manifest."""
     if len(item_vectors) <= EXACT_LIMIT:
         return None
     like_users = user_embeddings if len(user_embeddings) else item_vectors[:, :-1]
     ones = np.ones((len(like_users), 1), dtype=np.float32)
-    chosen = choose_index(item_vectors, np.concatenate([like_users, ones], axis=1))
+    chosen = choose_index(item_vectors, np.concatenate([like_users, ones], axis=1), storage=storage)
     if chosen is None:
         return None
     save_index(chosen[0], path)

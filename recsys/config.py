@@ -18,6 +18,7 @@ from graph.build import GraphConfig
 from graph.models.kg_gnn import GNNConfig
 from recsys.baselines.config import BaselinesConfig
 from recsys.evaluation import EvaluationConfig
+from recsys.index_choice import Storage
 from recsys.search.config import SearchConfig
 from recsys.split import SplitConfig
 from recsys.training import TrainConfig
@@ -67,6 +68,8 @@ class FitConfig(Section):
     baselines: BaselinesConfig = BaselinesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     search: SearchConfig = SearchConfig()
+    index_storage: Storage = "float32"
+    """How the approximate index of a large catalog keeps the vectors it looks through: float32, float16 or int8."""
 
 
 def load_config(path: Path | None, overrides: Iterable[str] = ()) -> FitConfig:

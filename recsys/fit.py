@@ -205,6 +205,7 @@ def bundle_of(
         onnx=networks,
         cold=(fitted.cold, graph.item_values),
         search=config.search,
+        index_storage=config.index_storage,
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import structlog
@@ -19,6 +19,9 @@ from recsys.index import ApproximateIndex, ExactIndex
 
 log = structlog.get_logger()
 
+Storage = Literal["float32", "float16", "int8"]
+"""How an index keeps the vectors it looks through: exactly, in half the memory, or in a quarter (a byte a dimension,
+between its least and its largest value). Candidates are scored from the exact vectors in every case."""
 EFFORTS = (16, 32, 64, 128, 256, 512)
 """Tried in this order: HNSW's efSearch, and IVF's nprobe."""
 
@@ -29,6 +32,7 @@ class IndexReport:
 
     Args:
         kind: "hnsw" or "ivf".
+        storage: how it keeps the vectors.
         effort: efSearch or nprobe.
         recall: share of the exact top k that it finds, mean over the queries.
         query_ms: median time of one search.
@@ -36,6 +40,7 @@ class IndexReport:
     """
 
     kind: str
+    storage: Storage
     effort: int
     recall: float
     query_ms: float
@@ -47,7 +52,13 @@ class IndexReport:
 
 
 def measure_index(
-    kind: str, vectors: NDArray[np.float32], queries: NDArray[np.float32], *, k: int = 100, target_recall: float = 0.95
+    kind: str,
+    vectors: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    *,
+    storage: Storage = "float32",
+    k: int = 100,
+    target_recall: float = 0.95,
 ) -> tuple[Any, IndexReport] | None:
     """Build one kind of index and raise its effort until it reaches the target.
 
@@ -55,6 +66,7 @@ def measure_index(
         kind: "hnsw" or "ivf".
         vectors: float32 [n_items, dim].
         queries: float32 [n, dim] to measure with.
+        storage: how the index keeps the vectors.
         k: recall is measured at this depth.
         target_recall: in (0, 1].
 
@@ -62,21 +74,20 @@ def measure_index(
         The faiss index, its effort set, and the report; None where no effort in `EFFORTS` reaches the target.
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    build, set_effort = {"hnsw": (_hnsw, _set_ef), "ivf": (build_ivf, _set_probes)}[kind]
     asked = [np.ascontiguousarray(query, dtype=np.float32) for query in queries]
     nobody = np.zeros(len(vectors), dtype=np.bool_)
     exact = ExactIndex(vectors)
     truth = [set(exact.search(query, k, nobody)[0].tolist()) for query in asked]
-    searcher = build(vectors)
+    searcher = build_index(kind, vectors, storage)
     approximate = ApproximateIndex(vectors, searcher)
     for effort in EFFORTS:
-        set_effort(searcher, effort)
+        set_effort(kind, searcher, effort)
         found = [set(approximate.search(query, k, nobody)[0].tolist()) for query in asked]
         recall = float(np.mean([len(a & b) / len(b) for a, b in zip(found, truth, strict=True)]))
         if recall >= target_recall:
             query_ms = _median_ms(lambda query: approximate.search(query, k, nobody), asked)
             exact_ms = _median_ms(lambda query: exact.search(query, k, nobody), asked)
-            return searcher, IndexReport(kind, effort, recall, query_ms, exact_ms)
+            return searcher, IndexReport(kind, storage, effort, recall, query_ms, exact_ms)
     return None
 
 
@@ -84,6 +95,7 @@ def choose_index(
     vectors: NDArray[np.float32],
     queries: NDArray[np.float32],
     *,
+    storage: Storage = "float32",
     k: int = 100,
     target_recall: float = 0.95,
     seed: int = 0,
@@ -93,6 +105,7 @@ def choose_index(
     Args:
         vectors: float32 [n_items, dim].
         queries: float32 [n, dim] to measure with, such as user embeddings; 64 are drawn.
+        storage: how the index keeps the vectors.
         k: recall is measured at this depth.
         target_recall: in (0, 1].
         seed: draws the queries.
@@ -103,7 +116,7 @@ def choose_index(
     drawn = np.sort(np.random.default_rng(seed).permutation(len(queries))[:64])
     best: tuple[Any, IndexReport] | None = None
     for kind in ("ivf", "hnsw"):
-        measured = measure_index(kind, vectors, queries[drawn], k=k, target_recall=target_recall)
+        measured = measure_index(kind, vectors, queries[drawn], storage=storage, k=k, target_recall=target_recall)
         if measured is None:
             log.info("index misses the target", kind=kind, target_recall=target_recall)
             continue
@@ -114,32 +127,53 @@ def choose_index(
     return best
 
 
-def build_ivf(vectors: NDArray[np.float32]) -> Any:
+def build_index(kind: str, vectors: NDArray[np.float32], storage: Storage) -> Any:
+    """An index of kind "hnsw" or "ivf" of these vectors (float32 [n_items, dim]); set its effort before searching."""
+    return (build_ivf if kind == "ivf" else _hnsw)(vectors, storage)
+
+
+def set_effort(kind: str, searcher: Any, effort: int) -> None:
+    """How thoroughly an index looks: IVF's nprobe, HNSW's efSearch."""
+    if kind == "ivf":
+        searcher.nprobe = effort
+    else:
+        searcher.hnsw.efSearch = effort
+
+
+def build_ivf(vectors: NDArray[np.float32], storage: Storage = "float32") -> Any:
     """Inverted lists of these vectors (float32 [n_items, dim]), metric inner product; set `nprobe` before searching."""
     import faiss
 
     n_items, dim = vectors.shape
     n_lists = max(1, min(n_items // 40, int(4 * n_items**0.5)))
-    searcher = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, n_lists, faiss.METRIC_INNER_PRODUCT)
+    coarse = faiss.IndexFlatIP(dim)
+    if storage == "float32":
+        searcher = faiss.IndexIVFFlat(coarse, dim, n_lists, faiss.METRIC_INNER_PRODUCT)
+    else:
+        searcher = faiss.IndexIVFScalarQuantizer(coarse, dim, n_lists, _quantizer(storage), faiss.METRIC_INNER_PRODUCT)
     searcher.train(vectors)
     searcher.add(vectors)
     return searcher
 
 
-def _hnsw(vectors: NDArray[np.float32]) -> Any:
+def _hnsw(vectors: NDArray[np.float32], storage: Storage) -> Any:
     import faiss
 
-    searcher = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    dim = vectors.shape[1]
+    if storage == "float32":
+        searcher = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
+    else:
+        searcher = faiss.IndexHNSWSQ(dim, _quantizer(storage), 32, faiss.METRIC_INNER_PRODUCT)
+        searcher.train(vectors)
     searcher.add(vectors)
     return searcher
 
 
-def _set_probes(searcher: Any, effort: int) -> None:
-    searcher.nprobe = effort
+def _quantizer(storage: Storage) -> Any:
+    import faiss
 
-
-def _set_ef(searcher: Any, effort: int) -> None:
-    searcher.hnsw.efSearch = effort
+    quantizers = faiss.ScalarQuantizer
+    return quantizers.QT_fp16 if storage == "float16" else quantizers.QT_8bit
 
 
 def _median_ms(search: Callable[[NDArray[np.float32]], object], queries: Iterable[NDArray[np.float32]]) -> float:

@@ -73,6 +73,23 @@ def test_the_least_effort_that_reaches_the_target_is_kept(vectors: np.ndarray, q
     assert all(recall(effort) < 0.97 for effort in EFFORTS if effort < report.effort)
 
 
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_an_index_in_less_memory_takes_less_and_still_scores_exactly(
+    vectors: np.ndarray, queries: np.ndarray, kind: str, tmp_path: Path
+) -> None:
+    sizes = {}
+    for storage in ("float32", "float16", "int8"):
+        measured = measure_index(kind, vectors, queries, storage=storage, k=50)
+        assert measured is not None
+        assert measured[1].storage == storage
+        save_index(measured[0], tmp_path / storage)
+        sizes[storage] = (tmp_path / storage).stat().st_size
+        found, scores = load_index(tmp_path / storage, vectors).search(queries[0], 10, np.zeros(4000, dtype=bool))
+        np.testing.assert_allclose(scores, vectors[found] @ queries[0], rtol=1e-6)
+    assert sizes["float32"] - sizes["float16"] == pytest.approx(4000 * 16 * 2, rel=0.05)
+    assert sizes["float32"] - sizes["int8"] == pytest.approx(4000 * 16 * 3, rel=0.05)
+
+
 def test_an_unreachable_target_is_admitted(vectors: np.ndarray, queries: np.ndarray) -> None:
     assert measure_index("hnsw", vectors, queries, k=50, target_recall=1.01) is None
     assert choose_index(vectors, queries, k=50, target_recall=1.01) is None

@@ -1,0 +1,97 @@
+"""Memory, recall and speed of the approximate indexes, by how they keep their vectors, beside the exact search.
+
+    python benchmarks/bench_index.py [BUNDLE] [--items 100000] [--dim 64] [--json FILE]
+
+With a bundle, its own items and users; else made-up items around 200 tastes. The recall loss of a storage is measured
+at the effort (nprobe, efSearch) that float32 needs for recall@100 >= .95, so that only the storage differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from recsys.bundle import Bundle
+from recsys.index import ApproximateIndex, ExactIndex, save_index
+from recsys.index_choice import build_index, measure_index, set_effort
+
+K = 100
+
+
+def main() -> None:
+    """Print a line an index."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=Path, nargs="?")
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    rng = np.random.default_rng(0)
+    if given.bundle is not None:
+        bundle = Bundle.open(given.bundle)
+        vectors = np.array(bundle.item_vectors)
+        users = np.array(bundle.user_embeddings)
+        queries = np.concatenate([users, np.ones((len(users), 1), dtype=np.float32)], axis=1)
+    else:
+        centers = rng.standard_normal((200, given.dim))
+        group = rng.integers(200, size=given.items)
+        vectors = (centers[group] + 0.7 * rng.standard_normal((given.items, given.dim))).astype(np.float32)
+        taste = rng.integers(200, size=1000)
+        queries = (centers[taste] + 0.7 * rng.standard_normal((1000, given.dim))).astype(np.float32)
+    queries = queries[rng.permutation(len(queries))[:64]]
+    nobody = np.zeros(len(vectors), dtype=np.bool_)
+    exact = ExactIndex(vectors)
+    truth = [set(exact.search(query, K, nobody)[0].tolist()) for query in queries]
+    rows = []
+    print(f"{len(vectors):,} items, {vectors.shape[1]} dimensions, recall@{K} over {len(queries)} queries")
+    print(
+        f"{'index':6} {'storage':8} {'effort':>6} {'recall':>7} {'loss':>7} {'MB':>7} {'of float32':>10} "
+        f"{'exact/index ms':>15}"
+    )
+    for kind in ("ivf", "hnsw"):
+        best = measure_index(kind, vectors, queries, k=K)
+        if best is None:
+            print(f"{kind}: misses recall .95")
+            continue
+        report = best[1]
+        size = 0
+        for storage in ("float32", "float16", "int8"):
+            searcher = best[0] if storage == "float32" else build_index(kind, vectors, storage)
+            set_effort(kind, searcher, report.effort)
+            with tempfile.TemporaryDirectory() as folder:
+                save_index(searcher, Path(folder) / "index")
+                held = (Path(folder) / "index").stat().st_size
+            size = size or held
+            approximate = ApproximateIndex(vectors, searcher)
+            found = [set(approximate.search(query, K, nobody)[0].tolist()) for query in queries]
+            recall = float(np.mean([len(a & b) / K for a, b in zip(found, truth, strict=True)]))
+            speed = measured_ms(exact, queries, nobody) / measured_ms(approximate, queries, nobody)
+            row = {"kind": kind, "storage": storage, "effort": report.effort, "recall": round(recall, 4)}
+            row |= {"recall_loss": round(report.recall - recall, 4), "bytes": held, "of_float32": round(held / size, 3)}
+            rows.append(row | {"exact_over_index": round(speed, 2)})
+            print(
+                f"{kind:6} {storage:8} {report.effort:6} {recall:7.4f} {report.recall - recall:7.4f} {held / 1e6:7.1f} "
+                f"{held / size:10.2f} {speed:15.2f}"
+            )
+    if given.json is not None:
+        about = {"items": len(vectors), "dim": vectors.shape[1], "k": K, "queries": len(queries)}
+        given.json.write_text(json.dumps({"indexes": rows, **about}, indent=1))
+
+
+def measured_ms(index: ExactIndex | ApproximateIndex, queries: np.ndarray, nobody: np.ndarray) -> float:
+    """Median time of a search."""
+    took = []
+    for query in queries:
+        began = time.perf_counter()
+        index.search(query, K, nobody)
+        took.append(1000 * (time.perf_counter() - began))
+    return float(np.median(took))
+
+
+if __name__ == "__main__":
+    main()
