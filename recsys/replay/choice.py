@@ -1,32 +1,48 @@
-"""Which estimator? The least noisy one that no less biased one contradicts (SLOPE: Su, Srinath, Krishnamurthy 2020)."""
+"""Which estimator? The least noisy one that no less biased one contradicts.
+
+The idea is SLOPE's (Su, Srinath, Krishnamurthy 2020): go from least biased and noisiest to most biased and quietest, as
+long as nothing contradicts. There, two estimates contradict where their intervals have no point in common. Here both
+come from the same rows and err together, so their difference is held against its own error: a bias shows far earlier.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from recsys.replay.intervals import Estimate
+
+TOLERATED = 2.0
+"""Standard errors of a difference that are no contradiction."""
 
 
 def slope(ladder: Sequence[Estimate]) -> int:
-    """Place of the choice in a ladder from least biased and noisiest to most biased and quietest.
-
-    The intervals value ± 2 standard errors are gone through in order while they have a point in common; the last one
-    that still fits is chosen.
+    """Place of the choice in a ladder from least biased to most biased.
 
     Args:
-        ladder: estimates; undefined ones are passed over.
+        ladder: estimates over the same resamples; undefined ones are passed over.
 
     Returns:
         a place in the ladder, -1 where no estimate is defined.
     """
-    low, high, chosen = -math.inf, math.inf, -1
+    passed: list[Estimate] = []
+    chosen = -1
     for place, estimate in enumerate(ladder):
         if not (math.isfinite(estimate.value) and math.isfinite(estimate.standard_error)):
             continue
-        low = max(low, estimate.value - 2 * estimate.standard_error)
-        high = min(high, estimate.value + 2 * estimate.standard_error)
-        if low > high:
+        if any(_contradict(estimate, earlier) for earlier in passed):
             break
-        chosen = place
+        passed.append(estimate)
+        if chosen < 0 or estimate.standard_error < ladder[chosen].standard_error:
+            chosen = place
     return chosen
+
+
+def _contradict(one: Estimate, other: Estimate) -> bool:
+    gap = one.replicates - other.replicates
+    gap = gap[np.isfinite(gap)]
+    if len(gap) < 2:
+        return False
+    return abs(one.value - other.value) > TOLERATED * float(gap.std(ddof=1)) + 1e-12 * abs(other.value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from features.section import Section
+from recsys.bootstrap import interval
 from recsys.replay import estimators
 from recsys.replay.choice import slope
 from recsys.replay.comparison import Comparison, compare
@@ -151,7 +152,7 @@ def _estimates(
             reason = "needs the probability of an item in a slot overall; the log tells it given the slots above"
             found |= {name: Estimate(math.nan, note=reason) for name in INDEPENDENT}
     chosen = {}
-    for family, (whole, end, _) in estimators.FAMILIES.items():
+    for family, (whole, _) in estimators.FAMILIES.items():
         levels = on_policy.levels[::-1].tolist()
         ladder = [found[whole]]
         ladder += [
@@ -159,14 +160,37 @@ def _estimates(
             for place, level in enumerate(levels)
         ]
         labels = ["no limit", *(f"{level:.4g}" for level in levels)]
-        if end:
-            ladder.append(found[end])
-            labels.append("0")
         pick = max(slope(ladder), 0)
         found[family], chosen[family] = ladder[pick], labels[pick]
+    for name in ("dm", "switch_dr", "dros"):
+        found[name] = _as_unsure_as(found["dr"], found[name], config.level)
     chosen["auto"] = _headline(log, sums, policy, found)
     found["auto"] = replace(found[chosen["auto"]], note=found[chosen["auto"]].note or f"chosen: {chosen['auto']}")
     return found, chosen
+
+
+def _as_unsure_as(dr: Estimate, estimate: Estimate, level: float) -> Estimate:
+    """The estimate with DR's error around it.
+
+    Where a reward model stands in for weights, the rows' contributions know nothing of the model's own error. To first
+    order that error is what DR's correction adds: the model's cells are means of the same residuals.
+    """
+    if not (math.isfinite(dr.value) and math.isfinite(estimate.value)):
+        return estimate
+    replicates = estimate.value + (dr.replicates - dr.value)
+    low, high = interval(replicates, level=level)
+    moved = {
+        name: (estimate.value + (ends[0] - dr.value), estimate.value + (ends[1] - dr.value))
+        for name, ends in dr.intervals.items()
+    }
+    return replace(
+        estimate,
+        low=low,
+        high=high,
+        standard_error=dr.standard_error,
+        intervals={**moved, "bootstrap": (low, high)},
+        replicates=replicates,
+    )
 
 
 def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) -> str:
@@ -179,7 +203,7 @@ def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) ->
     weight = sums.columns.index(sums.headline)
     if sums.squares[policy, weight] == sums.n.sum() == sums.sums[policy, weight].sum():
         return "ips"
-    consistent = CONSISTENT_LISTS if log.is_ranked and log.given_above else CONSISTENT
+    consistent = CONSISTENT_LISTS if log.is_ranked else CONSISTENT
     ladder = sorted(consistent, key=lambda name: -_error(found[name]))
     pick = slope([found[name] for name in ladder])
     return ladder[pick] if pick >= 0 else consistent[0]

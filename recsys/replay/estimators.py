@@ -135,20 +135,20 @@ RANKED: dict[str, Formula] = {
     ),
 }
 
-FAMILIES: dict[str, tuple[str, str, str]] = {
-    "clipped_ips": ("ips", "", "weights cut at a level; Ionides 2008, Bottou et al. 2013"),
-    "clipped_snips": ("snips", "", "the same over the sum of the cut weights"),
-    "switch_dr": ("dr", "dm", "DR up to a weight, the model alone above; Wang, Agarwal, Dudík 2017"),
-    "dros": ("dr", "dm", "DR with weights λw / (w² + λ); Su, Dimakopoulou, Krishnamurthy, Dudík 2020"),
+FAMILIES: dict[str, tuple[str, str]] = {
+    "clipped_ips": ("ips", "weights cut at a level; Ionides 2008, Bottou et al. 2013"),
+    "clipped_snips": ("snips", "the same over the sum of the cut weights"),
+    "switch_dr": ("dr", "DR up to a weight, the model alone above; Wang, Agarwal, Dudík 2017"),
+    "dros": ("dr", "DR with weights λw / (w² + λ); Su, Dimakopoulou, Krishnamurthy, Dudík 2020"),
 }
-"""Estimators with a knob: what they are without it, what they are at its end, and what they do."""
+"""Estimators with a knob: what they are without it, and what they do."""
 
 
 def member(family: str, level: int) -> Formula:
     """One member of a family; level 0 cuts most, levels rise up to `LEVELS` - 1."""
     if not 0 <= level < LEVELS:
         raise ValueError(f"a level must be in [0, {LEVELS}), got {level}")
-    about = FAMILIES[family][2]
+    about = FAMILIES[family][1]
     if family == "clipped_ips":
         return Formula(mean=(f"clip r {level}",), weight=f"clip {level}", about=about)
     if family == "clipped_snips":

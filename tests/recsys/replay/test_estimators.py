@@ -70,18 +70,18 @@ def test_families_run_from_no_limit_to_their_end() -> None:
     v = policy.expected(rows, on_log.values, given_above=False)
     d = rows.reward - on_log.values[rows.fold, rows.cell, rows.item_idx]
     found = replay(log, [policy], config=QUICK).policies["t"]
-    level = float(found.chosen["clipped_ips"])
-    exact = on_policy.levels[np.argmin(abs(on_policy.levels - level))]
+    level = float(found.chosen["clipped_ips"].replace("no limit", "inf"))
+    exact = on_policy.levels[np.argmin(abs(on_policy.levels - level))] if math.isfinite(level) else math.inf
     assert found.estimators["clipped_ips"].value == pytest.approx((np.minimum(w, exact) * rows.reward).mean())
     for family, shrink in {
         "switch_dr": lambda m: np.where(w <= m, w, 0),
         "dros": lambda m: m**2 * w / (w**2 + m**2),
     }.items():
         chosen = found.chosen[family]
-        limit = {"no limit": math.inf, "0": 0.0}.get(chosen)
-        if limit is None:
-            limit = float(on_policy.levels[np.argmin(abs(on_policy.levels - float(chosen)))])
-        weight = w if math.isinf(limit) else (np.zeros_like(w) if limit == 0 else shrink(limit))
+        if chosen == "no limit":
+            weight = w
+        else:
+            weight = shrink(float(on_policy.levels[np.argmin(abs(on_policy.levels - float(chosen)))]))
         assert found.estimators[family].value == pytest.approx((v + weight * d).mean()), family
 
 

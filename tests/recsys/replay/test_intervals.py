@@ -102,15 +102,22 @@ def test_the_difference_of_two_policies_is_taken_resample_by_resample() -> None:
     assert math.isnan(compare(one, Estimate(math.nan), policy="x", estimator="ips", level=0.95).probability_better)
 
 
-def estimate(value: float, error: float) -> Estimate:
-    return Estimate(value, standard_error=error)
+def test_the_choice_is_the_quietest_that_nothing_less_biased_contradicts() -> None:
+    """All share half of their noise; what is held against the difference is the noise that they do not share."""
+    noise = np.linalg.qr(np.random.default_rng(0).standard_normal((400, 5)))[0] * math.sqrt(399)
+    noise -= noise.mean(axis=0)
 
+    def estimate(value: float, common: float, own: float, which: int) -> Estimate:
+        replicates = value + common * noise[:, 0] + own * noise[:, which]
+        return Estimate(value, standard_error=math.hypot(common, own), replicates=replicates)
 
-def test_slope_takes_the_quietest_that_nothing_less_biased_contradicts() -> None:
-    assert slope([estimate(1.0, 0.5), estimate(1.2, 0.2), estimate(0.9, 0.1), estimate(0.3, 0.01)]) == 2
-    assert slope([estimate(1.0, 0.5), estimate(1.2, 0.1), estimate(0.8, 0.05), estimate(1.2, 0.01)]) == 1
-    assert slope([estimate(math.nan, math.nan), estimate(1.0, 0.1)]) == 1
-    assert slope([estimate(math.nan, 1.0)]) == -1
+    noisy, quiet, quieter = estimate(1.0, 0.3, 0.3, 1), estimate(1.2, 0.3, 0.1, 2), estimate(1.1, 0.3, 0.0, 3)
+    assert slope([noisy, quiet, quieter]) == 2
+    assert slope([noisy, quiet, estimate(0.7, 0.3, 0.0, 3)]) == 1  # 0.5 from the second, whose own noise is 0.1
+    assert slope([noisy, estimate(1.0, 0.3, 0.4, 2), estimate(1.1, 0.3, 0.35, 3)]) == 0  # no contradiction, no gain
+    undefined = Estimate(math.nan)
+    assert slope([undefined, noisy]) == 1
+    assert slope([undefined]) == -1
 
 
 def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
