@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import redis.asyncio
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from serving import keys
 from serving.coalesced import Coalesced
@@ -62,6 +62,10 @@ return applied
 
 class StoreDownError(Exception):
     """Redis is not to be asked now, or did not answer in time; the caller answers without it."""
+
+
+class StoreRefusedError(StoreDownError):
+    """Redis answers and does not write, as it is full or only a replica; what is there can still be read."""
 
 
 @dataclass(frozen=True)
@@ -278,6 +282,9 @@ class Store:
             raise StoreDownError("redis is not to be asked now")
         try:
             answer = await ask(self._client)
+        except (OutOfMemoryError, ReadOnlyError) as error:
+            self._telemetry.redis_refusals.inc()
+            raise StoreRefusedError(str(error)) from error
         except (RedisError, OSError, TimeoutError) as error:
             self._telemetry.redis_failures.inc()
             self._failures += 1

@@ -48,6 +48,11 @@ class Telemetry:
         self.redis_failures = Counter(
             "recsys_redis_failures", "Calls to Redis that failed or timed out.", registry=self.registry
         )
+        self.redis_refusals = Counter(
+            "recsys_redis_refusals",
+            "Writes that Redis refused, as it is full or only a replica.",
+            registry=self.registry,
+        )
         self.bundle_fallbacks = Counter(
             "recsys_bundle_fallbacks",
             "Answers taken from the bundle, by why: Redis is down, or does not hold the version's keys.",

@@ -146,6 +146,35 @@ def test_a_service_with_neither_bundle_nor_version_says_it_is_not_ready(
     assert waiting.feed("u1")["store"] == "redis"
 
 
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_redis_that_takes_no_writes_still_answers_and_hears_of_the_events_later(
+    published: Any, mortal_redis: Any, eventually: Any, trouble: str
+) -> None:
+    with mortal_redis.client() as client:
+        if trouble == "full":
+            client.config_set("maxmemory", 1)
+        else:
+            client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        for number in range(6):
+            assert published.post(view("ann", f"i{2 * number}", event_id=f"e{number}")).status_code == 202
+            assert published.get("/v1/items/i3/similar").json()["store"] == "redis"
+            shown = published.feed("ann")
+            assert shown["store"] == "redis"
+            assert all(int(slot["item"]["item_id"][1:]) % 2 == 0 for slot in shown["recommendations"])
+            assert not {f"i{2 * n}" for n in range(number + 1)} & set(published.feed_ids("ann"))
+        assert published.get("/ready").json()["pending_events"] == 6
+        assert published.metric("recsys_redis_up") == 1
+        assert published.metric("recsys_redis_refusals_total") >= 6
+        assert client.llen(keys.recent("ann")) == 0
+        if trouble == "full":
+            client.config_set("maxmemory", 0)
+        else:
+            client.execute_command("REPLICAOF", "NO", "ONE")
+        eventually(lambda: published.get("/ready").json()["pending_events"] == 0)
+        assert client.llen(keys.recent("ann")) == 6
+        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 18)  # what was shown meanwhile is logged too
+
+
 def test_a_redis_that_hangs_does_not_hang_the_service(
     published: Any, start_service: Any, mortal_redis: Any, eventually: Any
 ) -> None:
