@@ -90,7 +90,7 @@ def answer_log(
     places = max(log.n_positions, PLACES if temperature is not None else 0)
     orders = np.full((int(log.request_idx[-1]) - first + 1, places), -1, dtype=np.int32)
     took = np.empty(len(starts))
-    unknown_pages = 0
+    unknown_pages = longest = 0
     with bar(f"Asking {name}", total=len(starts)) as progress:
         for number, (row, slots) in enumerate(zip(starts.tolist(), n_slots.tolist(), strict=True)):
             begun = time.perf_counter()
@@ -100,6 +100,7 @@ def answer_log(
                 request = Request(request.k, request.user, allowed=request.allowed, now_s=request.now_s)
             ranked = recommender.ranked(recommender.moment(request)).rows[:places]
             orders[int(log.request_idx[row]) - first, : len(ranked)] = of_log[ranked]
+            longest = max(longest, len(ranked))
             took[number] = time.perf_counter() - begun
             progress.advance()
     notes = [*_training_note(bundle, log)]
@@ -109,7 +110,8 @@ def answer_log(
     if temperature is None:
         items = orders[log.request_idx - first, np.minimum(log.position, places - 1)].astype(np.int64)
         return Answered(ListPolicy(name, len(log.items), items[:, None], np.ones((len(log), 1))), latency, tuple(notes))
-    weights = np.arange(1.0, places + 1.0) ** (-1.0 / temperature)
+    orders = orders[:, : max(log.n_positions, longest)]
+    weights = np.arange(1.0, orders.shape[1] + 1.0) ** (-1.0 / temperature)
     policy = PlacedLists(
         name, len(log.items), first_request=first, items=orders, weights=weights, n_slots=log.n_positions
     )
