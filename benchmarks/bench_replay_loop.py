@@ -41,7 +41,7 @@ from recsys.replay.bundle_policy import answer_log
 from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.log import Log
 from recsys.replay.plackett_luce import slot_probabilities
-from recsys.replay.policy import Logged
+from recsys.replay.policy import ListPolicy, Logged, Policy
 from recsys.replay.reading import read_logs
 from recsys.replay.simulator.world import World, make_world
 from serving.app import create_app
@@ -214,7 +214,9 @@ def judged(town: Town, log: Log, repeats: int, seed: int) -> dict[str, Any]:
         for part in parts:
             mask = (log.request_idx >= part[0]) & (log.request_idx <= part[-1])
             one = log.where(mask)
-            again = answer_log(name, town.bundle, one, temperature=temperature, history=None, stock=None).policy
+            again: Policy = policy  # lists are looked up by request, single answers by row
+            if isinstance(policy, ListPolicy):
+                again = ListPolicy(name, len(log.items), policy.items[mask], policy.probability[mask])
             for estimator, found in replay(one, [again], config=config).policies[name].estimators.items():
                 if math.isfinite(found.value):
                     held.setdefault(estimator, []).append(found.low <= truth <= found.high)

@@ -46,6 +46,10 @@ CONSISTENT_LISTS = (
 """The first three hold where a click depends on its own slot alone; the others say where that is contradicted."""
 
 
+UNEXPLAINED = 0.1
+"""Relative spread of propensities within a kind of slot and item above which its cluster shares cannot be counted."""
+
+
 class ReplayConfig(Section):
     """How a log is replayed."""
 
@@ -151,6 +155,9 @@ def _estimates(
         if log.given_above and log.marginal is None:
             reason = "needs the probability of an item in a slot overall; the log tells it given the slots above"
             found |= {name: Estimate(math.nan, note=reason) for name in INDEPENDENT}
+    if on_log.unexplained > UNEXPLAINED:
+        reason = "needs to know what the logging policy looked at; position and group do not explain its propensities"
+        found |= {name: Estimate(math.nan, note=reason) for name in ("mips", "snmips")}
     chosen = {}
     for family, (whole, _) in estimators.FAMILIES.items():
         levels = on_policy.levels[::-1].tolist()

@@ -32,6 +32,8 @@ class LogSurvey:
         high: largest reward.
         sure: rows whose propensity is 1.
         least_propensity: the smallest.
+        unexplained: how much propensities vary within a kind of slot and item, relative to their mean there: what else
+            the logging policy looked at than position and group.
         cluster_of: int64 [items]; the cluster of each item, for marginalized weights.
         cluster_share: float64 [cells, clusters]; how the showings of a cell spread over the clusters.
     """
@@ -44,6 +46,7 @@ class LogSurvey:
     high: float
     sure: int
     least_propensity: float
+    unexplained: float
     cluster_of: NDArray[np.int64]
     cluster_share: F64
 
@@ -86,9 +89,13 @@ def survey(
     shown = np.zeros(n_cells * n_items)
     low, high, sure, least = np.inf, -np.inf, 0, 1.0
     total, square = 0.0, 0.0
+    chance = np.zeros((2, n_cells * n_items))
     for rows in log.chunks():
         sums.add(rows)
-        shown += np.bincount(rows.cell * n_items + rows.item_idx, minlength=len(shown))
+        pair = rows.cell * n_items + rows.item_idx
+        shown += np.bincount(pair, minlength=len(shown))
+        own = rows.propensity if log.marginal is None else np.nan_to_num(log.marginal[rows.within], nan=0.0)
+        chance += [np.bincount(pair, weights=own**power, minlength=len(shown)) for power in (1, 2)]
         low, high = min(low, float(rows.reward.min())), max(high, float(rows.reward.max()))
         total, square = total + float(rows.reward.sum()), square + float(rows.reward @ rows.reward)
         sure += int((rows.propensity >= 1.0).sum())
@@ -115,6 +122,7 @@ def survey(
         high=high,
         sure=sure,
         least_propensity=least,
+        unexplained=_unexplained(shown, *chance),
         cluster_of=clusters,
         cluster_share=share,
     )
@@ -128,6 +136,17 @@ def survey(
         )
         for model, top, probable, counted in zip(per_policy, largest, most_probable, histogram, strict=True)
     ]
+
+
+def _unexplained(n: F64, s: F64, square: F64) -> float:
+    """Relative spread within pairs of cell and item, a mean over the rows."""
+    there = n > 1
+    if not there.any():
+        return 0.0
+    mean = s[there] / n[there]
+    variance = np.maximum(square[there] / n[there] - mean**2, 0.0)
+    relative = np.divide(np.sqrt(variance), mean, out=np.zeros_like(mean), where=mean > 0)
+    return float((relative * n[there]).sum() / n[there].sum())
 
 
 def _binned(weight: F64) -> NDArray[np.int64]:

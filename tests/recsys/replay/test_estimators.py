@@ -274,3 +274,16 @@ def test_where_a_click_depends_on_what_stands_above_the_slot_by_slot_estimators_
     assert abs(found.estimators["independent"].value - truth) > 0.01
     assert found.chosen["auto"] in ("cascade_dr", "reward_interaction", "sn_reward_interaction", "standard")
     assert abs(found.estimators["auto"].value - truth) < 4 * found.estimators["auto"].standard_error + 0.001
+
+
+def test_clusters_are_not_counted_where_the_log_looked_at_more_than_position_and_group() -> None:
+    """The same traffic with its groups hidden: cluster shares would be wrong, and are not used."""
+    world = make_world(n_items=8, n_groups=2, seed=3)
+    target = TablePolicy("t", np.tile(np.arange(1.0, 9.0) / 36, (2, 1)))
+    log = simulate(world, tasteful(world, strength=2, name="b"), 4000, seed=1)
+    assert math.isfinite(values_of(log, target)["mips"])
+    hidden = replace(log, group=np.zeros_like(log.group), groups=("all",))
+    found = replay(hidden, [TablePolicy("t", target.table[:1])], config=QUICK).policies["t"].estimators
+    assert math.isnan(found["mips"].value)
+    assert "position and group do not explain" in found["mips"].note
+    assert math.isfinite(found["ips"].value)
