@@ -8,6 +8,7 @@ epoch's number alone, so that a run that was cut off anywhere ends with the numb
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,9 @@ class LoopConfig(Section):
     """Epochs between two looks at validation; a checkpoint is written at each."""
     patience: PositiveInt = 5
     """Looks without a better validation recall after which training stops."""
+    time_budget_s: PositiveFloat | None = None
+    """Training ends with a look at validation at the first epoch after so many seconds, and says so. A budget that is
+    reached makes the result depend on the machine; none (null) never does."""
     validation_users: PositiveInt = 20_000
     """More users than this are judged by a sample of this size."""
     device: str = "auto"
@@ -87,11 +91,17 @@ class Trained:
         embeddings: of the best look, on the CPU.
         history: one entry a look.
         best_epoch: the epoch the embeddings are from.
+        cut_short: whether the time budget ended it.
     """
 
     embeddings: dict[str, torch.Tensor]
     history: list[Entry]
     best_epoch: int
+    cut_short: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """What a table should know (JSON-able)."""
+        return told(self.history, self.best_epoch, cut_short=self.cut_short)
 
 
 def train_model(
@@ -151,6 +161,7 @@ class _Loop:
         self._best: dict[str, torch.Tensor] = {}
         self._best_epoch = 0
         self._epoch = 0
+        self._spent_s = 0.0
 
     def resume(self) -> None:
         if not self._path.is_file():
@@ -164,16 +175,20 @@ class _Loop:
         }
         self._history = checkpoint.state["history"]
         self._best_epoch, self._epoch = checkpoint.state["best_epoch"], checkpoint.state["epoch"]
+        self._spent_s = checkpoint.state["spent_s"]
         log.info("training goes on", model=self._what, epoch=self._epoch, best_epoch=self._best_epoch)
 
     def run(self) -> Trained:
         with bar(f"train {self._what}", total=self._config.epochs) as progress:
             progress.advance(self._epoch)
             while not self._done():
+                started = time.monotonic()
                 rng = np.random.default_rng([self._seed, self._epoch])
                 loss = float(np.mean([self._step(loss) for loss in self._learner.epoch(rng)]))
                 self._epoch += 1
-                if self._epoch % self._config.evaluate_every == 0 or self._epoch == self._config.epochs:
+                self._spent_s += time.monotonic() - started
+                last_epoch = self._epoch == self._config.epochs or self._late()
+                if self._epoch % self._config.evaluate_every == 0 or last_epoch:
                     self._look(loss)
                     last, best = self._history[-1]["recall@20"], self._best_recall()
                     progress.note(f"loss {loss:.3f}, validation recall@20 {last:.4f} (best {best:.4f})")
@@ -185,10 +200,16 @@ class _Loop:
             best_epoch=self._best_epoch,
             recall=round(self._best_recall(), 4),
         )
-        return Trained(self._best, self._history, self._best_epoch)
+        if self._late():
+            log.warning("training stopped by its time budget", model=self._what, epochs=self._epoch)
+        return Trained(self._best, self._history, self._best_epoch, self._late())
+
+    def _late(self) -> bool:
+        budget = self._config.time_budget_s
+        return budget is not None and self._spent_s > budget
 
     def _done(self) -> bool:
-        if self._epoch >= self._config.epochs:
+        if self._epoch >= self._config.epochs or self._late():
             return True
         looks_since = sum(1 for entry in self._history if entry["epoch"] > self._best_epoch)
         return looks_since >= self._config.patience
@@ -218,8 +239,23 @@ class _Loop:
         tensors: dict[str, torch.Tensor] = {f"model.{name}": value for name, value in model.named_parameters()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         tensors |= optimizer_tensors(self._optimizer)
-        state: dict[str, Any] = {"epoch": self._epoch, "best_epoch": self._best_epoch, "history": self._history}
+        state: dict[str, Any] = {
+            "epoch": self._epoch,
+            "best_epoch": self._best_epoch,
+            "history": self._history,
+            "spent_s": self._spent_s,
+        }
         return Checkpoint(tensors, state)
+
+
+def told(history: list[Entry], best_epoch: int, *, cut_short: bool) -> dict[str, Any]:
+    """What a table should know of a training (JSON-able)."""
+    recall = recall_at(history, best_epoch)
+    return {
+        "best_epoch": best_epoch,
+        **({} if math.isnan(recall) else {"valid_recall@20": round(recall, 6)}),
+        **({"stopped_by_time_budget": True} if cut_short else {}),
+    }
 
 
 def recall_at(history: list[Entry], epoch: int) -> float:

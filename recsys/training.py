@@ -55,6 +55,7 @@ class FittedGNN:
         history: one entry a look at validation: epoch, loss, recall@20, newcomer_bonus.
         best_epoch: the epoch the embeddings are from; 0 where nothing was trained.
         cold: places items that join later.
+        cut_short: whether the time budget ended the training.
     """
 
     user_embeddings: NDArray[np.float32]
@@ -62,6 +63,7 @@ class FittedGNN:
     history: list[Entry]
     best_epoch: int
     cold: ColdTower
+    cut_short: bool = False
 
     @property
     def best_recall(self) -> float:
@@ -201,7 +203,7 @@ def _fitted(trained: Trained) -> FittedGNN:
     cold = ColdTower(
         arrays["projection"], arrays["value_messages"], arrays["item_messages"], float(arrays["newcomer_prior"])
     )
-    return FittedGNN(arrays["users"], arrays["items"], trained.history, trained.best_epoch, cold)
+    return FittedGNN(arrays["users"], arrays["items"], trained.history, trained.best_epoch, cold, trained.cut_short)
 
 
 def _graph_parts(graph: KnowledgeGraph) -> list[str | NDArray[Any]]:

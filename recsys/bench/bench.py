@@ -31,7 +31,8 @@ class BenchConfig:
     Args:
         seeds: fits a model, under the seeds 0, 1, ...; a model without chance is fitted once.
         trials: settings drawn for each model that has settings to search.
-        time_budget_s: no further settings are tried for a model after so many seconds; None never stops.
+        time_budget_s: after so many seconds no further settings are tried for a model, and a training stops; None for
+            as long as it takes.
         ablation: whether models are also fitted without each part of their knowledge.
         settings: model → field → value, in place of its defaults.
     """
@@ -123,11 +124,20 @@ def ablations(task: Task, model: Model[Any]) -> dict[str, tuple[Part, ...]]:
 
 
 def _default(model: Model[Any], config: BenchConfig) -> Section:
-    settings = dict(config.settings.get(model.name, {}))
-    if "time_budget_s" in type(model.config).model_fields and config.time_budget_s is not None:
-        settings = {"time_budget_s": config.time_budget_s, **settings}
-    default: Section = changed(model.config, settings)
+    budget = {} if config.time_budget_s is None else budgets(model.config, config.time_budget_s)
+    default: Section = changed(model.config, {**budget, **config.settings.get(model.name, {})})
     return default
+
+
+def budgets(config: Section, seconds: float) -> dict[str, float]:
+    """Every time budget among the settings and their sections that is not set, as changes that set it."""
+    found: dict[str, float] = {}
+    for name, value in config:
+        if isinstance(value, Section):
+            found |= {f"{name}.{inner}": given for inner, given in budgets(value, seconds).items()}
+        elif name == "time_budget_s" and value is None:
+            found[name] = seconds
+    return found
 
 
 def _fits(

@@ -121,8 +121,10 @@ def markdown(told: Mapping[str, Any]) -> str:
     ordered = sorted(told["models"].items(), key=lambda one: -(_mean(one[1], SHOWN[0]) or 0.0))
     for name, model in ordered:
         recall = model["test"][SHOWN[0]]
+        cut = any("stopped_by_time_budget" in params for params in model["params"])
+        label = f"{name} (stopped by its time budget)" if cut else name
         lines.append(
-            f"| {name} | {_with_interval(recall)} | {_with_interval(model['test'][SHOWN[1]])} | {recall['seeds']} | "
+            f"| {label} | {_with_interval(recall)} | {_with_interval(model['test'][SHOWN[1]])} | {recall['seeds']} | "
             f"{_short(recall['std'])} | {model['fit_s']:.1f} s | {model['peak_bytes'] / 1e6:,.0f} MB | "
             f"{model['tuning'].get('tried', 0)} in {model['tuning'].get('seconds', 0.0):.0f} s |"
         )

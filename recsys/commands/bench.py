@@ -42,7 +42,12 @@ def bench(
         int, typer.Option(min=0, help="Settings drawn by Optuna for each model, after its defaults.")
     ] = 8,
     time_budget: Annotated[
-        float, typer.Option(min=0, help="No further settings are tried for a model after so many seconds; 0: no limit.")
+        float,
+        typer.Option(
+            min=0,
+            help="After so many seconds no further settings are tried for a model, and a single training stops with "
+            "what it has; 0: no limit.",
+        ),
     ] = 300.0,
     ablation: Annotated[
         bool,

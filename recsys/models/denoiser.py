@@ -12,7 +12,6 @@ over the first few items, without training.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ from recsys.models.model import Changes, Job, Model
 from recsys.models.pairs import settled
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.scorer import EmbeddingScorer
-from recsys.trainer import Look, chosen_device, recall_at, train_model
+from recsys.trainer import Look, chosen_device, train_model
 from recsys.validation import Validator
 
 if TYPE_CHECKING:
@@ -158,10 +157,8 @@ def fit_denoiser(split: Split, config: DenoiserConfig, job: Job) -> EmbeddingSco
         what="denoiser",
         watch=job.watch,
     )
-    recall = recall_at(trained.history, trained.best_epoch)
-    told = {} if math.isnan(recall) else {"valid_recall@20": round(recall, 6)}
     users, items = (trained.embeddings[kind].numpy() for kind in ("users", "items"))
-    return EmbeddingScorer("denoiser", users, items, params={"best_epoch": trained.best_epoch, **told})
+    return EmbeddingScorer("denoiser", users, items, params=trained.told())
 
 
 def _fit(split: Split, _: Knowledge, config: DenoiserConfig, job: Job) -> EmbeddingScorer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from recsys.held_out import Split
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
 from recsys.scorer import EmbeddingScorer
+from recsys.trainer import told
 from recsys.training import TrainConfig, fit_gnn
 
 if TYPE_CHECKING:
@@ -75,14 +75,13 @@ def _fit(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> Embed
         seed=job.seed,
         watch=job.watch,
     )
-    recall = fitted.best_recall
-    told = {} if math.isnan(recall) else {"valid_recall@20": round(recall, 6)}
-    params = {"best_epoch": fitted.best_epoch, **told}
+    params = told(fitted.history, fitted.best_epoch, cut_short=fitted.cut_short)
     return EmbeddingScorer("gnn", fitted.user_embeddings, fitted.item_embeddings, params=params)
 
 
 def _settled(config: KGGNNConfig, params: Mapping[str, object]) -> KGGNNConfig:
-    train = config.train.model_copy(update={"epochs": params.get("best_epoch") or config.train.epochs})
+    epochs = params.get("best_epoch") or config.train.epochs
+    train = config.train.model_copy(update={"epochs": epochs, "time_budget_s": None})
     return config.model_copy(update={"train": train})
 
 

@@ -29,7 +29,7 @@ from recsys.models.model import Job
 from recsys.negatives import draw_others
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.scorer import EmbeddingScorer
-from recsys.trainer import Look, LoopConfig, chosen_device, recall_at, train_model
+from recsys.trainer import Look, LoopConfig, chosen_device, train_model
 from recsys.validation import Validator
 
 
@@ -133,9 +133,7 @@ def fit_pairs(
         watch=job.watch,
     )
     users, items = (trained.embeddings[kind].numpy() for kind in ("users", "items"))
-    recall = recall_at(trained.history, trained.best_epoch)
-    told = {} if math.isnan(recall) else {"valid_recall@20": round(recall, 6)}
-    return EmbeddingScorer(name, users, items, params={"best_epoch": trained.best_epoch, **told})
+    return EmbeddingScorer(name, users, items, params=trained.told())
 
 
 class PairLearner:
@@ -226,5 +224,5 @@ def drawn(shape: tuple[int, int], config: PairConfig, rng: np.random.Generator) 
 
 
 def settled(config: L, params: Mapping[str, object]) -> L:
-    """As many epochs as were best."""
-    return config.model_copy(update={"epochs": params.get("best_epoch", config.epochs)})
+    """As many epochs as were best, in whatever time."""
+    return config.model_copy(update={"epochs": params.get("best_epoch", config.epochs), "time_budget_s": None})

@@ -198,6 +198,12 @@ def test_a_time_budget_ends_the_draws_and_is_told(task: Task, tmp_path: Path) ->
     assert (choice.tried, choice.left_out, choice.changes) == (1, 5, {})
 
 
+def test_every_time_budget_among_the_settings_is_set_but_those_given() -> None:
+    assert bench.budgets(MODELS["gnn"].config, 5.0) == {"train.time_budget_s": 5.0}
+    assert bench.budgets(changed(MODELS["mf"].config, {"time_budget_s": 7.0}), 5.0) == {}
+    assert bench.budgets(MODELS["als"].config, 5.0) == {"time_budget_s": 5.0}
+
+
 def test_a_trial_that_promises_nothing_is_given_up(task: Task, tmp_path: Path) -> None:
     def give_up(entry: dict[str, float]) -> None:
         if entry["epoch"] >= 5:

@@ -233,6 +233,16 @@ def test_training_stops_when_validation_no_longer_improves(world: World, tmp_pat
     assert fitted.best_epoch == max(fitted.history, key=lambda entry: entry["recall@20"])["epoch"]
 
 
+def test_a_time_budget_ends_training_with_a_look_and_says_so(world: World, tmp_path: Path) -> None:
+    fitted = world.fit(tmp_path, config=TrainConfig(epochs=500, time_budget_s=1e-9))
+    assert fitted.cut_short
+    assert [entry["epoch"] for entry in fitted.history] == [1]
+    assert fitted.best_epoch == 1
+    again = world.fit(tmp_path, config=TrainConfig(epochs=500, time_budget_s=1e-9))
+    assert len(again.history) == 1, "a resumed run knows what it spent"
+    assert not world.fit(tmp_path, config=TrainConfig(epochs=3, time_budget_s=1000.0)).cut_short
+
+
 def test_without_validation_pairs_the_last_epoch_counts(world: World, tmp_path: Path) -> None:
     none = world.valid.where(np.zeros(len(world.valid), dtype=bool))
     fitted = world.fit(tmp_path, valid=none, config=TrainConfig(epochs=10))
