@@ -1,0 +1,147 @@
+"""A rule set over one catalog: what it hides, moves, caps and pins for a request.
+
+The order of operations is fixed, so that the order of writing never surprises:
+
+    1. hard filters: `keep` and `hide`, and seen items by the seen policy; nothing below brings an item back
+    2. `boost` and `bury`: candidate number p stands as if at p / factor; the factors of several rules multiply, and so
+       does that of a seen item that may come again. Ties keep their order
+    3. diversity, if the rule set has it, reorders the top
+    4. slots are filled from the top: `pin`s stand where they are pinned, `cap`s are kept, exploration chooses
+
+Filters take part before candidates are looked for, so that an answer is full while enough items pass them; they, and
+they alone, can leave an answer short or empty. Caps give way before a slot stays empty, and a pin of a hidden item
+falls away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.rules.compiled import MINUTE_S, Compiled, Mask
+from recsys.rules.facts import Facts
+from recsys.rules.model import Action, Rule, RuleSet
+from recsys.rules.occasion import Occasion
+from recsys.rules.review import Review, review
+from recsys.slots import Cap
+
+_KEPT_MASKS = 64
+
+
+class RuleBook:
+    """A compiled rule set; safe to share between threads.
+
+    Args:
+        rules: the set.
+        facts: the catalog.
+    """
+
+    def __init__(self, rules: RuleSet, facts: Facts) -> None:
+        self.rules = rules
+        self.facts = facts
+        self._of: dict[Action, list[Rule]] = {}
+        for rule in rules.rules:
+            if rule.enabled:
+                self._of.setdefault(rule.action, []).append(rule)
+        self.compiled = {
+            rule.name: Compiled(rule.expression, facts) for rule in rules.rules if rule.expression is not None
+        }
+        self._filters = [*self._of.get("keep", []), *self._of.get("hide", [])]
+        self._steps = [*self._of.get("boost", []), *self._of.get("bury", [])]
+        self._masks: dict[tuple[str, ...] | tuple[float, tuple[str, ...]], Mask] = {}
+
+    def review(self) -> Review:
+        """What is wrong with the rules on this catalog, each named."""
+        found = Review()
+        for rule in self.rules.rules:
+            one = Review()
+            if rule.name in self.compiled:
+                one = review(self.compiled[rule.name].node, self.facts)
+            elif rule.cap is not None and not self.facts.values(rule.cap):
+                known = ", ".join(self.facts.attributes) or "none"
+                one.errors.append(f"must be an attribute of this catalog ({known}), got {rule.cap!r}")
+            elif rule.pin is not None and rule.pin not in self.facts.items:
+                one.warnings.append(f"the catalog has no item {rule.pin!r}")
+            found.errors += [f"rule {rule.name!r}, {rule.action}: {said}" for said in one.errors]
+            found.warnings += [f"rule {rule.name!r}, {rule.action}: {said}" for said in one.warnings]
+        return found
+
+    def active(self, action: Action, occasion: Occasion) -> Iterator[Rule]:
+        """The rules of a kind that apply."""
+        return (rule for rule in self._of.get(action, ()) if rule.when.holds(occasion))
+
+    def allowed(self, occasion: Occasion) -> Mask | None:
+        """What the hard filters leave, bool [n_items], not to be written to; None: everything."""
+        active = [rule for rule in self._filters if rule.when.holds(occasion)]
+        if not active:
+            return None
+        depends = [rule for rule in active if self.compiled[rule.name].needs & {"user", "page"}]
+        fixed = self._fixed([rule for rule in active if rule not in depends], occasion)
+        for rule in depends:
+            mask = self.passes(rule, occasion)
+            fixed = mask if fixed is None else fixed & mask
+        return fixed
+
+    def passes(self, rule: Rule, occasion: Occasion) -> Mask:
+        """What one hard filter leaves, bool [n_items]."""
+        holds = self.compiled[rule.name].mask(occasion)
+        return holds if rule.action == "keep" else ~holds
+
+    def factor(self, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64] | None:
+        """What the place of each candidate is divided by, float64 [n]; None where no rule boosts or buries."""
+        factor: NDArray[np.float64] | None = None
+        for rule in self._steps:
+            if rule.when.holds(occasion):
+                one = self.factor_of(rule, rows, occasion)
+                factor = one if factor is None else factor * one
+        return factor
+
+    def factor_of(self, rule: Rule, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64]:
+        """What one rule divides the place of each candidate by, float64 [n]."""
+        by = rule.factor if rule.action == "boost" else 1 / rule.factor
+        return np.where(self.compiled[rule.name].mask(occasion)[rows], by, 1.0)
+
+    def caps(self, rows: NDArray[np.int64], occasion: Occasion) -> list[Cap]:
+        """The caps on these candidates."""
+        return [self.cap_of(rule, rows) for rule in self.active("cap", occasion)]
+
+    def cap_of(self, rule: Rule, rows: NDArray[np.int64]) -> Cap:
+        """One rule's cap on these candidates."""
+        groups = self.facts.groups(rule.cap or "", rule.depth)
+        return Cap([groups.of(row) for row in rows.tolist()], rule.at_most)
+
+    def pins(self, occasion: Occasion) -> dict[int, tuple[int, str]]:
+        """Pinned items: slot, from 0 → row and rule. Of two rules for a slot or an item the first one has it."""
+        placed: dict[int, tuple[int, str]] = {}
+        for rule in self.active("pin", occasion):
+            row = int(self.facts.items.idxs([rule.pin or ""])[0])
+            if row >= 0 and rule.slot - 1 not in placed and row not in (one for one, _ in placed.values()):
+                placed[rule.slot - 1] = (row, rule.name)
+        return placed
+
+    def _fixed(self, rules: list[Rule], occasion: Occasion) -> Mask | None:
+        """What filters leave that do not depend on who asks; the same ones are put together once."""
+        if not rules:
+            return None
+        timed = any("time" in self.compiled[rule.name].needs for rule in rules)
+        key = (occasion.now_s // MINUTE_S if timed else 0.0, tuple(rule.name for rule in rules))
+        found = self._masks.get(key)
+        if found is None:
+            found = np.logical_and.reduce([self.passes(rule, occasion) for rule in rules])
+            if len(self._masks) >= _KEPT_MASKS:
+                self._masks.clear()
+            self._masks[key] = found
+        return found
+
+
+def by_factor(factor: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The order of candidates whose places are divided by these factors, int64 [n]; ties keep their order.
+
+    Args:
+        factor: float64 [n], >= 0; 0 = after all others.
+    """
+    places = np.arange(1, len(factor) + 1, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        return np.argsort(places / factor, kind="stable").astype(np.int64)

@@ -1,0 +1,190 @@
+"""The catalog as rules see it: columns that a condition can be put to, all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.shop.attribute_reader import PATH_SEPARATOR
+from features.vocabulary import Vocabulary
+from recsys.bundle import Bundle
+
+AGE_ATTRIBUTES = ("added_at", "added", "created_at", "created", "release_date", "released", "published", "date", "year")
+"""Attributes taken for the day an item came, where none is named; the first one the catalog has."""
+
+Lists = Mapping[str, NDArray[np.int64]]
+Pairs = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Each item's values of one attribute as numbers, CSR: row i has `codes[indptr[i]:indptr[i + 1]]`.
+
+    Args:
+        indptr: int64 [n_items + 1].
+        codes: int64 [n].
+        names: the value behind each code.
+    """
+
+    indptr: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def of(self, row: int) -> list[int]:
+        """The codes of one item."""
+        codes: list[int] = self.codes[self.indptr[row] : self.indptr[row + 1]].tolist()
+        return codes
+
+
+class Facts:
+    """Columns of one catalog. Names and values are compared whatever their case.
+
+    Args:
+        items: outside ids; row i of every column belongs to item i.
+        displays: one mapping an item, in this order, with `title`, `description`, `price`, `available` and
+            `attributes` {name: [values]}, as `Bundle.display`; or what stands in its place.
+
+    Raises:
+        ValueError: there is not one display an item.
+    """
+
+    def __init__(self, items: Vocabulary, displays: Iterable[Mapping[str, Any]]) -> None:
+        self.items = items
+        n_items = len(items)
+        self.price = np.full(n_items, np.nan)
+        self.available = np.ones(n_items, dtype=np.bool_)
+        self.title: list[str] = []
+        self.description: list[str] = []
+        self._shown: dict[str, str] = {}
+        self._values: dict[str, list[str]] = {}
+        lists: dict[str, dict[str, list[int]]] = {}
+        for row, shown in enumerate(displays):
+            if row >= n_items:
+                raise ValueError(f"displays must be one an item ({n_items}), there are more")
+            price = shown.get("price")
+            self.price[row] = np.nan if price is None else price
+            self.available[row] = bool(shown.get("available", True))
+            self.title.append((shown.get("title") or "").casefold())
+            self.description.append((shown.get("description") or "").casefold())
+            for name, values in (shown.get("attributes") or {}).items():
+                folded = name.casefold()
+                self._shown.setdefault(folded, name)
+                by_value = lists.setdefault(folded, {})
+                for value in values:
+                    rows = by_value.setdefault(value.casefold(), [])
+                    if not rows or rows[-1] != row:
+                        rows.append(row)
+        if len(self.title) != n_items:
+            raise ValueError(f"displays must be one an item ({n_items}), there are {len(self.title)}")
+        self._lists: dict[str, Lists] = {
+            name: {value: np.array(rows, dtype=np.int64) for value, rows in by_value.items()}
+            for name, by_value in lists.items()
+        }
+        self._numbers: dict[str, Pairs] = {}
+        self._dates: dict[str, Pairs] = {}
+        self._groups: dict[tuple[str, int | None], Groups] = {}
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Facts:
+        """The columns of a bundle; reads the display data of every item."""
+        return cls(bundle.items, bundle.displays())
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that items have, as the shop writes them."""
+        return tuple(self._shown.values())
+
+    def values(self, name: str) -> Lists:
+        """Rows by value of an attribute, folded; {} where no item has it."""
+        return self._lists.get(name.casefold(), {})
+
+    def numbers(self, name: str) -> Pairs:
+        """Rows and numbers of an attribute's values that are numbers: int64 [n] and float64 [n]."""
+        return self._pairs(name, self._numbers, _number)
+
+    def dates(self, name: str) -> Pairs:
+        """Rows and UTC seconds of an attribute's values that are dates: int64 [n] and float64 [n]."""
+        return self._pairs(name, self._dates, _seconds)
+
+    @cached_property
+    def age_attribute(self) -> str:
+        """The attribute that says when an item came; "" where the catalog has none."""
+        return next((name for name in AGE_ATTRIBUTES if len(self.dates(name)[0])), "")
+
+    @cached_property
+    def text(self) -> list[str]:
+        """Title and description of each item, folded."""
+        return [f"{title}\n{more}" for title, more in zip(self.title, self.description, strict=True)]
+
+    def groups(self, name: str, depth: int | None = None) -> Groups:
+        """Each item's values of an attribute.
+
+        Args:
+            name: the attribute.
+            depth: of a path, how many steps count: 1 for "Kitchen" of "Kitchen > Mug"; a shorter path counts whole.
+                None: the whole path.
+        """
+        key = (name.casefold(), depth)
+        if key not in self._groups:
+            self._groups[key] = self._grouped(*key)
+        return self._groups[key]
+
+    def _grouped(self, name: str, depth: int | None) -> Groups:
+        of_row: list[list[str]] = [[] for _ in range(len(self))]
+        for value, rows in self.values(name).items():
+            for row in rows.tolist():
+                of_row[row].append(value)
+        codes: dict[str, int] = {}
+        found: list[int] = []
+        ends = [0]
+        for values in of_row:
+            begun = {value.rpartition(PATH_SEPARATOR)[0] for value in values}
+            whole = (value for value in values if value not in begun)
+            cut = (value if depth is None else PATH_SEPARATOR.join(_steps(value)[:depth]) for value in whole)
+            found += [codes.setdefault(value, len(codes)) for value in dict.fromkeys(cut)]
+            ends.append(len(found))
+        return Groups(np.array(ends), np.array(found, dtype=np.int64), tuple(codes))
+
+    def _pairs(self, name: str, kept: dict[str, Pairs], read: Any) -> Pairs:
+        folded = name.casefold()
+        if folded not in kept:
+            read_lists = [(rows, read(value)) for value, rows in self.values(folded).items()]
+            good = [(rows, number) for rows, number in read_lists if number is not None]
+            kept[folded] = (
+                np.concatenate([np.zeros(0, dtype=np.int64), *(rows for rows, _ in good)]),
+                np.repeat([number for _, number in good], [len(rows) for rows, _ in good]).astype(np.float64),
+            )
+        return kept[folded]
+
+
+def _steps(path: str) -> list[str]:
+    return path.split(PATH_SEPARATOR)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _seconds(text: str) -> float | None:
+    """A date or a time in ISO 8601, a year, or UTC seconds since 1970; without a zone it is UTC."""
+    if len(text) == 4 and text.isdigit():
+        text = f"{text}-01-01"
+    try:
+        when = datetime.fromisoformat(text.upper())
+    except ValueError:
+        number = _number(text)
+        return number if number is not None and number > 1e8 else None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,222 @@
+"""The slots of an answer, filled from the top: pins stand where they are pinned, caps are kept, chance may choose.
+
+At each slot that no pin takes, an item is open if it is left and no cap is full for it. Without exploration the first
+open item is taken. Where none is open the caps give way, and the first item left is taken: a cap moves items down, it
+never leaves a slot empty. With exploration the item is drawn among the open ones of the pool (`recsys/exploration.py`),
+under the same conditions, so the probabilities are those of what really happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.exploration import ExplorationConfig, place_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Cap:
+    """At most so many items of a group.
+
+    Args:
+        groups: the groups of each candidate, by number; an item may be in several, or in none.
+        at_most: items of one group, >= 1.
+    """
+
+    groups: Sequence[Sequence[int]]
+    at_most: int
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """What stands in the slots.
+
+    Args:
+        places: int64 [slots]; places among the candidates.
+        conditional: float64 [slots] in (0, 1]; probability of each given those above.
+        marginal: float64 [slots]; probability of each in its slot over all that could have come out; NaN where it is
+            not known.
+        gave_way: slots in which a cap was broken as nothing else was left.
+    """
+
+    places: NDArray[np.int64]
+    conditional: NDArray[np.float64]
+    marginal: NDArray[np.float64]
+    gave_way: int
+
+
+def fill(
+    n: int,
+    k: int,
+    *,
+    caps: Sequence[Cap] = (),
+    pins: Mapping[int, int] | None = None,
+    exploration: ExplorationConfig | None = None,
+    seed: int = 0,
+) -> Filled:
+    """Fill k slots from n candidates.
+
+    Args:
+        n: candidates, best first.
+        k: slots; fewer where the candidates do not suffice.
+        caps: kept where possible; pinned items count.
+        pins: slot → candidate, both from 0; different candidates. One past the k slots is not shown; one past the
+            last candidate moves up to where the list ends.
+        exploration: None, or off: the first open item is taken.
+        seed: of the draws.
+    """
+    walk = _Walk(n, k, caps, pins or {})
+    if exploration is None or exploration.off:
+        return walk.first()
+    return walk.drawn(exploration, np.random.default_rng(seed))
+
+
+class _Walk:
+    """One way down the slots, or many at once."""
+
+    def __init__(self, n: int, k: int, caps: Sequence[Cap], pins: Mapping[int, int]) -> None:
+        self._n, self._k, self._caps = n, min(k, n), caps
+        self._pins = _in_reach({slot: item for slot, item in pins.items() if slot < k}, self._k)
+        self._free = np.ones(n, dtype=np.bool_)
+        self._free[list(self._pins.values())] = False
+
+    def first(self) -> Filled:
+        """The first open item at each slot."""
+        free, pinned = self._free.tolist(), set(self._pins.values())
+        counts: list[dict[int, int]] = [{} for _ in self._caps]
+        for item in pinned:
+            self._count(counts, item)
+        places: list[int] = []
+        gave_way = 0
+        begin = 0  # everything before it is taken
+        for slot in range(self._k):
+            item = self._pins.get(slot, -1)
+            if item < 0:
+                while not free[begin]:
+                    begin += 1
+                item = next((one for one in range(begin, self._n) if free[one] and self._opens(counts, one)), -1)
+                if item < 0:
+                    item, gave_way = begin, gave_way + 1
+                free[item] = False
+                self._count(counts, item)
+            places.append(item)
+        ones = np.ones(len(places))
+        return Filled(np.array(places, dtype=np.int64), ones, ones, gave_way)
+
+    def drawn(self, exploration: ExplorationConfig, rng: np.random.Generator) -> Filled:
+        """Drawn items, with their probabilities."""
+        shown, conditional, gave_way = self._many(exploration, rng.random((1, self._k)))
+        target = shown[0]
+        marginal = np.full(len(target), np.nan)
+        if exploration.marginal_draws:
+            chance = rng.random((exploration.marginal_draws, self._k))
+            _, to_target, _ = self._many(exploration, chance, target)
+            means = to_target.mean(axis=0)
+            marginal = np.where(means > 0, means, np.nan)
+        if len(target):
+            marginal[0] = conditional[0, 0]
+        return Filled(target, conditional[0], marginal, int(gave_way[0]))
+
+    def _many(
+        self, exploration: ExplorationConfig, chance: NDArray[np.float64], target: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Many lists at once, one a row of `chance`, float64 [draws, k] in [0, 1).
+
+        Returns:
+            int64 [draws, k] the lists; float64 [draws, k] the probability, given the items above, of the item drawn,
+            or of `target`'s item at that slot where a target is given; int64 [draws] how often caps gave way.
+        """
+        draws, rows = len(chance), np.arange(len(chance))
+        weight = place_weights(self._n, exploration.temperature)
+        in_pool = np.arange(self._n) < exploration.pool
+        left = np.repeat(self._free[None], draws, axis=0)
+        members = [_one_hot(cap.groups) for cap in self._caps]
+        full = [np.repeat(self._pinned_in(member)[None], draws, axis=0) for member in members]
+        belief = np.repeat([[1 - exploration.epsilon, exploration.epsilon]], draws, axis=0)
+        lists = np.zeros((draws, self._k), dtype=np.int64)
+        probability = np.ones((draws, self._k))
+        gave_way = np.zeros(draws, dtype=np.int64)
+        for slot in range(self._k):
+            if slot in self._pins:
+                lists[:, slot] = self._pins[slot]
+                continue
+            is_open = left.copy()
+            for cap, member, count in zip(self._caps, members, full, strict=True):
+                is_open &= ((count >= cap.at_most).astype(np.float32) @ member.T) == 0
+            none_open = np.logical_not(is_open.any(axis=1))
+            is_open[none_open] = left[none_open]
+            gave_way += none_open
+            by_rank, by_chance = _choices(is_open, weight, in_pool, exploration.temperature, none_open)
+            mixed = belief[:, :1] * by_rank + belief[:, 1:] * by_chance
+            summed = np.cumsum(mixed, axis=1)
+            item = (summed <= chance[:, slot : slot + 1] * summed[:, -1:]).sum(axis=1)
+            lists[:, slot] = item
+            asked = item if target is None else np.full(draws, target[slot])
+            probability[:, slot] = mixed[rows, asked]
+            belief = belief * np.stack([by_rank[rows, item], by_chance[rows, item]], axis=1)
+            belief /= belief.sum(axis=1, keepdims=True)
+            left[rows, item] = False
+            full = [count + member[item] for member, count in zip(members, full, strict=True)]
+        return lists, probability, gave_way
+
+    def _opens(self, counts: list[dict[int, int]], item: int) -> bool:
+        return all(
+            count.get(group, 0) < cap.at_most
+            for cap, count in zip(self._caps, counts, strict=True)
+            for group in cap.groups[item]
+        )
+
+    def _count(self, counts: list[dict[int, int]], item: int) -> None:
+        for cap, count in zip(self._caps, counts, strict=True):
+            for group in cap.groups[item]:
+                count[group] = count.get(group, 0) + 1
+
+    def _pinned_in(self, member: NDArray[np.float32]) -> NDArray[np.float32]:
+        counted: NDArray[np.float32] = member[list(self._pins.values())].sum(axis=0)
+        return counted
+
+
+def _choices(
+    is_open: NDArray[np.bool_],
+    weight: NDArray[np.float64],
+    in_pool: NDArray[np.bool_],
+    temperature: float,
+    greedy: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities of the next item by its place and by chance alone, float64 [draws, n] both.
+
+    Where no item of the pool is open, or `greedy` says so, both take the first open one.
+    """
+    pooled = is_open & in_pool
+    first = np.zeros(is_open.shape)
+    first[np.arange(len(is_open)), is_open.argmax(axis=1)] = 1
+    alone = (greedy | ~pooled.any(axis=1))[:, None]
+    ranked = pooled * weight
+    total = ranked.sum(axis=1, keepdims=True)
+    cold = alone if temperature > 0 else np.ones_like(alone)
+    by_rank = np.where(cold | (total == 0), first, ranked / np.where(total > 0, total, 1))
+    count = pooled.sum(axis=1, keepdims=True)
+    return by_rank, np.where(alone, first, pooled / np.maximum(count, 1))
+
+
+def _one_hot(groups: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    """float32 [n, groups]; 1 where the candidate is in the group."""
+    known = {group: column for column, group in enumerate(dict.fromkeys(one for of in groups for one in of))}
+    member = np.zeros((len(groups), max(1, len(known))), dtype=np.float32)
+    for row, of in enumerate(groups):
+        for group in of:
+            member[row, known[group]] = 1
+    return member
+
+
+def _in_reach(pins: Mapping[int, int], k: int) -> dict[int, int]:
+    """Pins by slot, those past the end moved up to it; of two for one slot the later one moves to the next above."""
+    placed: dict[int, int] = {}
+    for slot, item in sorted(pins.items()):
+        free = next((at for at in range(min(slot, k - 1), -1, -1) if at not in placed), None)
+        if free is not None:
+            placed[free] = item
+    return placed
