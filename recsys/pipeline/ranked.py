@@ -25,6 +25,8 @@ class Ranked:
             boosts multiply it, diversity weighs it against likeness, exploration draws by it.
         propensity: float64 [n] in (0, 1]; the probability with which each stands in its place, given those above it.
             1 until a stage draws.
+        marginal: float64 [n]; the probability with which each stands in its place over all that could have been drawn;
+            1 until a stage draws, NaN where it is not known.
     """
 
     rows: NDArray[np.int64]
@@ -33,6 +35,7 @@ class Ranked:
     anchor: NDArray[np.int64]
     merit: NDArray[np.float64]
     propensity: NDArray[np.float64]
+    marginal: NDArray[np.float64]
 
     @classmethod
     def of(cls, found: Sequence[tuple[Source, Candidates]]) -> Ranked:
@@ -49,13 +52,14 @@ class Ranked:
                 [(n_bands - 1 - band + in_unit(one.score)) / n_bands for band, (_, one) in enumerate(found)]
             ),
             np.ones(sum(len(one.idx) for _, one in found)),
+            np.ones(sum(len(one.idx) for _, one in found)),
         )
 
     @classmethod
     def nothing(cls) -> Ranked:
         """No candidates."""
         none = np.zeros(0, dtype=np.int64)
-        return cls(none, none.astype(np.float32), none.astype(np.int8), none, np.zeros(0), np.zeros(0))
+        return cls(none, none.astype(np.float32), none.astype(np.int8), none, np.zeros(0), np.zeros(0), np.zeros(0))
 
     def above(self, lower: Ranked) -> Ranked:
         """These candidates and others below them, which share no item with them; each half has half of the merit."""
@@ -82,6 +86,7 @@ class Ranked:
             self.anchor[places],
             self.merit[places],
             self.propensity[places],
+            self.marginal[places],
         )
 
     def with_propensity(self, propensity: NDArray[np.float64]) -> Ranked:

@@ -15,7 +15,7 @@ falls away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +36,21 @@ class RuleBook:
     Args:
         rules: the set.
         facts: the catalog.
+        compiled: expressions by rule that are compiled already, for this catalog.
     """
 
-    def __init__(self, rules: RuleSet, facts: Facts) -> None:
+    def __init__(self, rules: RuleSet, facts: Facts, compiled: Mapping[str, Compiled] | None = None) -> None:
         self.rules = rules
         self.facts = facts
         self._of: dict[Action, list[Rule]] = {}
         for rule in rules.rules:
             if rule.enabled:
                 self._of.setdefault(rule.action, []).append(rule)
+        known = compiled or {}
         self.compiled = {
-            rule.name: Compiled(rule.expression, facts) for rule in rules.rules if rule.expression is not None
+            rule.name: known.get(rule.name) or Compiled(rule.expression, facts)
+            for rule in rules.rules
+            if rule.expression is not None
         }
         self._filters = [*self._of.get("keep", []), *self._of.get("hide", [])]
         self._steps = [*self._of.get("boost", []), *self._of.get("bury", [])]

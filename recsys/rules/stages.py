@@ -1,0 +1,157 @@
+"""A rule set as steps of the pipeline: filters before candidates are looked for, then order, diversity and slots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.diversity import DiversityConfig, diversify, merit_of_places
+from recsys.exploration import ExplorationConfig
+from recsys.pipeline.moment import Moment
+from recsys.pipeline.ranked import Ranked
+from recsys.pipeline.stage import Stage
+from recsys.recommendation import SOURCES
+from recsys.rules.book import RuleBook, by_factor
+from recsys.rules.occasion import Occasion
+from recsys.slots import fill
+
+PINNED = SOURCES.index("pinned")
+
+
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """What is done to the answer of one request beside ranking.
+
+    Args:
+        book: the rules.
+        occasion: who asks.
+        fading: row → what the place of an item that was seen and may come again is divided by, in (0, 1).
+        begin: slots that earlier pages of the list have filled; pins count from the first page.
+        diversity, exploration: of the rule set, or of an experiment's arm; None for none.
+    """
+
+    book: RuleBook
+    occasion: Occasion
+    fading: Mapping[int, float] = field(default_factory=dict)
+    begin: int = 0
+    diversity: DiversityConfig | None = None
+    exploration: ExplorationConfig | None = None
+
+    def allowed(self) -> NDArray[np.bool_] | None:
+        """What the hard filters leave, bool [n_items], not to be written to; None: everything."""
+        return self.book.allowed(self.occasion)
+
+    def stages(self) -> list[Stage]:
+        """The steps that have something to do, in the order of `recsys/rules/book.py`."""
+        rules, found = self.book.rules.rules, list[Stage]()
+        actions = {rule.action for rule in rules if rule.enabled and rule.when.holds(self.occasion)}
+        if actions & {"boost", "bury"} or self.fading:
+            found.append(Moved(self.book, self.occasion, self.fading))
+        if self.diversity is not None and self.diversity.share > 0:
+            found.append(Diversified(self.diversity))
+        explores = self.exploration is not None and not self.exploration.off
+        if actions & {"cap", "pin"} or explores:
+            found.append(Slotted(self.book, self.occasion, self.begin, self.exploration))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Boosts, buries, and items that fade in again after they were seen; arguments as `Steering`."""
+
+    book: RuleBook
+    occasion: Occasion
+    fading: Mapping[int, float]
+    name: str = "rules"
+
+    def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
+        """As `Stage.apply`."""
+        del moment
+        factor = self.book.factor(ranked.rows, self.occasion)
+        if self.fading:
+            faded = np.array([self.fading.get(row, 1.0) for row in ranked.rows.tolist()])
+            factor = faded if factor is None else factor * faded
+        return ranked if factor is None else ranked.take(by_factor(factor))
+
+
+@dataclass(frozen=True, eq=False)
+class Diversified:
+    """Unlike items next to one another in the top of the list."""
+
+    config: DiversityConfig
+    name: str = "diversity"
+
+    def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
+        """As `Stage.apply`: what is chosen first stands first, the others follow in their order."""
+        depth = min(self.config.depth, len(ranked))
+        if depth < 2:
+            return ranked
+        bundle = moment.bundle
+        vectors = {"behavior": bundle.item_embeddings, "text": bundle.text_vectors, "image": bundle.image_vectors}
+        top = np.asarray(vectors[self.config.by][ranked.rows[:depth]])
+        chosen = diversify(merit_of_places(depth), top, 2 * moment.request.k, self.config)
+        others = np.setdiff1d(np.arange(len(ranked)), chosen)
+        return ranked.take(np.concatenate([chosen, others]))
+
+
+@dataclass(frozen=True, eq=False)
+class Slotted:
+    """Pins, caps and chance; arguments as `Steering`."""
+
+    book: RuleBook
+    occasion: Occasion
+    begin: int
+    exploration: ExplorationConfig | None
+    name: str = "slots"
+
+    def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
+        """As `Stage.apply`; the candidates beside those in the slots follow in their order."""
+        k = moment.request.k
+        pinned = {
+            slot - self.begin: row
+            for slot, (row, _) in self.book.pins(self.occasion).items()
+            if 0 <= slot - self.begin < k and not self.hides(moment)[row]
+        }
+        ranked = _with_pinned(ranked, list(pinned.values()))
+        place_of = {row: place for place, row in enumerate(ranked.rows.tolist())}
+        filled = fill(
+            len(ranked),
+            k,
+            caps=self.book.caps(ranked.rows, self.occasion),
+            pins={slot: place_of[row] for slot, row in pinned.items()},
+            exploration=self.exploration,
+            seed=moment.request.seed,
+        )
+        others = np.setdiff1d(np.arange(len(ranked)), filled.places)
+        ranked = ranked.take(np.concatenate([filled.places, others]))
+        n_others = len(others)
+        return replace(
+            ranked,
+            propensity=np.concatenate([filled.conditional, np.ones(n_others)]),
+            marginal=np.concatenate([filled.marginal, np.full(n_others, np.nan)]),
+        )
+
+    @staticmethod
+    def hides(moment: Moment) -> NDArray[np.bool_]:
+        """What may not be pinned here, bool [n_items]."""
+        return next(moment.relaxed())
+
+
+def _with_pinned(ranked: Ranked, rows: list[int]) -> Ranked:
+    """The candidates, then the pinned items that were not among them; the source of every pinned one is "pinned"."""
+    pinned = np.isin(ranked.rows, rows)
+    source = np.where(pinned, np.int8(PINNED), ranked.source).astype(np.int8)
+    missing = np.setdiff1d(np.array(rows, dtype=np.int64), ranked.rows)
+    n = len(missing)
+    return Ranked(
+        np.concatenate([ranked.rows, missing]),
+        np.concatenate([ranked.score, np.zeros(n, dtype=np.float32)]),
+        np.concatenate([source, np.full(n, PINNED, dtype=np.int8)]),
+        np.concatenate([ranked.anchor, np.full(n, -1)]),
+        np.concatenate([ranked.merit, np.zeros(n)]),
+        np.concatenate([ranked.propensity, np.ones(n)]),
+        np.concatenate([ranked.marginal, np.full(n, np.nan)]),
+    )
