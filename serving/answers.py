@@ -101,5 +101,5 @@ def user_state(user_id: str, state: LiveState) -> UserState:
         user_id,
         recent_items=tuple(past.item_id for past in recent),
         recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in recent),
-        seen=state.seen,
+        seen=frozenset(state.seen),
     )

@@ -61,7 +61,10 @@ def create_app(settings: Settings) -> FastAPI:
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     store = Store(url, settings, telemetry)
     memory = WorkerMemory(
-        users_cap=settings.memory_users, pending_cap=settings.pending_cap, recent_cap=settings.recent_cap
+        users_cap=settings.memory_users,
+        pending_cap=settings.pending_cap,
+        recent_cap=settings.recent_cap,
+        purchases=settings.purchase_types,
     )
     pictures = open_pictures(settings.shop)
     shelf = ItemShelf(store)

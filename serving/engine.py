@@ -175,7 +175,7 @@ class Engine:
     async def _read(self, live: Live, user_id: str) -> tuple[LiveState, bytes | None]:
         """A user's state in Redis, with what this worker still holds for it."""
         read = await self._store.user(user_id, live.version)
-        state = read.state.after(self._memory.held_of(user_id), recent_cap=self._settings.recent_cap)
+        state = self._memory.after(read.state, self._memory.held_of(user_id))
         self._memory.remember(user_id, state)
         return state, read.published
 

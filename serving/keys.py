@@ -18,6 +18,17 @@ IMPRESSIONS = "rs:impressions"
 """Stream: every answer, with the probability of each slot."""
 FORGOTTEN = "rs:forgotten"
 """Stream: users whose live state was deleted, so that every worker drops its copy."""
+RULES = "rs:rules"
+"""Hash: the rule sets of the shop, every version, and which is active; see `serving/documents.py`."""
+EXPERIMENTS = "rs:experiments"
+"""Hash: the experiments, likewise."""
+STOPPED = "rs:experiments:stopped"
+"""Hash: experiments that a guard-rail has stopped, with what it found, JSON."""
+
+
+def counters(experiment: str, arm: str) -> str:
+    """Hash: what an arm showed and what came of it, numbers."""
+    return f"rs:counters:{experiment}:{arm}"
 
 ITEMS = "rs:{items}"
 """Set: items that were changed since some model was trained."""
@@ -73,6 +84,11 @@ def recent(user_id: str) -> str:
 def seen(user_id: str) -> str:
     """Sorted set: items the user had to do with, by time."""
     return f"rs:user:{{{tag(user_id)}}}:seen"
+
+
+def bought(user_id: str) -> str:
+    """Sorted set: items the user bought, by time."""
+    return f"rs:user:{{{tag(user_id)}}}:bought"
 
 
 def event(user_id: str, event_id: str) -> str:

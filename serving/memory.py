@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from serving.events import Event, Past
 
@@ -23,23 +23,38 @@ class LiveState:
 
     Args:
         recent: events, newest last.
-        seen: items not to be shown again.
+        seen: items the user had to do with, and when last, UTC seconds.
+        bought: those bought, and when last.
     """
 
     recent: tuple[Past, ...] = ()
-    seen: frozenset[str] = frozenset()
+    seen: Mapping[str, float] = field(default_factory=dict)
+    bought: Mapping[str, float] = field(default_factory=dict)
 
-    def after(self, events: Iterable[Event], *, recent_cap: int) -> LiveState:
-        """The state once these events have happened; those that are among the recent ones already change nothing."""
+    def after(self, events: Iterable[Event], *, recent_cap: int, purchases: Collection[str]) -> LiveState:
+        """The state once these events have happened; those that are among the recent ones already change nothing.
+
+        Args:
+            events: what happened.
+            recent_cap: recent events kept.
+            purchases: event types that mean buying.
+        """
         known = {past.event_id for past in self.recent}
         added = tuple(
             Past(event.item_id, event.event_type, event.timestamp, event.event_id)
             for event in events
             if event.tells_taste and event.event_id not in known
         )
-        return LiveState(
-            (self.recent + added)[-recent_cap:], self.seen | {past.item_id for past in added if past.item_id}
-        )
+        bought = [past for past in added if past.event_type in purchases]
+        return LiveState((self.recent + added)[-recent_cap:], _later(self.seen, added), _later(self.bought, bought))
+
+
+def _later(known: Mapping[str, float], events: Iterable[Past]) -> Mapping[str, float]:
+    """Items with the time of their last event."""
+    times = dict(known)
+    for past in events:
+        times[past.item_id] = max(times.get(past.item_id, 0.0), past.timestamp)
+    return times
 
 
 class WorkerMemory:
@@ -49,9 +64,10 @@ class WorkerMemory:
         users_cap: users remembered; the one asked for longest ago goes first.
         pending_cap: events held; the oldest goes first.
         recent_cap: events remembered per user.
+        purchases: event types that mean buying.
     """
 
-    def __init__(self, *, users_cap: int, pending_cap: int, recent_cap: int) -> None:
+    def __init__(self, *, users_cap: int, pending_cap: int, recent_cap: int, purchases: Collection[str] = ()) -> None:
         self._users: OrderedDict[str, LiveState] = OrderedDict()
         self._pending: OrderedDict[tuple[str, str], Event] = OrderedDict()
         self._arrived: dict[tuple[str, str], float] = {}
@@ -59,6 +75,7 @@ class WorkerMemory:
         self._users_cap = users_cap
         self._pending_cap = pending_cap
         self._recent_cap = recent_cap
+        self._purchases = frozenset(purchases)
 
     def state(self, user_id: str) -> LiveState:
         """The last known state; an empty one for a stranger."""
@@ -68,7 +85,7 @@ class WorkerMemory:
 
     def remember(self, user_id: str, state: LiveState) -> None:
         """Keep what Redis said."""
-        if not state.recent and not state.seen:
+        if not state.recent and not state.seen and not state.bought:
             self._users.pop(user_id, None)
             return
         self._users[user_id] = state
@@ -79,7 +96,11 @@ class WorkerMemory:
     def happened(self, events: Sequence[Event]) -> None:
         """Let events change the remembered states."""
         for event in events:
-            self.remember(event.user_id, self.state(event.user_id).after([event], recent_cap=self._recent_cap))
+            self.remember(event.user_id, self.after(self.state(event.user_id), [event]))
+
+    def after(self, state: LiveState, events: Iterable[Event]) -> LiveState:
+        """`LiveState.after`, by this memory's cap and its notion of buying."""
+        return state.after(events, recent_cap=self._recent_cap, purchases=self._purchases)
 
     def hold(self, events: Sequence[Event]) -> tuple[int, int]:
         """Keep events until Redis is back, and let them change the remembered states.

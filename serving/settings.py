@@ -78,6 +78,16 @@ class Settings(BaseSettings):
     """Folder of the bundle to answer from until Redis names another version, and whenever Redis is gone."""
     shop: Path | None = None
     """Shop folder whose `images/` or `images.zip` the picture route serves; none: no pictures."""
+    rules: Path | None = None
+    """Rule set (TOML or JSON) to go by until one is put into Redis, or where there is no Redis."""
+    experiments: Path | None = None
+    """Experiments (TOML or JSON), likewise."""
+    purchase_types: tuple[str, ...] = ("purchase", "buy", "order")
+    """Types of events that mean buying; every other one is a look."""
+    bought_ttl_s: PositiveInt = 730 * 86_400
+    """What a user bought is remembered for so long after the last purchase."""
+    guard_every_s: PositiveFloat = 10.0
+    """Seconds between two looks at the guard-rails of experiments."""
     redis_url: Annotated[
         SecretStr | None,
         AfterValidator(lambda value: value if value is None else _redis_url(value)),
@@ -86,7 +96,7 @@ class Settings(BaseSettings):
     """Redis or Valkey to use: one server (redis://, rediss://, unix://), Sentinels or a cluster, whose addresses
     `serving/connection.py` spells; none: the commands start the embedded server."""
     state_dir: Path = Path(".recsys")
-    """Where the embedded Redis keeps its data."""
+    """Where the embedded Redis keeps its data, and a worker the rules it read last."""
     redis_timeout_s: PositiveFloat = 0.1
     """Longest wait for Redis within a request; then the bundle answers."""
     redis_pool_size: PositiveInt = 64

@@ -31,15 +31,16 @@ FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
 APPLY_EVENTS = """
 local recent_cap, seen_cap = tonumber(ARGV[1]), tonumber(ARGV[2])
-local user_ttl, event_ttl, stream_cap, logged = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
+local user_ttl, event_ttl, stream_cap, logged, bought_ttl = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
 local applied = {}
-local at = 7
-for i = 1, (#KEYS - 1) / 3 do
-  local marker, recent, seen = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
-  local entry, item, timestamp, tells_taste = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] == '1'
-  local n_fields, fields = tonumber(ARGV[at + 4]), {}
-  for j = 1, n_fields do fields[j] = ARGV[at + 4 + j] end
-  at = at + 5 + n_fields
+local at = 8
+for i = 1, (#KEYS - 1) / 4 do
+  local marker, recent, seen, bought = KEYS[4 * i - 2], KEYS[4 * i - 1], KEYS[4 * i], KEYS[4 * i + 1]
+  local entry, item, timestamp = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local tells_taste, buys = ARGV[at + 3] == '1', ARGV[at + 4] == '1'
+  local n_fields, fields = tonumber(ARGV[at + 5]), {}
+  for j = 1, n_fields do fields[j] = ARGV[at + 5 + j] end
+  at = at + 6 + n_fields
   if redis.call('SET', marker, '1', 'NX', 'EX', event_ttl) then
     if tells_taste then
       redis.call('LPUSH', recent, entry)
@@ -48,6 +49,11 @@ for i = 1, (#KEYS - 1) / 3 do
       redis.call('ZREMRANGEBYRANK', seen, 0, -seen_cap - 1)
       redis.call('EXPIRE', recent, user_ttl)
       redis.call('EXPIRE', seen, user_ttl)
+    end
+    if buys then
+      redis.call('ZADD', bought, 'GT', timestamp, item)
+      redis.call('ZREMRANGEBYRANK', bought, 0, -seen_cap - 1)
+      redis.call('EXPIRE', bought, bought_ttl)
     end
     if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
     applied[i] = 1
@@ -145,15 +151,16 @@ class Store:
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             pipeline.lrange(keys.recent(user_id), 0, self._settings.recent_cap - 1)
-            pipeline.zrange(keys.seen(user_id), 0, -1)
+            pipeline.zrange(keys.seen(user_id), 0, -1, withscores=True)
+            pipeline.zrange(keys.bought(user_id), 0, -1, withscores=True)
             if version is not None:
                 pipeline.get(keys.feed(version, user_id))
             return await pipeline.execute()
 
         answer = await self.asked(ask)
         recent = tuple(Past.of_entry(entry) for entry in reversed(answer[0]))
-        seen = frozenset(item_id.decode() for item_id in answer[1])
-        return UserRead(LiveState(recent, seen), answer[2] if version is not None else None)
+        seen, bought = ({item_id.decode(): at for item_id, at in scored} for scored in answer[1:3])
+        return UserRead(LiveState(recent, seen, bought), answer[3] if version is not None else None)
 
     async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[bool]:
         """Apply events in one atomic step; in a cluster, in one for each user.
@@ -198,12 +205,13 @@ class Store:
         settings = self._settings
         names: list[str] = [keys.recent(events[0].user_id) if stream is None else stream]
         caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
-        values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None)]
+        values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None), settings.bought_ttl_s]
         for event in events:
             names += [
                 keys.event(event.user_id, event.event_id),
                 keys.recent(event.user_id),
                 keys.seen(event.user_id),
+                keys.bought(event.user_id),
             ]
             fields = [part for pair in event.fields().items() for part in pair]
             values += [
@@ -211,6 +219,7 @@ class Store:
                 event.item_id,
                 repr(event.timestamp),
                 int(event.tells_taste),
+                int(event.event_type in settings.purchase_types),
                 len(fields),
                 *fields,
             ]
@@ -221,7 +230,7 @@ class Store:
 
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
-            pipeline.delete(keys.recent(user_id), keys.seen(user_id))
+            pipeline.delete(keys.recent(user_id), keys.seen(user_id), keys.bought(user_id))
             pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
             await pipeline.execute()
 
@@ -267,6 +276,11 @@ class Store:
             lambda client: cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.meta(version))), probing=True
         )
         return {name.decode(): value.decode() for name, value in found.items()}
+
+    async def names(self, key: str) -> list[str]:
+        """The field names of a hash, even while down."""
+        found = await self.asked(lambda client: cast("Awaitable[list[bytes]]", client.hkeys(key)), probing=True)
+        return [name.decode() for name in found]
 
     async def asked(self, ask: Callable[[redis.asyncio.Redis], Awaitable[T]], *, probing: bool = False) -> T:
         """Ask Redis something, and count how that goes.

@@ -80,6 +80,26 @@ class Telemetry:
         self.items_unplaced = Counter(
             "recsys_items_unplaced", "New items that the current bundle cannot place.", registry=self.registry
         )
+        self.policy_changes = Counter(
+            "recsys_policy_changes", "Times a worker took over other rules or experiments.", registry=self.registry
+        )
+        self.policy_failures = Counter(
+            "recsys_policy_failures",
+            "Rules, experiments or models of arms that could not be used.",
+            registry=self.registry,
+        )
+        self.arms = Counter(
+            "recsys_arm_answers",
+            "Answers by experiment and arm, by whether they were as long as asked for.",
+            ("experiment", "arm", "full"),
+            registry=self.registry,
+        )
+        self.experiments_stopped = Counter(
+            "recsys_experiments_stopped",
+            "Experiments stopped by a guard-rail.",
+            ("experiment",),
+            registry=self.registry,
+        )
         self.redis_up = Gauge(
             "recsys_redis_up",
             "1 while Redis answers; the least of all workers.",

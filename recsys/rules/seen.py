@@ -10,11 +10,13 @@ allow      it is shown as if unseen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import PositiveFloat, model_validator
 
 from features.section import Section
 
@@ -42,8 +44,7 @@ class Again(Section):
         """What a place is divided by, in [0, 1]; 0 = not shown. float64 [n].
 
         Args:
-            age_s: float64 [n]; seconds since the item was last seen or bought; +inf where nobody knows when, which is
-                long ago but, under "never", not forgotten.
+            age_s: float64 [n]; seconds since the item was last seen or bought; one in the future counts as 0.
         """
         if self.policy == "allow":
             return np.ones(len(age_s))
@@ -56,6 +57,19 @@ class Again(Section):
         return np.where(factor < HIDDEN_BELOW, 0.0, factor)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What a user has had to do with, sorted.
+
+    Args:
+        hidden: items not to be shown now.
+        factors: items that may come again → what their place is divided by, in (0, 1].
+    """
+
+    hidden: frozenset[str] = frozenset()
+    factors: Mapping[str, float] = field(default_factory=dict)
+
+
 class SeenPolicy(Section):
     """What happens to items the user has had to do with."""
 
@@ -63,7 +77,28 @@ class SeenPolicy(Section):
     """Items the user looked at and did not buy."""
     bought: Again = Again()
     """Items the user bought, looked at or not."""
-    purchases: tuple[str, ...] = Field(default=("purchase", "buy", "order"), min_length=1)
-    """Event types that mean buying; every other one is a look."""
     trained: Literal["never", "allow"] = "never"
     """Items the model was trained on as this user's, of which nobody knows how long ago that was."""
+
+    def sort(self, seen: Mapping[str, float], bought: Mapping[str, float], now_s: float) -> Known:
+        """Which items are hidden now, and which may come again.
+
+        Args:
+            seen: items the user had to do with, bought or not, and when last, UTC seconds.
+            bought: those bought, and when last.
+            now_s: UTC seconds.
+        """
+        hidden: list[str] = []
+        factors: dict[str, float] = {}
+        viewed = {item_id: at for item_id, at in seen.items() if item_id not in bought}
+        for again, times in ((self.viewed, viewed), (self.bought, bought)):
+            if again.policy == "never":
+                hidden += times
+                continue
+            ages = now_s - np.fromiter(times.values(), dtype=np.float64, count=len(times))
+            for item_id, factor in zip(times, again.factor(ages).tolist(), strict=True):
+                if factor > 0:
+                    factors[item_id] = factor
+                else:
+                    hidden.append(item_id)
+        return Known(frozenset(hidden), factors)

@@ -16,7 +16,7 @@ def test_events_move_to_the_end_of_a_capped_list_while_all_stay_seen() -> None:
     held = memory(recent_cap=2)
     held.happened([event("1", item_id="a"), event("2", item_id="b"), event("3", item_id="c")])
     assert [past.item_id for past in held.state("u").recent] == ["b", "c"]
-    assert held.state("u").seen == {"a", "b", "c"}
+    assert set(held.state("u").seen) == {"a", "b", "c"}
 
 
 def test_the_user_asked_for_longest_ago_is_forgotten_first() -> None:
@@ -68,7 +68,16 @@ def test_an_entry_of_the_recent_list_reads_back() -> None:
 
 
 def test_an_event_held_and_applied_at_the_same_moment_counts_once() -> None:
-    read = LiveState((Past("a", "view", 1.0, "1"),), frozenset({"a"}))
-    state = read.after([event("1", item_id="a"), event("2", item_id="b")], recent_cap=3)
+    read = LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0})
+    state = read.after([event("1", item_id="a"), event("2", item_id="b")], recent_cap=3, purchases=())
     assert [past.event_id for past in state.recent] == ["1", "2"]
-    assert state.seen == {"a", "b"}
+    assert set(state.seen) == {"a", "b"}
+
+
+def test_what_was_bought_is_known_apart_with_the_time_of_the_last_purchase() -> None:
+    held = WorkerMemory(users_cap=3, pending_cap=4, recent_cap=2, purchases=("purchase",))
+    for event_id, kind, timestamp in (("1", "purchase", 5.0), ("2", "view", 9.0), ("3", "purchase", 3.0)):
+        held.hold([Event(event_id, "u", "a", kind, timestamp, None)])
+    held.hold([Event("4", "u", "b", "view", 1.0, None)])
+    assert held.state("u").bought == {"a": 5.0}
+    assert held.state("u").seen == {"a": 9.0, "b": 1.0}

@@ -1,0 +1,89 @@
+"""What each arm of an experiment showed, and what came of it; kept in Redis, summed over all workers.
+
+A click or a purchase counts for the arm its user is in now, wherever on the site the answer was that it names (a
+purchase need name none): the arms of an experiment are compared by all that their users do. The impression log joins
+answer and event one by one, for a finer look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
+
+import redis.asyncio
+
+from serving import keys
+from serving.live import passed
+from serving.store import Store, StoreDownError
+
+FIELDS = ("answers", "slots", "short", "fallbacks", "clicks", "purchases")
+"""Answers given; items in them; answers with fewer items than were asked for; answers given without Redis; clicks on
+what was shown; purchases."""
+Arm = tuple[str, str]
+
+
+class Counters:
+    """Held counts and their writer.
+
+    Args:
+        store: where they go.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: dict[Arm, Counter[str]] = {}
+
+    def add(self, arms: Mapping[str, str], **counts: int) -> None:
+        """Count for each arm of a request, by names of `FIELDS`."""
+        if self._store.configured:
+            for arm in arms.items():
+                self._held.setdefault(arm, Counter()).update(counts)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    async def write(self) -> None:
+        """Add everything held to what Redis has; what fails stays held."""
+        if not self._held or not self._store.up:
+            return
+        held, self._held = self._held, {}
+
+        async def ask(client: redis.asyncio.Redis) -> None:
+            pipeline = client.pipeline(transaction=True)
+            for (experiment, arm), counts in held.items():
+                for name, n in counts.items():
+                    if n:
+                        pipeline.hincrby(keys.counters(experiment, arm), name, n)
+            await pipeline.execute()
+
+        try:
+            await self._store.asked(ask)
+        except StoreDownError:
+            for arm, counts in held.items():
+                self._held.setdefault(arm, Counter()).update(counts)
+
+    async def run(self, closing: asyncio.Event, every_s: float = 0.5) -> None:
+        """Write again and again until `closing` is set."""
+        while not await passed(closing, every_s):
+            await self.write()
+
+    async def read(self, arms: list[Arm]) -> dict[Arm, dict[str, int]]:
+        """What was counted for these arms, by all workers.
+
+        Raises:
+            StoreDownError: Redis is away.
+        """
+
+        async def ask(client: redis.asyncio.Redis) -> list[Any]:
+            pipeline = client.pipeline(transaction=False)
+            for experiment, arm in arms:
+                pipeline.hgetall(keys.counters(experiment, arm))
+            return await pipeline.execute()
+
+        found = await self._store.asked(ask) if arms else []
+        return {
+            arm: {name: int(cast("dict[bytes, bytes]", counted).get(name.encode(), 0)) for name in FIELDS}
+            for arm, counted in zip(arms, found, strict=True)
+        }
