@@ -212,6 +212,8 @@ class BundleRecommender:
         return None if vector is None else vector[:-1]
 
     def _reasons(self, moment: Moment, item: int, source: Source, anchor: int) -> tuple[str, ...]:
+        if source == "pinned":
+            return ("chosen by the shop",)
         if moment.page >= 0:
             return self.explainer.similar(moment.page, item, source)
         return self.explainer.feed(
