@@ -134,7 +134,7 @@ class Experiments(Document):
         """
         if unit is None or not self.experiments:
             return Assignment()
-        if self.holdout and unit_hash(f"holdout {self.holdout_salt}", unit) < self.holdout:
+        if self._held_out(unit):
             return Assignment({HOLDOUT: HOLDOUT})
         arms: dict[str, str] = {}
         changed: dict[str, Any] = {}
@@ -147,6 +147,16 @@ class Experiments(Document):
                 arms[experiment.name] = arm.name
                 changed |= {name: getattr(arm.overrides, name) for name in arm.overrides.model_fields_set}
         return Assignment(arms, Overrides.model_construct(**changed) if changed else Overrides())
+
+    def arms_of(self, unit: str, *, now_s: float, stopped: frozenset[str]) -> dict[str, str]:
+        """The arms a user is in, wherever on the site; see `Assignment.arms`."""
+        if self._held_out(unit):
+            return {HOLDOUT: HOLDOUT}
+        running = (one for one in self.experiments if one.name not in stopped and one.holds_at(now_s))
+        return {one.name: arm.name for one in running if (arm := one.arm_of(unit)) is not None}
+
+    def _held_out(self, unit: str) -> bool:
+        return self.holdout > 0 and unit_hash(f"holdout {self.holdout_salt}", unit) < self.holdout
 
 
 def _changed(experiment: Experiment) -> set[str]:

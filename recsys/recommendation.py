@@ -47,6 +47,7 @@ class Recommendation:
         source: the tier of the ladder it came from.
         reasons: at most three short true statements, best first; may be empty.
         propensity: probability with which it stands in its place, given those above it; 1 where nothing is drawn.
+        marginal: the same over all answers that could have been drawn; NaN where it is not known.
     """
 
     item_id: str
@@ -54,6 +55,7 @@ class Recommendation:
     source: Source
     reasons: tuple[str, ...] = ()
     propensity: float = 1.0
+    marginal: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class UserState:
         recent_items: ids lately viewed, newest last; unknown ids are ignored.
         recent_ages_s: seconds since each of `recent_items`, or () where not known: then only their order counts.
         seen: further ids not to be shown, such as what was bought since the model was trained.
+        again: ids that may be shown although they are among `recent_items` or were met when the model was trained.
+        trained_again: whether that holds of everything met when the model was trained.
         category: the category of the page the answer is for, "" where there is none.
         page: ids of the items on the page now; they count as viewed this moment, and are not shown.
         cart: ids of the items in the cart, likewise.
@@ -80,6 +84,8 @@ class UserState:
     recent_items: tuple[str, ...] = ()
     recent_ages_s: tuple[float, ...] = ()
     seen: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
+    trained_again: bool = False
     category: str = ""
     page: tuple[str, ...] = ()
     cart: tuple[str, ...] = ()

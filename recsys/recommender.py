@@ -178,13 +178,16 @@ class BundleRecommender:
         personal = np.flatnonzero((ranked.source == PERSONALIZED) & (anchors < 0))
         anchors[personal] = moment.strongest(ranked.rows[personal])
         return [
-            Recommendation(self.bundle.items[item], score, source, self._reasons(moment, item, source, anchor), chance)
-            for item, score, source, anchor, chance in zip(
+            Recommendation(
+                self.bundle.items[item], score, source, self._reasons(moment, item, source, anchor), chance, marginal
+            )
+            for item, score, source, anchor, chance, marginal in zip(
                 ranked.rows.tolist(),
                 ranked.score.tolist(),
                 ranked.source_names(),
                 anchors.tolist(),
                 ranked.propensity.tolist(),
+                ranked.marginal.tolist(),
                 strict=True,
             )
         ]

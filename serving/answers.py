@@ -9,6 +9,7 @@ from typing import Literal
 import orjson
 
 from recsys.recommendation import UserState
+from recsys.rules.seen import Known
 from recsys.search.searcher import SearchAnswer
 from serving.codec import Slot
 from serving.display import Page
@@ -28,6 +29,8 @@ def list_json(
     next_cursor: str | None,
     recommendation_id: str,
     version: str,
+    arms: Mapping[str, str],
+    rules_version: int,
     store: Origin,
 ) -> bytes:
     """A ranked list; `items` holds the JSON of each slot's item, `splits` what each score is made of, if asked for."""
@@ -49,6 +52,8 @@ def list_json(
             "next_cursor": next_cursor,
             "recommendation_id": recommendation_id,
             "model_version": version,
+            "arms": arms,
+            "rules_version": rules_version,
             "source": slots[0].source if slots else None,
             "store": store,
         }
@@ -93,13 +98,22 @@ def past_json(user_id: str, recent: Sequence[Past], items: Sequence[bytes], *, s
     return orjson.dumps({"user_id": user_id, "events": events, "store": store})
 
 
-def user_state(user_id: str, state: LiveState) -> UserState:
-    """What the recommender is told of a user."""
+def user_state(user_id: str, state: LiveState, known: Known | None = None, *, trained_again: bool = False) -> UserState:
+    """What the recommender is told of a user.
+
+    Args:
+        user_id: who it is.
+        state: what they did lately.
+        known: what may be shown again and what not; None: nothing may.
+        trained_again: whether what the model was trained on as theirs may be.
+    """
     now = time.time()
     recent = sorted(state.recent, key=lambda past: past.timestamp)  # an event may arrive late
     return UserState(
         user_id,
         recent_items=tuple(past.item_id for past in recent),
         recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in recent),
-        seen=frozenset(state.seen),
+        seen=frozenset(state.seen) if known is None else known.hidden,
+        again=frozenset() if known is None else frozenset(known.factors),
+        trained_again=trained_again,
     )

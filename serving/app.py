@@ -33,8 +33,12 @@ from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.middleware import Shell
 from serving.pictures import open_pictures
+from serving.policies import PolicyKeeper
+from serving.policing import Policing
+from serving.policy_desk import PolicyDesk
 from serving.problems import ProblemError, problem, unknown_item
 from serving.routes import events, health, images, items, pages, recommend, search, stock, users
+from serving.routes import policies as policy_routes
 from serving.search_engine import SearchEngine
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
@@ -68,8 +72,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     pictures = open_pictures(settings.shop)
     shelf = ItemShelf(store)
-    keeper = ItemKeeper(shelf, pictures, telemetry)
+    policies = PolicyKeeper(store, settings, telemetry)
+    keeper = ItemKeeper(shelf, pictures, telemetry, prepare=policies.prepare)
     watcher = Watcher(store, memory, keeper, settings, telemetry)
+    policing = Policing(policies, watcher, store, settings, telemetry)
     impressions = ImpressionLog(store, telemetry, cap=settings.impressions_cap)
     engine = Engine(
         watcher=watcher,
@@ -78,15 +84,16 @@ def create_app(settings: Settings) -> FastAPI:
         impressions=impressions,
         settings=settings,
         telemetry=telemetry,
+        happened=policing.steerer.count_events,
     )
-
     searches = SearchEngine(engine, settings)
-    lists = ListEngine(engine)
+    lists = ListEngine(engine, policing.steerer)
     desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         log.info("service starts", **settings.shown())
+        await policies.start()
         await watcher.start()
         if store.up:
             with suppress(StoreDownError):  # then the keeper reads them when it answers again
@@ -96,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
             background.create_task(watcher.run(closing))
             background.create_task(impressions.run(closing))
             background.create_task(keeper.run(closing))
+            background.create_task(policing.run(closing))
             yield
             closing.set()
         await watcher.look()
@@ -120,10 +128,10 @@ def create_app(settings: Settings) -> FastAPI:
     state.search_engine, state.lists = searches, lists
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
-    state.desk, state.shelf = desk, shelf
-    by_hand = (items, stock, users, recommend, search, events)
+    state.desk, state.shelf, state.policy_desk = desk, shelf, PolicyDesk(engine, policing)
+    by_hand = (items, stock, users, recommend, search, events, policy_routes)
     app.router.routes.extend([*(route for module in by_hand for route in module.hot), *pages.pages()])
-    for module in (items, users, images, health):
+    for module in (items, users, images, policy_routes, health):
         app.router.routes.extend(module.router.routes)
     hot_documented = [route for module in by_hand for route in module.documented.routes]
 

@@ -51,7 +51,7 @@ class Counters:
         held, self._held = self._held, {}
 
         async def ask(client: redis.asyncio.Redis) -> None:
-            pipeline = client.pipeline(transaction=True)
+            pipeline = client.pipeline(transaction=False)
             for (experiment, arm), counts in held.items():
                 for name, n in counts.items():
                     if n:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +48,7 @@ class Engine:
         impressions: where answers are logged.
         settings: thresholds.
         telemetry: counts answers and where they came from.
+        happened: told of every new event, once.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Engine:
         impressions: ImpressionLog,
         settings: Settings,
         telemetry: Telemetry,
+        happened: Callable[[Sequence[Event]], None],
     ) -> None:
         self._watcher = watcher
         self._store = store
@@ -66,6 +68,7 @@ class Engine:
         self._impressions = impressions
         self._settings = settings
         self._telemetry = telemetry
+        self._happened = happened
 
     @property
     def live(self) -> Live:
@@ -115,12 +118,15 @@ class Engine:
             except StoreDownError:
                 pass
             else:
-                self._memory.happened([event for event, is_new in zip(events, new, strict=True) if is_new])
+                applied = [event for event, is_new in zip(events, new, strict=True) if is_new]
+                self._memory.happened(applied)
+                self._happened(applied)
                 return Recorded(sum(new), len(new) - sum(new))
-        duplicates, dropped = self._memory.hold(events)
+        held, dropped = self._memory.hold(events)
         self._telemetry.pending_dropped.inc(dropped)
         self._telemetry.pending.set(self._memory.n_pending)
-        return Recorded(len(events) - duplicates, duplicates)
+        self._happened(held)
+        return Recorded(len(held), len(events) - len(held))
 
     async def past(self, user_id: str, limit: int) -> bytes:
         """A user's recent events with their items, newest last, as JSON."""
@@ -212,7 +218,10 @@ class Engine:
         subject: str,
         recommendation_id: str,
         propensities: Sequence[float],
+        marginals: Sequence[float] = (),
         scenario: str = "",
+        arms: Mapping[str, str] | None = None,
+        rules_version: int = 0,
     ) -> None:
         """Log what is shown, and count it.
 
@@ -224,8 +233,11 @@ class Engine:
             surface: "similar", "feed", "recommend" or "search".
             subject: the item or the user it was for, "" for a visitor without an id.
             recommendation_id: the answer's id.
-            propensities: the probability with which each is shown in its place.
+            propensities: the probability with which each is shown in its place, given those above it.
+            marginals: the same over all that could have been shown, NaN where unknown; () where nothing was drawn.
             scenario: the place it was for, as the request named it.
+            arms: experiment → arm.
+            rules_version: of the rules that were applied, 0 for none stored.
         """
         self._impressions.add(
             recommendation_id=recommendation_id,
@@ -235,6 +247,9 @@ class Engine:
             items=items,
             sources=sources,
             propensities=propensities,
+            marginals=marginals,
             scenario=scenario,
+            arms=arms or {},
+            rules_version=rules_version,
         )
         self._telemetry.answers.labels(surface, sources[0] if sources else "none", origin).inc()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -48,7 +48,10 @@ class ImpressionLog:
         items: Sequence[str],
         sources: Sequence[str],
         propensities: Sequence[float],
+        marginals: Sequence[float] = (),
         scenario: str = "",
+        arms: Mapping[str, str] | None = None,
+        rules_version: int = 0,
     ) -> None:
         """Hold one answer.
 
@@ -59,15 +62,21 @@ class ImpressionLog:
             model_version: the bundle that ranked it.
             items: the items, in the order shown.
             sources: the tier of each.
-            propensities: the probability with which each was shown in its place.
+            propensities: the probability with which each was shown in its place, given those above it.
+            marginals: the same over all that could have been shown, NaN (null in the log) where unknown; () where
+                nothing was drawn, and they are the same.
             scenario: the place it was for, as the request named it.
+            arms: experiment → arm.
+            rules_version: of the rules that were applied, 0 for none stored.
         """
         if not self._store.configured or not items:
             return
         if len(self._held) >= self._cap:
             self._held.popleft()
             self._telemetry.impressions_dropped.inc()
-        slots = {"items": items, "sources": sources, "propensities": propensities}
+        slots: dict[str, Sequence[object]] = {"items": items, "sources": sources, "propensities": propensities}
+        if marginals:
+            slots["marginals"] = marginals
         self._held.append(
             {
                 "recommendation_id": recommendation_id.encode(),
@@ -76,6 +85,8 @@ class ImpressionLog:
                 "scenario": scenario.encode(),
                 "model_version": model_version.encode(),
                 "timestamp": repr(time.time()).encode(),
+                "arms": orjson.dumps(arms or {}),
+                "rules_version": str(rules_version).encode(),
                 "slots": orjson.dumps(slots),
             }
         )

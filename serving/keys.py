@@ -30,6 +30,7 @@ def counters(experiment: str, arm: str) -> str:
     """Hash: what an arm showed and what came of it, numbers."""
     return f"rs:counters:{experiment}:{arm}"
 
+
 ITEMS = "rs:{items}"
 """Set: items that were changed since some model was trained."""
 ITEM_CHANGES = "rs:{items}:changes"

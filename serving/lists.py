@@ -18,6 +18,7 @@ from recsys.pipeline.stage import Stage
 from recsys.pipeline.taste import Taste
 from recsys.pipeline.trace import Standing, standing
 from recsys.recommendation import Part, Recommendation, UserState
+from recsys.rules.dry_run import both
 from serving.answers import Origin, list_json, user_state
 from serving.asked import BatchIn, DebugQuery, FeedQuery, ListQuery, OneIn, RecommendIn, SimilarQuery
 from serving.codec import LIST_LENGTH, Slot, unpack
@@ -26,6 +27,7 @@ from serving.engine import Engine, UnknownItemError
 from serving.entries import slots as by_row
 from serving.live import Live
 from serving.problems import ProblemError, unknown_item
+from serving.steering import NOBODY, Part, Steered, Steerer
 from serving.store import StoreDownError
 
 
@@ -40,6 +42,7 @@ class Asked:
         page: the item it must be like; None for none.
         user: what is known of the one who asks.
         cursor: where it goes on.
+        steered: the rules and the arms that hold for it.
         taste: how much the user's taste orders what is alike.
         recommendation_id: the answer's id; whatever is drawn for it follows from the id, so a replay can draw it again.
     """
@@ -50,13 +53,15 @@ class Asked:
     page: str | None
     user: UserState
     cursor: Cursor
+    steered: Steered
     taste: float = 0.0
     recommendation_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def plain(self) -> bool:
         """Whether nothing but a number of slots was asked for, so that a stored list may answer."""
-        return self.query.model_fields_set <= {"k", "item_id", "user_id"} and self.taste == 0
+        said = self.query.model_fields_set
+        return said <= {"k", "item_id", "user_id"} and self.taste == 0 and self.steered.plain
 
 
 class ListEngine:
@@ -64,10 +69,12 @@ class ListEngine:
 
     Args:
         engine: knows the open bundle, users and items, and logs what is shown.
+        steerer: knows what holds for a request beside ranking.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, steerer: Steerer) -> None:
         self._engine = engine
+        self._steerer = steerer
 
     async def similar(self, item_id: str, query: SimilarQuery) -> bytes:
         """Items like this one, as JSON.
@@ -76,15 +83,18 @@ class ListEngine:
             UnknownItemError: the item is not in the catalog.
             ProblemError: the cursor belongs to another list.
         """
-        engine, live = self._engine, self._engine.live
+        engine = self._engine
+        part = self._part("similar", query, query.user_id)
+        live = part.live
         if item_id not in live.bundle.items:
             raise UnknownItemError(item_id)
-        user, origin = STRANGER, None
+        state, origin, cursor = NOBODY, None, _cursor("similar", item_id, query)
         if query.user_id is not None:
             state, origin = await engine.state(live, query.user_id)
-            user = user_state(query.user_id, state)
+        steered = self._steerer.steered(part, state, page=live.bundle.items.idx(item_id), begin=len(cursor.shown))
+        user = STRANGER if query.user_id is None else user_state(query.user_id, state, steered.known)
         taste = query.user_weight if query.user_id is not None else 0.0
-        asked = Asked("similar", item_id, query, item_id, user, _cursor("similar", item_id, query), taste)
+        asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste)
         why = "redis is down"
         if asked.plain and engine.store.up and live.lists_hold(live.bundle.items.idx(item_id)):
             why = "not published"
@@ -109,10 +119,12 @@ class ListEngine:
         Raises:
             ProblemError: the cursor belongs to another list.
         """
-        engine, live = self._engine, self._engine.live
-        cursor = _cursor("feed", user_id, query)
+        engine, part = self._engine, self._part("feed", query, user_id)
+        live, cursor = part.live, _cursor("feed", user_id, query)
         state, published, origin = await engine.user(live, user_id)
-        asked = Asked("feed", user_id, query, None, _at_hand(user_state(user_id, state), query), cursor)
+        steered = self._steerer.steered(part, state, begin=len(cursor.shown))
+        user = user_state(user_id, state, steered.known, trained_again=steered.trained_again)
+        asked = Asked("feed", user_id, query, None, _at_hand(user, query), cursor, steered)
         if asked.plain and published is not None and not state.recent and live.feeds_hold():
             items, available = live.bundle.items, live.bundle.available
             kept = (slot for slot in unpack(published) if available[slot.item_idx])
@@ -127,14 +139,17 @@ class ListEngine:
         Raises:
             ProblemError: the cursor belongs to another list.
         """
-        engine, live = self._engine, self._engine.live
-        subject = query.user_id or ""
+        engine, part = self._engine, self._part("recommend", query, query.user_id)
+        live, subject = part.live, query.user_id or ""
         cursor = _cursor("recommend", subject, query)
-        user, origin = STRANGER, engine.origin
+        state, origin = NOBODY, engine.origin
         if query.user_id is not None:
             state, origin = await engine.state(live, query.user_id)
-            user = user_state(query.user_id, state)
-        asked = Asked("recommend", subject, query, None, _at_hand(user, query), cursor)
+        steered = self._steerer.steered(part, state, begin=len(cursor.shown))
+        user = STRANGER
+        if query.user_id is not None:
+            user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
+        asked = Asked("recommend", subject, query, None, _at_hand(user, query), cursor, steered)
         return await self._made(live, asked, None, origin)
 
     async def standing(self, item_id: str, query: DebugQuery) -> tuple[Live, Standing | None]:
@@ -143,25 +158,27 @@ class ListEngine:
         Raises:
             UnknownItemError: the item, or the page's, is not in the catalog.
         """
-        engine, live = self._engine, self._engine.live
+        surface = "feed" if query.page is None else "similar"
+        plain = ListQuery(k=query.k, scenario=query.scenario)
+        engine, part = self._engine, self._part(surface, plain, query.user_id)
+        live, items = part.live, part.live.bundle.items
         for known in (item_id, *(() if query.page is None else (query.page,))):
-            if known not in live.bundle.items:
+            if known not in items:
                 raise UnknownItemError(known)
         if query.user_id is None and query.page is None:
             return live, None
-        user = STRANGER
+        state = NOBODY
         if query.user_id is not None:
             state, _ = await engine.state(live, query.user_id)
-            user = user_state(query.user_id, state)
-        plain = ListQuery(k=query.k, scenario=query.scenario)
+        steered = self._steerer.steered(part, state, page=-1 if query.page is None else items.idx(query.page))
+        user = STRANGER
+        if query.user_id is not None:
+            user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
         subject = query.page or query.user_id or ""
-        surface = "feed" if query.page is None else "similar"
-        asked = Asked(surface, subject, plain, query.page, user, _cursor(surface, subject, plain))
-        request = _request(live, asked, None)
-        stages = self.stages(live, request, asked)
-        moment = live.recommender.moment(request)
-        row = live.bundle.items.idx(item_id)
-        return live, await engine.ranked(live, partial(standing, live.recommender, moment, row, stages))
+        asked = Asked(surface, subject, plain, query.page, user, _cursor(surface, subject, plain), steered)
+        moment = live.recommender.moment(_request(live, asked, None))
+        row = items.idx(item_id)
+        return live, await engine.ranked(live, partial(standing, live.recommender, moment, row, _stages(asked)))
 
     async def batch(self, batch: BatchIn) -> bytes:
         """Many lists, as JSON: for each its answer, or the problem with it."""
@@ -180,19 +197,26 @@ class ListEngine:
         except ProblemError as error:
             return b'{"problem":' + bytes(error.response().body) + b"}"
 
-    def stages(self, live: Live, request: Request, asked: Asked) -> list[Stage]:
-        """What changes the order of the candidates of a list, in turn."""
-        del live, request
-        return [Taste(asked.taste)] if asked.taste > 0 else []
+    def _part(self, surface: str, query: ListQuery, user_id: str | None) -> Part:
+        """The arms of a request and the model it is answered by."""
+        scenarios = frozenset({surface, query.scenario} - {""})
+        return self._steerer.part(self._engine.live, user_id, scenarios, time.time())
 
     async def _made(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin) -> bytes:
         """Rank for this request, in this worker."""
         query = asked.query
         request = _request(live, asked, weights)
-        stages = self.stages(live, request, asked)
+        stages = _stages(asked)
         shown, splits = await self._engine.ranked(live, partial(_rank, live, request, stages, split=query.split))
-        chances = [one.propensity for one in shown]
-        return await self._sent(live, asked, by_row(live.bundle, shown), origin, propensities=chances, splits=splits)
+        return await self._sent(
+            live,
+            asked,
+            by_row(live.bundle, shown),
+            origin,
+            propensities=[one.propensity for one in shown],
+            marginals=[one.marginal for one in shown],
+            splits=splits,
+        )
 
     async def _sent(
         self,
@@ -202,6 +226,7 @@ class ListEngine:
         origin: Origin = "redis",
         *,
         propensities: Sequence[float] | None = None,
+        marginals: Sequence[float] = (),
         splits: Sequence[dict[str, float | None]] | None = None,
     ) -> bytes:
         """Log slots and send them."""
@@ -221,7 +246,11 @@ class ListEngine:
             scenario=asked.query.scenario,
             recommendation_id=asked.recommendation_id,
             propensities=chances,
+            marginals=() if all(chance == 1 for chance in chances) else marginals,
+            arms=asked.steered.arms,
+            rules_version=asked.steered.rules_version,
         )
+        self._steerer.count(asked.steered.arms, slots=len(slots), asked=asked.query.k, fallback=origin == "bundle")
         return list_json(
             slots,
             items,
@@ -230,6 +259,8 @@ class ListEngine:
             next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
             recommendation_id=asked.recommendation_id,
             version=live.version,
+            arms=asked.steered.arms,
+            rules_version=asked.steered.rules_version,
             store=origin,
         )
 
@@ -242,13 +273,19 @@ def _request(live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> 
         asked.user,
         page=asked.page,
         exclude=query.exclude,
-        allowed=_not_shown(live, asked.cursor),
+        allowed=both(_not_shown(live, asked.cursor), asked.steered.allowed),
         weights=weights,
         scenario=query.scenario,
+        pool=asked.steered.pool,
         relax=query.cursor is None,
-        now_s=time.time(),
+        now_s=asked.steered.now_s,
         seed=int(asked.recommendation_id[:15], 16),
     )
+
+
+def _stages(asked: Asked) -> list[Stage]:
+    """What changes the order of the candidates of a list, in turn."""
+    return [*([Taste(asked.taste)] if asked.taste > 0 else []), *asked.steered.stages()]
 
 
 def _rank(
@@ -284,6 +321,7 @@ def _at_hand(user: UserState, query: FeedQuery) -> UserState:
         "cart": tuple(query.cart),
     }
     if isinstance(query, RecommendIn):
+        given["again"] = user.again - set(query.session)
         given |= {"like": tuple(query.like), "unlike": tuple(query.unlike)}
         given["recent_items"] = (*user.recent_items, *query.session)
         known = user.recent_ages_s if len(user.recent_ages_s) == len(user.recent_items) else ()

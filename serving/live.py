@@ -219,7 +219,7 @@ class Watcher:
             return
         try:
             meta = await self._store.meta(version)
-            live = await asyncio.to_thread(_open_version, version, meta.get("bundle"), self._settings)
+            live = await asyncio.to_thread(open_version, version, meta.get("bundle"), self._settings)
         except StoreDownError:
             return
         except (InputError, OSError) as error:
@@ -238,8 +238,12 @@ def _open(path: Path, settings: Settings) -> Live:
     return Live.open(path, warm_search=settings.search_warm)
 
 
-def _open_version(version: str, published: str | None, settings: Settings) -> Live:
-    """The bundle of a version: where it was published from, or the worker's own copy of it."""
+def open_version(version: str, published: str | None, settings: Settings) -> Live:
+    """The bundle of a version: where it was published from, or the worker's own copy of it.
+
+    Raises:
+        InputError: neither is there, or opens.
+    """
     said = []
     for path in (None if published is None else Path(published), settings.bundle):
         if path is None:

@@ -102,18 +102,19 @@ class WorkerMemory:
         """`LiveState.after`, by this memory's cap and its notion of buying."""
         return state.after(events, recent_cap=self._recent_cap, purchases=self._purchases)
 
-    def hold(self, events: Sequence[Event]) -> tuple[int, int]:
+    def hold(self, events: Sequence[Event]) -> tuple[list[Event], int]:
         """Keep events until Redis is back, and let them change the remembered states.
 
         Returns:
-            How many were already held, and how many older ones were dropped to make room.
+            Those that were not already held, and how many older ones were dropped to make room.
         """
-        duplicates = dropped = 0
+        new: list[Event] = []
+        dropped = 0
         for event in events:
             key = (event.user_id, event.event_id)
             if key in self._pending:
-                duplicates += 1
                 continue
+            new.append(event)
             self._pending[key] = event
             self._arrived[key] = time.time()
             self._pending_of.setdefault(event.user_id, {})[event.event_id] = event
@@ -121,7 +122,7 @@ class WorkerMemory:
             if len(self._pending) > self._pending_cap:
                 self.applied([next(iter(self._pending.values()))])
                 dropped += 1
-        return duplicates, dropped
+        return new, dropped
 
     def held(self, n: int) -> list[Event]:
         """The oldest `n` held events, which stay held until `applied`."""

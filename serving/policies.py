@@ -12,14 +12,17 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import orjson
 import structlog
 
 from features.errors import InputError
 from features.vocabulary import Vocabulary
+from recsys.amended.bundle import AmendedBundle
 from recsys.bundle import Bundle
 from recsys.experiments import Experiments
+from recsys.rules.amended import facts_of, trained_facts
 from recsys.rules.book import RuleBook
 from recsys.rules.facts import Facts
 from recsys.rules.model import RuleSet
@@ -102,8 +105,10 @@ class PolicyKeeper:
         self._store = store
         self._settings = settings
         self._telemetry = telemetry
-        self._facts: dict[str, Facts] = {}
-        self._books: dict[tuple[str, int], tuple[RuleSet, RuleBook]] = {}
+        self._trained: dict[str, Facts] = {}
+        self._facts: WeakKeyDictionary[Bundle, Facts] = WeakKeyDictionary()
+        self._books: WeakKeyDictionary[Bundle, dict[int, RuleBook]] = WeakKeyDictionary()
+        self._in_use: set[str] = set()
         self._refused: tuple[int, int] | None = None
 
     async def start(self) -> None:
@@ -153,16 +158,23 @@ class PolicyKeeper:
         log.info("rules taken", rules=active, experiments=of_experiments, stopped=sorted(stopped))
         return True
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Versions that arms of experiments answer from."""
+        arms = (arm for one in self.policies.experiments.experiments for arm in one.arms)
+        return frozenset(arm.overrides.model for arm in arms if arm.overrides.model is not None)
+
     def prepare(self, bundle: Bundle) -> None:
         """Compile everything for a bundle that is about to be answered from."""
         for version, rules in self.policies.rules.items():
             self._compile(bundle, version, rules)
 
     def forget(self, bundles: Iterable[Bundle]) -> None:
-        """Drop what was compiled for bundles other than these."""
-        kept = {bundle.version for bundle in bundles}
-        self._facts = {version: facts for version, facts in self._facts.items() if version in kept}
-        self._books = {key: book for key, book in self._books.items() if key[0] in kept}
+        """Drop the columns of models that were among these before and are no longer."""
+        in_use = {bundle.version for bundle in bundles}
+        for version in self._in_use - in_use:  # a model that was never in use may be about to be
+            self._trained.pop(version, None)
+        self._in_use = in_use
 
     def book(self, bundle: Bundle, version: int | None = None) -> tuple[int, RuleBook]:
         """The rules for a bundle, and their version: the active one, unless another is named and there."""
@@ -170,21 +182,26 @@ class PolicyKeeper:
         return found, self._compile(bundle, found, rules)
 
     def facts(self, bundle: Bundle) -> Facts:
-        """The columns of a bundle; the first time takes a second for 100,000 items."""
-        if bundle.version not in self._facts:
-            self._facts[bundle.version] = Facts.of(bundle)
-        return self._facts[bundle.version]
+        """The columns of a bundle; the first time takes about a second for 100,000 items."""
+        if bundle not in self._facts:
+            if bundle.version not in self._trained:
+                self._trained[bundle.version] = trained_facts(bundle)
+            self._facts[bundle] = facts_of(bundle, self._trained[bundle.version])
+        return self._facts[bundle]
 
     def _compile(self, bundle: Bundle, version: int, rules: RuleSet) -> RuleBook:
         if not rules.rules:
             return NO_RULES if rules == NO_RULES.rules else RuleBook(rules, NO_RULES.facts)
-        known = self._books.get((bundle.version, version))
-        if known is not None and known[0] is rules:
-            return known[1]
+        books = self._books.setdefault(bundle, {})
+        known = books.get(version)
+        if known is not None and known.rules is rules:
+            return known
         book = RuleBook(rules, self.facts(bundle))
-        for said in (*book.review().errors, *book.review().warnings):
-            log.warning("a rule does not fit the catalog", rules=version, model=bundle.version, said=said)
-        self._books[bundle.version, version] = (rules, book)
+        if not isinstance(bundle, AmendedBundle):  # of an amended one it was said before
+            for said in (*book.review().errors, *book.review().warnings):
+                log.warning("a rule does not fit the catalog", rules=version, model=bundle.version, said=said)
+        book.warm()
+        books[version] = book
         return book
 
     def _take(self, policies: Policies, bundles: list[Bundle]) -> None:
@@ -192,7 +209,9 @@ class PolicyKeeper:
             for version, rules in policies.rules.items():
                 self._compile(bundle, version, rules)
         self.policies = policies
-        self._books = {key: book for key, book in self._books.items() if key[1] in policies.rules}
+        for books in list(self._books.values()):
+            for version in set(books) - set(policies.rules):
+                books.pop(version, None)
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._kept.with_suffix(f".{os.getpid()}")
         unfinished.write_bytes(policies.dump())

@@ -57,7 +57,7 @@ class SlotOut(Shape):
     reasons: list[str]
     """Short true statements, best first."""
     propensity: float
-    """Probability with which it was shown in this slot."""
+    """Probability with which it was shown in this slot, given the slots above; 1 where nothing is left to chance."""
     split: dict[str, float | None] | None = None
     """What the score is made of, where asked for: four ways of being alike for similar items, taste and prior for a
     feed; null where the item or the user lacks it."""
@@ -72,6 +72,10 @@ class AnswerOut(Shape):
     recommendation_id: str
     """Name it in events that follow from this answer."""
     model_version: str
+    arms: dict[str, str]
+    """The arm of each experiment that the user takes part in; "holdout" alone for a user who takes part in none."""
+    rules_version: int
+    """Version of the rules that were applied; 0 where none is stored."""
     source: Source | None
     """Tier of the first slot; null where the catalog has nothing else to show."""
     store: Literal["redis", "bundle"]

@@ -66,7 +66,7 @@ class Likeness:
         order = order[score[order] > 0][:n]
         source = np.array([SOURCES.index(part) for part in asked], dtype=np.int8)[parts[:, order].argmax(axis=0)]
         kept = Candidates.of(rows[order], score[order])
-        return Ranked(kept.idx, kept.score, source, kept.anchor, in_unit(kept.score), np.ones(len(order)))
+        return Ranked(kept.idx, kept.score, source, kept.anchor, in_unit(kept.score), *np.ones((2, len(order))))
 
     def split(self, page: int, rows: NDArray[np.int64]) -> dict[Part, Floats]:
         """Each part of the likeness of some items to that of a page, float32 [n]; NaN where one of the two lacks it."""

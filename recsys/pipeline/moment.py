@@ -25,6 +25,7 @@ class Moment:
         page: row of the item whose page asks, -1 for a feed.
         viewed: int64; rows the user had to do with lately, and those on the page and in the cart, newest last.
         seen: int64; further rows not to be shown again: met when the bundle was made, or named by the user's state.
+        again: int64; rows that may be shown although they were viewed lately.
         history: int64 [n]; rows the user's vector is made of.
         pull: float32 [n]; how much each is in it.
         excluded: int64; rows that are never shown in this answer.
@@ -36,6 +37,7 @@ class Moment:
     page: int
     viewed: NDArray[np.int64]
     seen: NDArray[np.int64]
+    again: NDArray[np.int64]
     history: NDArray[np.int64]
     pull: NDArray[np.float32]
     excluded: NDArray[np.int64]
@@ -52,7 +54,8 @@ class Moment:
         if self.page >= 0:
             yield self._hidden(unavailable)
             return
-        steps = ((self.seen, self.viewed, unavailable), (self.viewed, unavailable), (unavailable,), ())
+        viewed = self.viewed[~np.isin(self.viewed, self.again)]
+        steps = ((self.seen, viewed, unavailable), (viewed, unavailable), (unavailable,), ())
         for layers in steps if self.request.relax else steps[:1]:
             yield self._hidden(*layers)
 
@@ -145,12 +148,15 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         anchors = past[-max_recent:]
         anchor_weights = np.ones(len(anchors), dtype=np.float32)
     own = rows_of(bundle, user.seen)
+    seen = np.concatenate([past, own]) if hide_seen and not user.trained_again else own
+    again = np.setdiff1d(rows_of(bundle, user.again), rows_of(bundle, at_hand))
     return Moment(
         bundle=bundle,
         request=request,
         page=page,
         viewed=viewed[viewed >= 0],
-        seen=np.concatenate([past, own]) if hide_seen else own,
+        seen=seen[~np.isin(seen, again)],
+        again=again,
         history=np.concatenate([recent, before]),
         pull=np.concatenate([pull, np.full(len(before), kept / max(1, len(before)), dtype=np.float32)]),
         excluded=np.concatenate([rows_of(bundle, request.exclude), unlike]),

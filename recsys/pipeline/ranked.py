@@ -21,8 +21,8 @@ class Ranked:
         score: float32 [n]; what the source, or the ranker, thinks; comparable within one source.
         source: int8 [n]; the source of each as its place in `SOURCES`.
         anchor: int64 [n]; row of the item that led to each, -1 where none did.
-        merit: float64 [n] in [0, 1]; comparable across sources. Falls along the order in which the candidates came:
-            boosts multiply it, diversity weighs it against likeness, exploration draws by it.
+        merit: float64 [n] in [0, 1]; comparable across sources, falls along the order in which the candidates came.
+            Rules, diversity and exploration go by the order alone.
         propensity: float64 [n] in (0, 1]; the probability with which each stands in its place, given those above it.
             1 until a stage draws.
         marginal: float64 [n]; the probability with which each stands in its place over all that could have been drawn;
@@ -72,6 +72,7 @@ class Ranked:
             np.concatenate([self.anchor, lower.anchor]),
             np.concatenate([(1 + self.merit) / 2, lower.merit / 2]),
             np.concatenate([self.propensity, lower.propensity]),
+            np.concatenate([self.marginal, lower.marginal]),
         )
 
     def __len__(self) -> int:

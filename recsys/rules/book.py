@@ -72,6 +72,14 @@ class RuleBook:
             found.warnings += [f"rule {rule.name!r}, {rule.action}: {said}" for said in one.warnings]
         return found
 
+    def warm(self) -> None:
+        """Work out what does not depend on the request, so that the first one need not."""
+        occasion = Occasion(0.0)
+        for compiled in self.compiled.values():
+            compiled.mask(occasion)
+        for rule in self._of.get("cap", []):
+            self.facts.groups(rule.cap or "", rule.depth)
+
     def active(self, action: Action, occasion: Occasion) -> Iterator[Rule]:
         """The rules of a kind that apply."""
         return (rule for rule in self._of.get(action, ()) if rule.when.holds(occasion))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.shop.attribute_reader import PATH_SEPARATOR
+from features.paths import PATH_SEPARATOR
 from recsys.rules.facts import Facts
 from recsys.rules.nodes import (
     USER,
@@ -140,9 +140,9 @@ class Compiled:
             case Among(field, values):
                 return _among(facts, field, values, occasion)
             case Under(field, value):
-                path = value.text.casefold()
+                path = value.text.casefold() + PATH_SEPARATOR
                 lists = facts.values(field.name)
-                below = [rows for name, rows in lists.items() if name == path or name.startswith(path + PATH_SEPARATOR)]
+                below = [rows for name, rows in lists.items() if (name + PATH_SEPARATOR).startswith(path)]
                 return Truth.known(_rows(facts, below))
             case Contains(field, value):
                 return Truth.known(_containing(facts, field, value.text.casefold()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -11,15 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.shop.attribute_reader import PATH_SEPARATOR
+from features.paths import PATH_SEPARATOR
 from features.vocabulary import Vocabulary
-from recsys.bundle import Bundle
 
 AGE_ATTRIBUTES = ("added_at", "added", "created_at", "created", "release_date", "released", "published", "date", "year")
 """Attributes taken for the day an item came, where none is named; the first one the catalog has."""
 
 Lists = Mapping[str, NDArray[np.int64]]
+Changes = Mapping[str, Mapping[str, Sequence[int]]]
 Pairs = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+_NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,41 +62,72 @@ class Facts:
         n_items = len(items)
         self.price = np.full(n_items, np.nan)
         self.available = np.ones(n_items, dtype=np.bool_)
-        self.title: list[str] = []
-        self.description: list[str] = []
-        self._shown: dict[str, str] = {}
-        self._values: dict[str, list[str]] = {}
+        self.title = [""] * n_items
+        self.description = [""] * n_items
+        shown_as: dict[str, str] = {}
         lists: dict[str, dict[str, list[int]]] = {}
+        row = -1
         for row, shown in enumerate(displays):
             if row >= n_items:
                 raise ValueError(f"displays must be one an item ({n_items}), there are more")
-            price = shown.get("price")
-            self.price[row] = np.nan if price is None else price
-            self.available[row] = bool(shown.get("available", True))
-            self.title.append((shown.get("title") or "").casefold())
-            self.description.append((shown.get("description") or "").casefold())
+            self.write(row, shown)
             for name, values in (shown.get("attributes") or {}).items():
                 folded = name.casefold()
-                self._shown.setdefault(folded, name)
+                shown_as.setdefault(folded, name)
                 by_value = lists.setdefault(folded, {})
                 for value in values:
                     rows = by_value.setdefault(value.casefold(), [])
                     if not rows or rows[-1] != row:
                         rows.append(row)
-        if len(self.title) != n_items:
-            raise ValueError(f"displays must be one an item ({n_items}), there are {len(self.title)}")
-        self._lists: dict[str, Lists] = {
-            name: {value: np.array(rows, dtype=np.int64) for value, rows in by_value.items()}
-            for name, by_value in lists.items()
-        }
+        if row + 1 != n_items:
+            raise ValueError(f"displays must be one an item ({n_items}), there are {row + 1}")
+        self._take(
+            shown_as,
+            {
+                name: {value: np.array(rows, dtype=np.int64) for value, rows in by_value.items()}
+                for name, by_value in lists.items()
+            },
+        )
+
+    def _take(self, shown_as: dict[str, str], lists: dict[str, Lists]) -> None:
+        self._shown, self._lists = shown_as, lists
         self._numbers: dict[str, Pairs] = {}
         self._dates: dict[str, Pairs] = {}
         self._groups: dict[tuple[str, int | None], Groups] = {}
+        for name in ("age_attribute", "text"):
+            self.__dict__.pop(name, None)
 
-    @classmethod
-    def of(cls, bundle: Bundle) -> Facts:
-        """The columns of a bundle; reads the display data of every item."""
-        return cls(bundle.items, bundle.displays())
+    def write(self, row: int, shown: Mapping[str, Any]) -> None:
+        """Set what a row has one of; its attributes are `with_values`' matter."""
+        price = shown.get("price")
+        self.price[row] = np.nan if price is None else price
+        self.available[row] = bool(shown.get("available", True))
+        self.title[row] = (shown.get("title") or "").casefold()
+        self.description[row] = (shown.get("description") or "").casefold()
+
+    def with_values(self, left: Changes, joined: Changes) -> Facts:
+        """The same, where some rows have other attribute values; the columns not named stay shared.
+
+        Args:
+            left: attribute → value, folded → rows that no longer have it.
+            joined: attribute → value, folded → rows that have it now.
+        """
+        shown_as = {**{name.casefold(): name for name in joined}, **self._shown}
+        lists = dict(self._lists)
+        for name in {*left, *joined}:
+            folded = name.casefold()
+            by_value = dict(lists.get(folded, {}))
+            gone, new = left.get(name, {}), joined.get(name, {})
+            for value in {*gone, *new}:
+                rows = np.setdiff1d(by_value.get(value, _NO_ROWS), gone.get(value, ()))
+                rows = np.union1d(rows, new.get(value, ())).astype(np.int64)
+                by_value[value] = rows
+                if not len(rows):
+                    del by_value[value]
+            lists[folded] = by_value
+        changed = copy.copy(self)
+        changed._take(shown_as, lists)
+        return changed
 
     def __len__(self) -> int:
         return len(self.items)

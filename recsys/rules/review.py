@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from features.paths import PATH_SEPARATOR
 from recsys.rules.facts import AGE_ATTRIBUTES, Facts
 from recsys.rules.nodes import USER, Among, And, Compare, Contains, Field, Has, Node, Not, Or, Same, Under, Value
 
@@ -47,7 +48,7 @@ def _look(node: Node, facts: Facts, found: Review) -> None:
             _look_at_values(of, values, facts, found)
         case Under(of, value):
             if _is_attribute(of, facts, found, "under") and not any(
-                name == value.text.casefold() or name.startswith(value.text.casefold() + " > ")
+                (name + PATH_SEPARATOR).startswith(value.text.casefold() + PATH_SEPARATOR)
                 for name in facts.values(of.name)
             ):
                 found.warnings.append(_nobody(of, value))

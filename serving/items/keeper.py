@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -39,15 +39,23 @@ class ItemKeeper:
         shelf: where they lie.
         pictures: the shop's own pictures, which an item may name; None where it has none.
         telemetry: counts changes, and items that could not be placed.
+        prepare: called with each bundle in a thread, before anything is answered from it.
         every_s: seconds between two looks at what changed.
     """
 
     def __init__(
-        self, shelf: ItemShelf, pictures: ImageSource | None, telemetry: Telemetry, *, every_s: float = 0.2
+        self,
+        shelf: ItemShelf,
+        pictures: ImageSource | None,
+        telemetry: Telemetry,
+        *,
+        prepare: Callable[[Bundle], None],
+        every_s: float = 0.2,
     ) -> None:
         self._shelf = shelf
         self._pictures = pictures
         self._telemetry = telemetry
+        self._prepare = prepare
         self._every_s = every_s
         self._base: Live | None = None
         self._live: Live | None = None
@@ -94,6 +102,8 @@ class ItemKeeper:
             live = base
             if self._known:
                 live = await self._made(base, placer, amendments, self._known)
+            else:
+                await asyncio.to_thread(self._prepare, base.bundle)
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
 
     async def take(self, changes: Mapping[str, Said]) -> None:
@@ -183,6 +193,7 @@ class ItemKeeper:
                 self._telemetry.items_unplaced.inc()
                 log.warning("a new item has no place in this bundle", item_id=item_id, why=str(error))
         bundle, search, spaces = amendments.apply(placed)
+        self._prepare(bundle)
         return base.amended(bundle, search, spaces)
 
     def _vectors(

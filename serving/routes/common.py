@@ -55,8 +55,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """How OpenAPI describes the errors of a route."""
     said = {
         400: "The form cannot be read",
-        404: "Unknown item, or it has no picture",
-        409: "The model that answers cannot do this: the problem says what it lacks, and why",
+        404: "Unknown item or version, or an item without picture",
+        409: "Not possible now: the problem says what the model lacks, or what has changed meanwhile",
         413: "The body is too large",
         415: "The body is of no type that is taken",
         422: "A parameter or the body breaks a rule; `errors` names it",

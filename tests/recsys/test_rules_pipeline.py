@@ -12,9 +12,9 @@ from recsys.exploration import ExplorationConfig
 from recsys.pipeline.request import Request
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
+from recsys.rules.amended import trained_facts
 from recsys.rules.book import RuleBook, by_factor
 from recsys.rules.dry_run import Move, dry_run
-from recsys.rules.facts import Facts
 from recsys.rules.model import RuleSet
 from recsys.rules.occasion import Occasion
 from recsys.rules.stages import Steering
@@ -37,7 +37,7 @@ def shop(make_bundle: Callable[..., Bundle]) -> BundleRecommender:
 
 
 def steering(shop: BundleRecommender, *rules: dict[str, Any], **more: Any) -> Steering:
-    book = RuleBook(RuleSet.read({"rules": rules}, "rules"), Facts.of(shop.bundle))
+    book = RuleBook(RuleSet.read({"rules": rules}, "rules"), trained_facts(shop.bundle))
     occasion = more.pop("occasion", Occasion(0.0, scenarios=frozenset({"feed"})))
     return Steering(book, occasion, **more)
 
@@ -127,7 +127,9 @@ def test_rules_apply_only_where_they_are_meant_to(shop: BundleRecommender) -> No
 
 def test_who_asks_may_not_be_shown_their_own_items(make_bundle: Callable[..., Bundle]) -> None:
     bundle = make_bundle(np.ones((3, 1)), attributes=[{"seller": ["u0"]}, {"seller": ["u1"]}, {}])
-    book = RuleBook(RuleSet.read({"rules": [{"name": "own", "hide": "seller = @user"}]}, "rules"), Facts.of(bundle))
+    book = RuleBook(
+        RuleSet.read({"rules": [{"name": "own", "hide": "seller = @user"}]}, "rules"), trained_facts(bundle)
+    )
     own, other, nobody = (book.allowed(Occasion(0.0, user_id=user)) for user in ("u0", "u2", None))
     assert [mask.tolist() for mask in (own, other, nobody) if mask is not None] == [
         [False, True, True],

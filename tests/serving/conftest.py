@@ -256,9 +256,10 @@ class Service:
 def starter() -> Iterator[Callable[..., Service]]:
     """Starts services that end with the context; takes settings by name."""
     with ExitStack() as stack:
+        state_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rs")))
 
         def start(**given: Any) -> Service:
-            patient = {"redis_timeout_s": 2.0}  # a busy machine is no lost Redis
+            patient = {"redis_timeout_s": 2.0, "state_dir": state_dir}  # a busy machine is no lost Redis
             settings = Settings(**{"poll_s": 0.05, "log_requests": False, **patient, **given})
             app = create_app(settings)
             config = uvicorn.Config(

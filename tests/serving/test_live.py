@@ -40,7 +40,7 @@ def with_worker(redis_server: Any, memory: WorkerMemory) -> Callable[[Callable[[
         settings, telemetry = Settings(redis_timeout_s=5.0), Telemetry()
         store = Store(redis_server.url, settings, telemetry)
         try:
-            keeper = ItemKeeper(ItemShelf(store), None, telemetry)
+            keeper = ItemKeeper(ItemShelf(store), None, telemetry, prepare=lambda _: None)
             await story(Watcher(store, memory, keeper, settings, telemetry).look)
         finally:
             await store.close()

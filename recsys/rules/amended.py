@@ -1,0 +1,51 @@
+"""The columns of a catalog that goes on changing: those of its bundle, with what was said of its items since."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+
+from recsys.amended.bundle import AmendedBundle, AmendedVocabulary
+from recsys.bundle import Bundle
+from recsys.rules.facts import Facts
+
+_NOTHING: Mapping[str, Any] = {"available": False}
+
+
+def trained_facts(bundle: Bundle) -> Facts:
+    """The columns of a bundle as it was made; reads the display data of every item, about 10 us each."""
+    items = bundle.items.base if isinstance(bundle.items, AmendedVocabulary) else bundle.items
+    return Facts(items, (orjson.loads(Bundle.display_json(bundle, row)) for row in range(len(items))))
+
+
+def facts_of(bundle: Bundle, trained: Facts) -> Facts:
+    """The columns of a bundle as it is now; the cost grows with what has changed, not with the catalog.
+
+    Args:
+        bundle: amended or not.
+        trained: of the same bundle as it was made.
+    """
+    if not isinstance(bundle, AmendedBundle):
+        return trained
+    facts = copy.copy(trained)
+    n_new = len(bundle) - len(trained)
+    facts.items = bundle.items
+    facts.price = np.append(trained.price, np.full(n_new, np.nan))
+    facts.available = np.append(trained.available, np.zeros(n_new, dtype=np.bool_))
+    facts.title = [*trained.title, *[""] * n_new]
+    facts.description = [*trained.description, *[""] * n_new]
+    joined: dict[str, dict[str, list[int]]] = {}
+    left: dict[str, dict[str, list[int]]] = {}
+    for row in sorted({*bundle.shown, *bundle.gone}):
+        now = _NOTHING if row in bundle.gone else bundle.display(row)
+        facts.write(row, now)
+        before = orjson.loads(Bundle.display_json(bundle, row)) if row < len(trained) else _NOTHING
+        for shown, changes in ((before, left), (now, joined)):
+            for name, values in (shown.get("attributes") or {}).items():
+                for value in dict.fromkeys(values):
+                    changes.setdefault(name, {}).setdefault(value.casefold(), []).append(row)
+    return facts.with_values(left, joined)

@@ -1,0 +1,111 @@
+"""Stops experiments that do harm: their guard-rails are held against the counters of all workers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, cast
+
+import orjson
+import structlog
+
+from recsys.bundle import Bundle
+from recsys.experiments import Experiment
+from recsys.guard_rails import Finding, look
+from serving import keys
+from serving.counters import Counters
+from serving.live import Watcher, passed
+from serving.models import OtherModels
+from serving.policies import PolicyKeeper
+from serving.settings import Settings
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+
+class Guard:
+    """A worker's loop over rules, models of arms, and guard-rails.
+
+    Args:
+        keeper: the rules and experiments.
+        watcher: the current model.
+        others: the models that arms name.
+        counters: what was counted.
+        store: Redis.
+        settings: how often to look.
+        telemetry: counts what is stopped.
+    """
+
+    def __init__(
+        self,
+        *,
+        keeper: PolicyKeeper,
+        watcher: Watcher,
+        others: OtherModels,
+        counters: Counters,
+        store: Store,
+        settings: Settings,
+        telemetry: Telemetry,
+    ) -> None:
+        self._keeper = keeper
+        self._watcher, self._others = watcher, others
+        self._counters = counters
+        self._store = store
+        self._settings = settings
+        self._telemetry = telemetry
+        self._next_guard = 0.0
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Look again and again until `closing` is set."""
+        while not await passed(closing, self._settings.poll_s):
+            try:
+                await self.look()
+            except Exception:  # a worker that no longer looks would keep old rules for ever
+                log.exception("looking at rules and experiments failed")
+
+    async def look(self) -> None:
+        """Take over new rules and experiments, open the models that arms name, and now and then stop what does harm."""
+        if self._store.configured:
+            await self._keeper.look(self._bundles())
+        await self._others.hold(self._keeper.models)
+        self._keeper.forget(self._bundles())
+        now = time.monotonic()
+        if self._store.up and now >= self._next_guard:
+            self._next_guard = now + self._settings.guard_every_s
+            await self.guard()
+
+    async def guard(self) -> None:
+        """Stop every experiment with a broken guard-rail."""
+        policies, now_s = self._keeper.policies, time.time()
+        for experiment in policies.experiments.experiments:
+            if experiment.name in policies.stopped or not experiment.guard_rails or not experiment.holds_at(now_s):
+                continue
+            try:
+                broken = [one for one in await self.findings(experiment) if one.broken]
+                if broken and await self._stop(experiment.name, broken[0], now_s):
+                    self._telemetry.experiments_stopped.labels(experiment.name).inc()
+                    log.error(
+                        "an experiment is stopped by its guard-rail", experiment=experiment.name, **vars(broken[0])
+                    )
+            except StoreDownError:
+                return
+
+    async def findings(self, experiment: Experiment) -> list[Finding]:
+        """What the guard-rails of an experiment say of every arm but the first.
+
+        Raises:
+            StoreDownError: Redis is away.
+        """
+        counted = await self._counters.read([(experiment.name, arm.name) for arm in experiment.arms])
+        first, *others = [(arm.name, counted[experiment.name, arm.name]) for arm in experiment.arms]
+        return [look(rail, arm, counts, first[1]) for rail in experiment.guard_rails for arm, counts in others]
+
+    def _bundles(self) -> list[Bundle]:
+        current = self._watcher.live
+        return [*([] if current is None else [current.bundle]), *self._others.bundles]
+
+    async def _stop(self, experiment: str, finding: Finding, now_s: float) -> bool:
+        said = orjson.dumps({**vars(finding), "stopped_s": now_s})
+        done = await self._store.asked(lambda client: cast("Any", client.hsetnx(keys.STOPPED, experiment, said)))
+        return bool(done)

@@ -1,0 +1,68 @@
+"""Models beside the current one, which arms of experiments answer from."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+
+import structlog
+
+from features.errors import InputError
+from recsys.bundle import Bundle
+from serving.live import RETRY_S, Live, open_version
+from serving.settings import Settings
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+
+class OtherModels:
+    """Open bundles of other versions.
+
+    Args:
+        store: Redis, which knows where a version's bundle lies.
+        settings: of the worker.
+        telemetry: counts what does not open.
+        prepare: called with each bundle in a thread, before anything is answered from it.
+    """
+
+    def __init__(
+        self, store: Store, settings: Settings, telemetry: Telemetry, *, prepare: Callable[[Bundle], None]
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._telemetry = telemetry
+        self._prepare = prepare
+        self._open: dict[str, Live] = {}
+        self._again_at: dict[str, float] = {}
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        """Those that are open."""
+        return [live.bundle for live in self._open.values()]
+
+    def get(self, version: str) -> Live | None:
+        """A version, None where it is not open."""
+        return self._open.get(version)
+
+    async def hold(self, versions: Collection[str]) -> None:
+        """Have these versions open, and no others. One that does not open is counted, and tried again later."""
+        self._open = {version: live for version, live in self._open.items() if version in versions}
+        for version in versions:
+            if version in self._open or time.monotonic() < self._again_at.get(version, 0.0):
+                continue
+            try:
+                meta = await self._store.meta(version)
+                live = await asyncio.to_thread(open_version, version, meta.get("bundle"), self._settings)
+                await asyncio.to_thread(self._prepare, live.bundle)
+            except StoreDownError:
+                return
+            except (InputError, OSError) as error:
+                self._telemetry.policy_failures.inc()
+                self._again_at[version] = time.monotonic() + RETRY_S
+                log.error("the model of an arm does not open, its users get the current one", error=str(error))
+                continue
+            self._open[version] = live
+            log.info("model of an arm open", version=version)

@@ -1,0 +1,58 @@
+"""Everything of a worker that has to do with rules and experiments, put together."""
+
+from __future__ import annotations
+
+import asyncio
+
+from serving.counters import Counters
+from serving.guard import Guard
+from serving.live import Watcher
+from serving.models import OtherModels
+from serving.policies import PolicyKeeper
+from serving.settings import Settings
+from serving.steering import Steerer
+from serving.store import Store
+from serving.telemetry import Telemetry
+
+
+class Policing:
+    """The parts, by name, and their work in the background.
+
+    Args:
+        keeper: the rules and experiments.
+        watcher: the current model.
+        store: Redis.
+        settings: of the worker.
+        telemetry: of the worker.
+    """
+
+    def __init__(
+        self, keeper: PolicyKeeper, watcher: Watcher, store: Store, settings: Settings, telemetry: Telemetry
+    ) -> None:
+        self.keeper = keeper
+        self.others = OtherModels(store, settings, telemetry, prepare=keeper.prepare)
+        self.counters = Counters(store)
+        self.guard = Guard(
+            keeper=keeper,
+            watcher=watcher,
+            others=self.others,
+            counters=self.counters,
+            store=store,
+            settings=settings,
+            telemetry=telemetry,
+        )
+        self.steerer = Steerer(
+            keeper=keeper,
+            others=self.others,
+            counters=self.counters,
+            telemetry=telemetry,
+            purchases=settings.purchase_types,
+        )
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Follow rules and experiments and write what is counted, until `closing` is set."""
+        await self.others.hold(self.keeper.models)
+        async with asyncio.TaskGroup() as background:
+            background.create_task(self.counters.run(closing))
+            background.create_task(self.guard.run(closing))
+        await self.counters.write()

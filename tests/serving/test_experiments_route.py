@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from recsys.bundle import Bundle
+from recsys.experiments import Experiments
+from serving import keys
+from serving.publishing import Publisher
+
+
+def put(service: Any, *experiments: dict[str, Any], **more: Any) -> httpx.Response:
+    body = {"experiments": experiments, **more}
+    return httpx.put(service.base_url + "/v1/experiments", json=body, timeout=10)
+
+
+def put_rules(service: Any, *rules: dict[str, Any]) -> int:
+    done = httpx.put(service.base_url + "/v1/rules", json={"rules": rules}, timeout=10)
+    assert done.status_code == 200, done.text
+    version: int = done.json()["version"]
+    return version
+
+
+def two_arms(name: str = "test", **other: Any) -> dict[str, Any]:
+    return {"name": name, "arms": [{"name": "control"}, {"name": "other", "overrides": other}]}
+
+
+def test_arms_differ_in_rules_and_the_answer_and_the_log_say_which(
+    service: Any, redis_server: Any, eventually: Any
+) -> None:
+    cheap = put_rules(service, {"name": "cheap", "keep": "price < 30"})
+    everybody = put_rules(service, {"name": "all", "keep": "price > 0"})
+    assert put(service, two_arms(rules=cheap)).json() == {"version": 1, "warnings": []}
+    assigned = Experiments.read({"experiments": [two_arms()]}, "experiments")
+    arms = set()
+    for number in range(12):
+        answer = service.feed(f"visitor{number}", 30)
+        arm = assigned.arms_of(f"visitor{number}", now_s=0.0, stopped=frozenset())
+        assert answer["arms"] == arm
+        arms |= set(arm.values())
+        prices = [slot["item"]["price"] for slot in answer["recommendations"]]
+        assert answer["rules_version"] == (cheap if arm["test"] == "other" else everybody)
+        assert (max(prices) < 30) == (arm["test"] == "other")
+    assert arms == {"control", "other"}
+    assert service.get("/v1/items/i3/similar").json()["arms"] == {}  # nobody asks, so nobody takes part
+    assert set(service.get("/v1/items/i3/similar", user_id="visitor1").json()["arms"]) == {"test"}
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 14)
+        logged = [fields for _, fields in client.xrange(keys.IMPRESSIONS)]
+    assert {orjson.loads(fields[b"arms"]).get("test") for fields in logged} == {"control", "other", None}
+
+
+def test_an_arm_may_answer_from_another_model(
+    service: Any, publisher: Publisher, small_bundle: Path, changed_bundle: Path, eventually: Any
+) -> None:
+    old, new = Bundle.open(small_bundle).version, publisher.publish(Bundle.open(changed_bundle)).version
+    eventually(lambda: service.feed("u1")["model_version"] == new)
+    assert put(service, two_arms(model=old)).status_code == 200
+    for number in range(8):
+        answer = service.feed(f"visitor{number}")
+        assert answer["model_version"] == (old if answer["arms"]["test"] == "other" else new)
+    refused = put(service, two_arms(model="nobody"))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["rule"] == "experiment 'test', arm 'other': no model 'nobody' is published"
+
+
+def test_an_arm_may_explore_and_another_not(service: Any) -> None:
+    put(service, two_arms(exploration={"temperature": 0.5}))
+    chances = {"control": set(), "other": set()}
+    for number in range(10):
+        answer = service.feed(f"visitor{number}", 3)
+        chances[answer["arms"]["test"]] |= {slot["propensity"] for slot in answer["recommendations"]}
+    assert chances["control"] == {1.0}
+    assert max(chances["other"]) < 1
+
+
+def test_arms_are_counted_with_what_came_of_them(service: Any, redis_server: Any, eventually: Any) -> None:
+    put(service, two_arms(), holdout=0.3)
+    answers = {f"visitor{number}": service.feed(f"visitor{number}", 5) for number in range(20)}
+    by_arm: dict[str, list[str]] = {}
+    for user, answer in answers.items():
+        by_arm.setdefault(answer["arms"].get("test", "holdout"), []).append(user)
+    assert set(by_arm) == {"control", "other", "holdout"}
+    clicker = by_arm["other"][0]
+    shown = answers[clicker]
+    event = {"user_id": clicker, "item_id": shown["recommendations"][0]["item"]["item_id"], "event_id": "e1"}
+    click = event | {"event_type": "click", "recommendation_id": shown["recommendation_id"]}
+    for one in (click, click, event | {"event_type": "view", "event_id": "e2"}):  # sent twice; names no answer
+        assert service.post(one).status_code == 202
+    service.post(event | {"event_type": "purchase", "event_id": "e3"})
+
+    def counted() -> dict[str, Any]:
+        told: dict[str, Any] = service.get("/v1/experiments/results").json()
+        return told
+
+    def arm(name: str) -> dict[str, int]:
+        found: dict[str, int] = next(one for one in counted()["experiments"][0]["arms"] if one["name"] == name)
+        return found
+
+    eventually(lambda: arm("other")["purchases"] == 1)
+    wanted = {"answers": len(by_arm["other"]), "slots": 5 * len(by_arm["other"]), "short": 0, "fallbacks": 0}
+    assert arm("other") == {"name": "other", **wanted, "clicks": 1, "purchases": 1}
+    assert arm("control")["clicks"] == 0
+    assert counted()["holdout"]["answers"] == len(by_arm["holdout"])
+    assert service.metric("recsys_arm_answers_total", experiment="test", arm="other") == len(by_arm["other"])
+    with redis_server.client() as client:
+        assert client.hget(keys.counters("test", "other"), "clicks") == b"1"
+
+
+def test_a_broken_guard_rail_stops_the_experiment_for_every_worker(
+    start_service: Callable[..., Any], service: Any, redis_server: Any, small_bundle: Path, eventually: Any
+) -> None:
+    other = start_service(bundle=small_bundle, redis_url=redis_server.url, guard_every_s=0.05)
+    rail = {"metric": "click_rate", "allowed": 0.1, "min_answers": 100}
+    assert put(service, {**two_arms(exploration={"epsilon": 1.0}), "guard_rails": [rail]}).status_code == 200
+    visitor = next(f"v{n}" for n in range(50) if service.feed(f"v{n}")["arms"]["test"] == "other")
+    with redis_server.client() as client:
+        client.hset(keys.counters("test", "control"), mapping={"answers": 1000, "clicks": 200})
+        client.hset(keys.counters("test", "other"), mapping={"answers": 1000, "clicks": 50})
+    eventually(lambda: service.get("/v1/experiments").json()["stopped"] == ["test"])
+    assert other.metric("recsys_experiments_stopped_total", experiment="test") == 1
+    eventually(lambda: other.feed(visitor)["arms"] == {})
+    answer = service.feed(visitor)
+    assert answer["arms"] == {}
+    assert {slot["propensity"] for slot in answer["recommendations"]} == {1.0}
+    told = service.get("/v1/experiments/results").json()["experiments"][0]
+    assert (told["running"], told["stopped"]) == (False, True)
+    assert told["guard_rails"][0]["broken"]
+    assert put(service, two_arms()).status_code == 200  # put again under its name it stays stopped
+    assert service.feed(visitor)["arms"] == {}
+
+
+def test_experiments_are_refused_where_they_name_what_is_not_there(service: Any) -> None:
+    refused = put(service, two_arms(rules=7))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["rule"] == "experiment 'test', arm 'other': there is no version 7 of the rules"
+    assert put(service, {"name": "a", "arms": []}).status_code == 422
+    assert service.get("/v1/experiments").json()["active"] == 0
+
+
+def test_experiments_are_rolled_back(service: Any) -> None:
+    put(service, two_arms("first"))
+    put(service, two_arms("second"))
+    assert set(service.feed("u1")["arms"]) == {"second"}
+    rolled = httpx.post(service.base_url + "/v1/experiments/rollback", json={}, timeout=10)
+    assert rolled.json()["version"] == 1
+    assert set(service.feed("u1")["arms"]) == {"first"}

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from recsys.bundle import Bundle
+from serving import keys
+from serving.publishing import Publisher
+
+
+def put(service: Any, *rules: dict[str, Any], headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+    note = {"note": more.pop("note")} if "note" in more else {}
+    body = {"rules": rules, **more}
+    return httpx.put(service.base_url + "/v1/rules", json=body, params=note, headers=headers, timeout=10)
+
+
+def post(service: Any, path: str, **body: Any) -> httpx.Response:
+    return httpx.post(service.base_url + path, json=body, timeout=10)
+
+
+def similar(service: Any, item_id: str = "i3", **query: Any) -> dict[str, Any]:
+    answer = service.get(f"/v1/items/{item_id}/similar", **query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [slot["item"]["item_id"] for slot in answer["recommendations"]]
+
+
+def test_rules_hold_for_similar_items_feeds_and_sessions_as_soon_as_they_are_put(service: Any) -> None:
+    assert similar(service)["rules_version"] == 0
+    done = put(service, {"name": "cheap", "keep": "price < 30"}, {"name": "no Acme", "hide": "brand = acme"})
+    assert done.json() == {"version": 1, "warnings": []}
+    assert done.headers["etag"] == '"1"'
+    session = post(service, "/v1/recommend", session=["i10"]).json()
+    for answer in (similar(service), service.feed("u1"), service.feed("nobody"), session):
+        assert answer["rules_version"] == 1
+        assert len(answer["recommendations"]) == 12
+        for slot in answer["recommendations"]:
+            assert slot["item"]["price"] < 30
+            assert slot["item"]["attributes"]["brand"] != ["Acme"]
+
+
+def test_a_hard_filter_alone_can_leave_an_answer_short_or_empty(service: Any) -> None:
+    put(service, {"name": "two", "keep": "item_id in (i5, i7)"})
+    assert sorted(ids(similar(service))) == ["i5", "i7"]
+    put(service, {"name": "none", "hide": "price < 1000"})
+    assert service.feed_ids("nobody") == []
+    put(service, {"name": "cap", "cap": "color", "at_most": 1})
+    assert len(service.feed_ids("nobody")) == 12  # three colors: a cap gives way before a slot stays empty
+
+
+def test_pins_caps_and_boosts_shape_a_page(service: Any) -> None:
+    before = ids(similar(service))
+    put(
+        service,
+        {"name": "pin", "pin": "i40", "slot": 2},
+        {"name": "cap", "cap": "brand", "at_most": 3},
+        {"name": "boost", "boost": f"item_id = {before[5]}", "factor": 100},
+    )
+    answer = similar(service)
+    assert ids(answer)[:2] == [before[5], "i40"]
+    assert answer["recommendations"][1]["source"] == "pinned"
+    assert answer["recommendations"][1]["reasons"] == ["chosen by the shop"]
+    brands = [slot["item"]["attributes"]["brand"][0] for slot in answer["recommendations"]]
+    assert max(brands.count(brand) for brand in brands) == 3
+
+
+def test_rules_go_by_scenario_and_segment(service: Any) -> None:
+    put(
+        service,
+        {"name": "cart", "keep": "brand = Bolt", "when": {"scenarios": ["cart"]}},
+        {"name": "new", "keep": "color = Red", "when": {"segments": ["new", "anonymous"], "scenarios": ["feed"]}},
+    )
+
+    def having(answer: dict[str, Any], name: str) -> set[str]:
+        return {slot["item"]["attributes"][name][0] for slot in answer["recommendations"]}
+
+    assert having(similar(service, scenario="cart"), "brand") == {"Bolt"}
+    assert len(having(similar(service), "brand")) > 1
+    assert having(service.feed("nobody"), "color") == {"Red"}
+    assert len(having(service.feed("u1"), "color")) > 1
+
+
+def test_every_worker_follows_within_a_second_and_keeps_the_last_rules_without_redis(
+    start_service: Callable[..., Any], mortal_redis: Any, small_bundle: Path, eventually: Any, tmp_path: Path
+) -> None:
+    with mortal_redis.client() as client:
+        Publisher(client, state_dir=tmp_path / "state").publish(Bundle.open(small_bundle))
+    one, other = (start_service(bundle=small_bundle, redis_url=mortal_redis.url) for _ in range(2))
+    put(one, {"name": "cheap", "keep": "price < 30"})
+    eventually(lambda: similar(other)["rules_version"] == 1, within_s=1.0)
+    mortal_redis.kill()
+    for service in (one, other, start_service(bundle=small_bundle, redis_url=mortal_redis.url)):
+        answer = similar(service)
+        assert (answer["store"], answer["rules_version"]) == ("bundle", 1)
+        assert all(slot["item"]["price"] < 30 for slot in answer["recommendations"])
+    refused = put(one, {"name": "cheap", "keep": "price < 40"})
+    assert refused.status_code == 503
+    assert one.get("/v1/rules").json()["rules"] == {"rules": [{"name": "cheap", "keep": "price < 30"}]}
+    mortal_redis.start()
+    eventually(lambda: put(other, {"name": "cheap", "keep": "price < 40"}).status_code == 200)
+    eventually(lambda: similar(one)["rules_version"] == 2)
+
+
+def test_rules_hold_for_the_next_model_from_its_first_answer(
+    service: Any, publisher: Publisher, changed_bundle: Path, eventually: Any
+) -> None:
+    put(service, {"name": "cheap", "keep": "price < 30"})
+    publisher.publish(Bundle.open(changed_bundle))
+    version = Bundle.open(changed_bundle).version
+    answers = []
+
+    def switched() -> bool:
+        answers.append(similar(service))
+        return bool(answers[-1]["model_version"] == version)
+
+    eventually(switched)
+    assert all(slot["item"]["price"] < 30 for answer in answers for slot in answer["recommendations"])
+
+
+def test_versions_are_kept_and_rolled_back(service: Any) -> None:
+    put(service, {"name": "a", "keep": "price < 30"}, note="first")
+    put(service, {"name": "b", "keep": "price < 40"})
+    told = service.get("/v1/rules").json()
+    assert (told["version"], told["active"]) == (2, 2)
+    assert [(one["version"], one["note"], one["active"]) for one in told["history"]] == [
+        (2, "", True),
+        (1, "first", False),
+    ]
+    assert service.get("/v1/rules", version=1).json()["rules"]["rules"][0]["name"] == "a"
+    assert post(service, "/v1/rules/rollback").json()["version"] == 1
+    assert similar(service)["rules_version"] == 1
+    assert post(service, "/v1/rules/rollback", to=2).json()["version"] == 2
+    refused = post(service, "/v1/rules/rollback", to=9)
+    assert (refused.status_code, refused.json()["detail"]) == (409, "there is no version 9")
+    assert service.get("/v1/rules", version=9).status_code == 404
+
+
+def test_a_change_based_on_an_older_version_is_refused(service: Any) -> None:
+    assert put(service, {"name": "a", "keep": "price < 30"}, headers={"if-match": '"0"'}).status_code == 200
+    late = put(service, {"name": "b", "keep": "price < 40"}, headers={"if-match": '"0"'})
+    assert late.status_code == 409
+    assert late.json()["active"] == 1
+    assert put(service, {"name": "b", "keep": "price < 40"}, headers={"if-match": '"1"'}).json()["version"] == 2
+    assert put(service, headers={"if-match": "*"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"name": "bad", "hide": "price <"}, "rules[1] (bad): hide: character 8: expected a value, got 'the end'"),
+        ({"name": "bad", "hide": "colour = red"}, "rule 'bad', hide: character 1: a field must be one of this catalog"),
+        ({"name": "bad", "cap": "material"}, "rule 'bad', cap: must be an attribute of this catalog"),
+        (
+            {"name": "bad", "boost": "brand = Acme", "factor": 0},
+            "rules[1] (bad).factor: Input should be",
+        ),
+    ],
+)
+def test_rules_that_do_not_fit_are_refused_and_change_nothing(service: Any, rule: dict[str, Any], said: str) -> None:
+    refused = put(service, rule)
+    assert refused.status_code == 422
+    assert said in refused.json()["errors"][0]["rule"]
+    assert similar(service)["rules_version"] == 0
+    assert httpx.put(service.base_url + "/v1/rules", content=b"{").status_code == 422
+
+
+def test_a_value_no_item_has_is_a_warning(service: Any) -> None:
+    done = put(service, {"name": "a", "hide": "brand = Acne"}).json()
+    assert done["warnings"] == ["rule 'a', hide: character 9: no item has 'Acne' as brand"]
+
+
+def test_a_dry_run_tells_what_each_rule_would_move_and_changes_nothing(service: Any, redis_server: Any) -> None:
+    before = ids(similar(service, k=4))
+    rules = {
+        "rules": [
+            {"name": "gone", "hide": f"item_id = {before[1]}"},
+            {"name": "up", "boost": f"item_id = {before[3]}", "factor": 100},
+            {"name": "elsewhere", "hide": "price > 0", "when": {"scenarios": ["home"]}},
+        ]
+    }
+    told = post(service, "/v1/rules/dry-run", rules=rules, item_id="i3", k=4).json()
+    assert told["before"] == before
+    assert told["after"][:3] == [before[3], before[0], before[2]]
+    gone, up, elsewhere = told["effects"]
+    assert gone["moves"] == [{"item_id": before[1], "before": 2, "after": None}]
+    assert up["moves"] == [{"item_id": before[3], "before": 3, "after": 1}]
+    assert (elsewhere["applies"], elsewhere["why"]) == (False, "the scenario is none of home")
+    assert similar(service)["rules_version"] == 0
+    at_home = post(service, "/v1/rules/dry-run", rules=rules, user_id="u1", scenario="home").json()
+    assert at_home["after"] == []
+    with redis_server.client() as client:
+        assert client.exists(keys.RULES) == 0
+    assert post(service, "/v1/rules/dry-run", rules=rules, item_id="nobody").status_code == 404
+    assert post(service, "/v1/rules/dry-run", rules={"rules": [{"name": "x"}]}).status_code == 422
+
+
+def test_what_was_bought_comes_back_after_so_many_days_and_what_was_viewed_fades_in(service: Any) -> None:
+    now = time.time()
+    day = 86_400.0
+    before = service.feed_ids("visitor", 12)
+    events = [
+        ("purchase", before[0], 40.0),
+        ("purchase", before[1], 2.0),
+        ("view", before[2], 300.0),
+        ("view", before[3], 0.0),
+    ]
+    for kind, item_id, days in events:
+        event = {"user_id": "visitor", "item_id": item_id, "event_type": kind, "timestamp": now - days * day}
+        assert service.post(event).json()["accepted"] == 1
+    assert not set(before[:4]) & set(service.feed_ids("visitor", 50))
+    put(
+        service,
+        seen={"bought": {"policy": "replenish", "days": 30}, "viewed": {"policy": "decay", "days": 10}},
+    )
+    after = service.feed_ids("visitor", 50)
+    assert before[0] in after
+    assert before[2] in after
+    assert not {before[1], before[3]} & set(after)
+    known = service.feed_ids("u1", 50)
+    put(service, seen={"trained": "allow"})
+    assert set(service.feed_ids("u1", 50)) - set(known)
+
+
+def test_what_is_explored_is_logged_with_its_probabilities(service: Any, redis_server: Any, eventually: Any) -> None:
+    put(service, exploration={"temperature": 0.5, "epsilon": 0.1})
+    answers = [similar(service, k=5) for _ in range(6)]
+    assert len({tuple(ids(answer)) for answer in answers}) > 1
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 6)
+        logged = {fields[b"recommendation_id"].decode(): fields for _, fields in client.xrange(keys.IMPRESSIONS)}
+    for answer in answers:
+        fields = logged[answer["recommendation_id"]]
+        slots = orjson.loads(fields[b"slots"])
+        assert slots["propensities"] == [slot["propensity"] for slot in answer["recommendations"]]
+        assert all(0 < chance < 1 for chance in slots["propensities"])
+        assert slots["marginals"][0] == pytest.approx(slots["propensities"][0])
+        assert all(chance is None or 0 < chance < 1 for chance in slots["marginals"])
+        assert fields[b"rules_version"] == b"1"
+
+
+def test_the_next_page_shows_nothing_again_and_pins_nothing_twice(service: Any) -> None:
+    put(service, {"name": "pin", "pin": "i40", "slot": 7}, exploration={"temperature": 0.5})
+    first = similar(service, k=5)
+    second = similar(service, k=5, cursor=first["next_cursor"])
+    third = similar(service, k=5, cursor=second["next_cursor"])
+    assert ids(second)[1] == "i40"
+    assert len({*ids(first), *ids(second), *ids(third)}) == 15
+
+
+def test_rules_of_a_file_hold_where_none_are_stored(
+    start_service: Callable[..., Any], small_bundle: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text('[[rules]]\nname = "cheap"\nkeep = "price < 30"\n')
+    alone = start_service(bundle=small_bundle, rules=path)
+    answer = similar(alone)
+    assert answer["rules_version"] == 0
+    assert all(slot["item"]["price"] < 30 for slot in answer["recommendations"])
+    assert put(alone, {"name": "a", "keep": "price < 40"}).status_code == 503
