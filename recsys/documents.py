@@ -37,9 +37,9 @@ class Document(Section):
             InputError: it breaks a rule; the message names the entry, the field and the value.
         """
         try:
-            return (
-                cls.model_validate_json(raw, strict=True) if isinstance(raw, bytes) else cls.model_validate(dict(raw))
-            )
+            if isinstance(raw, bytes):
+                return cls.model_validate_json(raw, strict=True)
+            return cls.model_validate(dict(raw))
         except ValidationError as error:
             raise InputError(f"{place}: {'; '.join(_complaints(error, raw))}") from None
 

@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from recsys.search.encoding import CannotSearch
 from recsys.search.query import BadQuery
@@ -129,11 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
     state.desk, state.shelf, state.policy_desk = desk, shelf, PolicyDesk(engine, policing)
-    by_hand = (items, stock, users, recommend, search, events, policy_routes)
-    app.router.routes.extend([*(route for module in by_hand for route in module.hot), *pages.pages()])
-    for module in (items, users, images, policy_routes, health):
-        app.router.routes.extend(module.router.routes)
-    hot_documented = [route for module in by_hand for route in module.documented.routes]
+    hot_documented = _add_routes(app)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -145,6 +141,15 @@ def create_app(settings: Settings) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _add_routes(app: FastAPI) -> list[BaseRoute]:
+    """Add every route; the descriptions of those that read their requests by hand."""
+    by_hand = (items, stock, users, recommend, search, events, policy_routes)
+    app.router.routes.extend([*(route for module in by_hand for route in module.hot), *pages.pages()])
+    for module in (items, users, images, policy_routes, health):
+        app.router.routes.extend(module.router.routes)
+    return [route for module in by_hand for route in module.documented.routes]
 
 
 def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:

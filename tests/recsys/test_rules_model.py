@@ -80,7 +80,15 @@ def test_a_rule_set_reads_from_toml_and_comes_back_from_its_json(tmp_path: Path)
         ({"rules": [{"name": "a", "pin": "i"}, {"name": "a", "pin": "j"}]}, "rules 1 and 2 are both 'a'"),
         ({"rules": [{"name": "a", "hide": "a=b", "wen": {}}]}, "rules[1] (a).wen: Extra inputs are not permitted"),
         (
-            {"rules": [{"name": "a", "hide": "a=b", "when": {"start": "2026-02-01", "end": "2026-01-01"}}]},
+            {
+                "rules": [
+                    {
+                        "name": "a",
+                        "hide": "a=b",
+                        "when": {"start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"},
+                    }
+                ]
+            },
             "rules[1] (a).when: end must be after start",
         ),
         ({"seen": {"bought": {"policy": "decay"}}}, 'days belongs to "decay" and "replenish"'),

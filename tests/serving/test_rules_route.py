@@ -267,3 +267,18 @@ def test_rules_of_a_file_hold_where_none_are_stored(
     assert answer["rules_version"] == 0
     assert all(slot["item"]["price"] < 30 for slot in answer["recommendations"])
     assert put(alone, {"name": "a", "keep": "price < 40"}).status_code == 503
+
+
+def test_rules_go_by_a_price_that_was_just_changed_and_by_an_item_that_just_joined(
+    start_service: Callable[..., Any], redis_server: Any, publisher: Publisher, growing: Path
+) -> None:
+    publisher.publish(Bundle.open(growing))
+    shop = start_service(bundle=growing, redis_url=redis_server.url)
+    assert put(shop, {"name": "cheap", "keep": "price < 10"}).status_code == 200
+    cheap = shop.feed_ids("u0", 50)
+    assert cheap
+    assert shop.say("PATCH", cheap[0], {"price": 77.0}).status_code == 200
+    assert cheap[0] not in shop.feed_ids("u0", 50)
+    for item_id, price in (("n0", 3.0), ("n1", 33.0)):
+        assert shop.say("PUT", item_id, {"title": "Red mug", "price": price}).status_code == 200
+    assert {"n0", "n1"} & set(shop.feed_ids("u0", 50)) == {"n0"}

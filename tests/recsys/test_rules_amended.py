@@ -1,0 +1,68 @@
+"""Rules see a catalog that goes on changing as one that had been so from the start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recsys.amended.amendments import Amendments
+from recsys.amended.placed import Placed
+from recsys.bundle import Bundle
+from recsys.rules.amended import facts_of, trained_facts
+from recsys.rules.compiled import Compiled
+from recsys.rules.facts import Facts
+from recsys.rules.occasion import Occasion
+
+ASKED = (
+    "price < 5",
+    "not price < 5",
+    "brand = A",
+    "brand in (B, C)",
+    "not brand = A",
+    "title contains new",
+    "available",
+)
+ASKED += ("year >= 2000", "age < 900d", "has(brand)", "item_id in (n0, i1, i2)", "same(brand)", "kind under x")
+
+
+def display(item_id: str, **more: Any) -> dict[str, Any]:
+    plain = {"item_id": item_id, "title": "", "description": "", "price": None, "available": True, "image": None}
+    return {**plain, "attributes": {}, **more}
+
+
+def test_columns_follow_every_change_of_items(make_bundle: Callable[..., Bundle]) -> None:
+    attributes = [{"brand": [brand], "year": ["1999"], "added": ["2019-01-01"]} for brand in "AABBCC"]
+    bundle = make_bundle(np.eye(6, 2), attributes=attributes)
+    trained = trained_facts(bundle)
+    amendments = Amendments(bundle, None)
+    place = np.array([0.5, 0.5, 0.0], dtype=np.float32)
+    changes: list[dict[str, Placed | None]] = [
+        {"i1": Placed(display("i1", price=3.0, attributes={"brand": ["A"], "year": ["1999"]}), {})},
+        {
+            "n0": Placed(
+                display("n0", title="A new one", price=4.0, attributes={"brand": ["A", "D"], "kind": ["x > y"]}),
+                {},
+                place,
+            )
+        },
+        {"i0": None, "i2": Placed(display("i2", available=False, attributes={"brand": ["C"]}), {})},
+        {"n0": None, "n1": Placed(display("n1", attributes={"added": ["2020-01-01"], "year": ["2001"]}), {}, place)},
+        {"i0": Placed(display("i0", price=9.0, attributes={"Brand": ["b"]}), {})},
+    ]
+    for change in changes:
+        made, _, _ = amendments.apply(change)
+        now = facts_of(made, trained)
+        gone = {"available": False}
+        shown = [gone if row in made.gone else made.display(row) for row in range(len(made))]
+        afresh = Facts(made.items, shown)
+        assert set(now.attributes) >= {name for name in afresh.attributes if name != "Brand"}
+        for text in ASKED:
+            occasion = Occasion(1.6e9, page=3)
+            assert Compiled(text, now).mask(occasion).tolist() == Compiled(text, afresh).mask(occasion).tolist(), (
+                text,
+                change,
+            )
+    assert Compiled("brand = A", trained).mask(Occasion(0.0)).tolist() == [True, True, *[False] * 4]  # as it was
+    assert facts_of(bundle, trained) is trained
