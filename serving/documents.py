@@ -130,7 +130,9 @@ class Documents:
 
     async def history(self) -> list[About]:
         """All versions, newest first."""
-        found: dict[bytes, bytes] = await self._store.asked(lambda client: cast("Any", client.hgetall(self._key)))
+        found: dict[bytes, bytes] = await self._store.asked(
+            lambda client: cast("Any", client.hgetall(self._key)), probing=True
+        )
         active = int(found.get(b"active", 0))
         versions = sorted((int(name[6:]) for name in found if name.startswith(b"about:")), reverse=True)
         return [

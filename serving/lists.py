@@ -27,7 +27,7 @@ from serving.engine import Engine, UnknownItemError
 from serving.entries import slots as by_row
 from serving.live import Live
 from serving.problems import ProblemError, unknown_item
-from serving.steering import NOBODY, Part, Steered, Steerer
+from serving.steering import NOBODY, Enrolled, Steered, Steerer
 from serving.store import StoreDownError
 
 
@@ -84,14 +84,14 @@ class ListEngine:
             ProblemError: the cursor belongs to another list.
         """
         engine = self._engine
-        part = self._part("similar", query, query.user_id)
-        live = part.live
+        enrolled = self._enrolled("similar", query, query.user_id)
+        live = enrolled.live
         if item_id not in live.bundle.items:
             raise UnknownItemError(item_id)
         state, origin, cursor = NOBODY, None, _cursor("similar", item_id, query)
         if query.user_id is not None:
             state, origin = await engine.state(live, query.user_id)
-        steered = self._steerer.steered(part, state, page=live.bundle.items.idx(item_id), begin=len(cursor.shown))
+        steered = self._steerer.steered(enrolled, state, page=live.bundle.items.idx(item_id), begin=len(cursor.shown))
         user = STRANGER if query.user_id is None else user_state(query.user_id, state, steered.known)
         taste = query.user_weight if query.user_id is not None else 0.0
         asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste)
@@ -119,10 +119,10 @@ class ListEngine:
         Raises:
             ProblemError: the cursor belongs to another list.
         """
-        engine, part = self._engine, self._part("feed", query, user_id)
-        live, cursor = part.live, _cursor("feed", user_id, query)
+        engine, enrolled = self._engine, self._enrolled("feed", query, user_id)
+        live, cursor = enrolled.live, _cursor("feed", user_id, query)
         state, published, origin = await engine.user(live, user_id)
-        steered = self._steerer.steered(part, state, begin=len(cursor.shown))
+        steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
         user = user_state(user_id, state, steered.known, trained_again=steered.trained_again)
         asked = Asked("feed", user_id, query, None, _at_hand(user, query), cursor, steered)
         if asked.plain and published is not None and not state.recent and live.feeds_hold():
@@ -139,13 +139,13 @@ class ListEngine:
         Raises:
             ProblemError: the cursor belongs to another list.
         """
-        engine, part = self._engine, self._part("recommend", query, query.user_id)
-        live, subject = part.live, query.user_id or ""
+        engine, enrolled = self._engine, self._enrolled("recommend", query, query.user_id)
+        live, subject = enrolled.live, query.user_id or ""
         cursor = _cursor("recommend", subject, query)
         state, origin = NOBODY, engine.origin
         if query.user_id is not None:
             state, origin = await engine.state(live, query.user_id)
-        steered = self._steerer.steered(part, state, begin=len(cursor.shown))
+        steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
         user = STRANGER
         if query.user_id is not None:
             user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
@@ -160,8 +160,8 @@ class ListEngine:
         """
         surface = "feed" if query.page is None else "similar"
         plain = ListQuery(k=query.k, scenario=query.scenario)
-        engine, part = self._engine, self._part(surface, plain, query.user_id)
-        live, items = part.live, part.live.bundle.items
+        engine, enrolled = self._engine, self._enrolled(surface, plain, query.user_id)
+        live, items = enrolled.live, enrolled.live.bundle.items
         for known in (item_id, *(() if query.page is None else (query.page,))):
             if known not in items:
                 raise UnknownItemError(known)
@@ -170,7 +170,7 @@ class ListEngine:
         state = NOBODY
         if query.user_id is not None:
             state, _ = await engine.state(live, query.user_id)
-        steered = self._steerer.steered(part, state, page=-1 if query.page is None else items.idx(query.page))
+        steered = self._steerer.steered(enrolled, state, page=-1 if query.page is None else items.idx(query.page))
         user = STRANGER
         if query.user_id is not None:
             user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
@@ -197,10 +197,10 @@ class ListEngine:
         except ProblemError as error:
             return b'{"problem":' + bytes(error.response().body) + b"}"
 
-    def _part(self, surface: str, query: ListQuery, user_id: str | None) -> Part:
+    def _enrolled(self, surface: str, query: ListQuery, user_id: str | None) -> Enrolled:
         """The arms of a request and the model it is answered by."""
         scenarios = frozenset({surface, query.scenario} - {""})
-        return self._steerer.part(self._engine.live, user_id, scenarios, time.time())
+        return self._steerer.enrolled(self._engine.live, user_id, scenarios, time.time())
 
     async def _made(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin) -> bytes:
         """Rank for this request, in this worker."""

@@ -28,7 +28,7 @@ NOBODY = LiveState()
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Enrolled:
     """A request's part in the experiments.
 
     Args:
@@ -117,7 +117,7 @@ class Steerer:
         self._telemetry = telemetry
         self._purchases = frozenset(purchases)
 
-    def part(self, live: Live, user_id: str | None, scenarios: frozenset[str], now_s: float) -> Part:
+    def enrolled(self, live: Live, user_id: str | None, scenarios: frozenset[str], now_s: float) -> Enrolled:
         """The arms of a request, and the model it is answered by.
 
         Args:
@@ -130,28 +130,30 @@ class Steerer:
         found = policies.experiments.assign(user_id, scenarios=scenarios, now_s=now_s, stopped=policies.stopped)
         model = found.overrides.model
         answering = live if model is None else self._others.get(model) or live
-        return Part(answering, found, user_id, scenarios, now_s)
+        return Enrolled(answering, found, user_id, scenarios, now_s)
 
-    def steered(self, part: Part, state: LiveState, *, page: int = -1, begin: int = 0) -> Steered:
+    def steered(self, enrolled: Enrolled, state: LiveState, *, page: int = -1, begin: int = 0) -> Steered:
         """What holds for a request.
 
         Args:
-            part: see `part`.
+            enrolled: see `enrolled`.
             state: what the user did lately.
             page: row of the item whose page asks, -1 for none.
             begin: slots that earlier pages of the list have filled.
         """
-        live, changed = part.live, part.assignment.overrides
+        live, changed = enrolled.live, enrolled.assignment.overrides
         version, book = self.keeper.book(live.bundle, changed.rules)
         known, steering = bound(
             live,
             book,
-            Occasion(part.now_s, part.user_id, page, part.scenarios, segments(live, part.user_id, state)),
+            Occasion(
+                enrolled.now_s, enrolled.user_id, page, enrolled.scenarios, segments(live, enrolled.user_id, state)
+            ),
             state,
             begin=begin,
             overrides=changed,
         )
-        return Steered(part.assignment.arms, version, known, book.rules.seen.trained == "allow", steering)
+        return Steered(enrolled.assignment.arms, version, known, book.rules.seen.trained == "allow", steering)
 
     def count(self, arms: Mapping[str, str], *, slots: int, asked: int, fallback: bool) -> None:
         """Count an answer for its arms."""
