@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Adjacency:
                 f"adjacency must be symmetric, [{row}, {column}] is {csr[row, column]} "
                 f"and [{column}, {row}] is {csr[column, row]}"
             )
-        return cls(_tensor(csr, dtype, device))
+        return cls(csr_tensor(csr, dtype, device))
 
     def __len__(self) -> int:
         return int(self.matrix.shape[0])
@@ -55,6 +56,17 @@ class Adjacency:
     def n_entries(self) -> int:
         """Stored entries; an undirected edge is two."""
         return int(self.matrix.values().shape[0])
+
+    @cached_property
+    def with_self(self) -> torch.Tensor:
+        """I + A, in CSR form."""
+        there = self.matrix
+        csr = sparse.csr_matrix(
+            (there.values().cpu().numpy(), there.col_indices().cpu().numpy(), there.crow_indices().cpu().numpy()),
+            shape=(len(self), len(self)),
+        )
+        added = csr + sparse.identity(len(self), dtype=csr.dtype, format="csr")
+        return Adjacency.of(added, dtype=there.dtype, device=str(there.device)).matrix
 
     def spare(self, like: torch.Tensor, name: str) -> torch.Tensor:
         """Memory that is used again: what stands in it lasts until somebody asks for the same name.
@@ -69,7 +81,8 @@ class Adjacency:
         return held
 
 
-def _tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch.Tensor:
+def csr_tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """A scipy matrix as sparse CSR tensor, with 32-bit indices where they suffice."""
     index = np.int32 if max(csr.nnz, *csr.shape) < np.iinfo(np.int32).max else np.int64
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
@@ -125,7 +138,7 @@ class Directed:
         """From a scipy matrix."""
         csr = sparse.csr_matrix(matrix)
         csr.sum_duplicates()
-        return cls(_tensor(csr, torch.float32, device), _tensor(sparse.csr_matrix(csr.T), torch.float32, device))
+        return cls(csr_tensor(csr, torch.float32, device), csr_tensor(sparse.csr_matrix(csr.T), torch.float32, device))
 
 
 class _DirectedProduct(torch.autograd.Function):
@@ -175,15 +188,31 @@ class _SymmetricMean(torch.autograd.Function):
 
 
 def _mean_of_powers(adjacency: Adjacency, x: torch.Tensor, layers: int, out: torch.Tensor) -> torch.Tensor:
-    """By Horner's rule, x + A (x + A (x + ...)), a product and a sum in one call, the last of which scales."""
+    """By Horner's rule in A^2, which takes the fewest sums.
+
+    With p_L the sum of the powers 0 to L,
+
+        p_L = I + A p_(L-1) for even L,      p_L = (I + A)(I + A^2 (I + A^2 (...))) for odd L
+
+    A product and a sum are one call, which copies what is to be added first; that copy costs a third of the product.
+    """
     if layers == 0:
         return out.copy_(x)
     buffers = [adjacency.spare(x, "even"), adjacency.spare(x, "odd")]
-    y = x
-    for layer in range(layers - 1):
-        y = torch.addmm(x, adjacency.matrix, y, out=buffers[layer % 2])
     share = 1 / (layers + 1)
+    y = x
+    for _ in range((layers - 1) // 2):
+        once = _into(buffers[0], adjacency.matrix, y)
+        y = torch.addmm(x, adjacency.matrix, once, out=buffers[1])
+    if layers % 2:
+        return _into(out, adjacency.with_self, y).mul_(share)
+    y = _into(buffers[0], adjacency.with_self, y)
     return torch.addmm(x, adjacency.matrix, y, beta=share, alpha=share, out=out)
+
+
+def _into(out: torch.Tensor, matrix: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The product, written over whatever stands in `out`; `torch.mm(..., out=...)` would clear it first."""
+    return out.addmm_(matrix, y, beta=0)
 
 
 def mean_of_layers(
