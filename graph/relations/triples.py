@@ -44,8 +44,9 @@ class Triples:
 def read_triples(folder: Path, *, quarantine: Quarantine) -> Triples | None:
     """Read `triples.parquet`, `.csv` or `.jsonl`; None where there is none.
 
-    Needed are head, relation and tail; weight may be there. Refused are rows that lack one, join a name with itself,
-    repeat an earlier row, or have a weight that is no number > 0.
+    Needed are head, relation and tail (or head_idx and tail_idx, as benchmarks call them); weight may be there.
+    Refused are rows that lack one, join a name with itself, repeat an earlier row, or have a weight that is no number
+    above 0.
 
     Args:
         folder: the shop folder.
@@ -58,6 +59,7 @@ def read_triples(folder: Path, *, quarantine: Quarantine) -> Triples | None:
     if path is None:
         return None
     frame = read_table(path, quarantine=quarantine)
+    frame = frame.rename(columns={f"{end}_idx": end for end in ("head", "tail") if end not in frame.columns})
     for column in ("head", "relation", "tail"):
         if column not in frame.columns:
             raise InputError(f"{path} must have the columns head, relation and tail, {column!r} is missing")
