@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from features.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class Adjacency:
@@ -35,7 +37,10 @@ class Adjacency:
 
         Raises:
             ValueError: the matrix is not square or not symmetric.
+            InputError: bfloat16 on a CPU, where PyTorch has no product of such a matrix.
         """
+        if dtype == torch.bfloat16 and not device.startswith("cuda"):
+            raise InputError(f"propagation in bfloat16 needs CUDA, the device is {device!r}; choose float32")
         csr = sparse.csr_matrix(symmetric)
         csr.sum_duplicates()
         if csr.shape[0] != csr.shape[1]:
@@ -100,19 +105,23 @@ class _SymmetricProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
         ctx.matrix = matrix
-        return matrix @ x
+        return _product(matrix, x)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return ctx.matrix @ grad_outputs[0].contiguous(), None
+        return _product(ctx.matrix, grad_outputs[0].contiguous()), None
+
+
+def _product(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return (matrix @ x.to(matrix.dtype)).to(x.dtype)
 
 
 def propagate(adjacency: Adjacency, x: torch.Tensor) -> torch.Tensor:
-    """A x, differentiable in x.
+    """A x, differentiable in x; computed in the adjacency's dtype and given in x's, and so is the gradient.
 
     Args:
         adjacency: symmetric [n_nodes, n_nodes].
-        x: float [n_nodes, dim] of the adjacency's dtype and device.
+        x: float [n_nodes, dim], contiguous, on the adjacency's device.
 
     Returns:
         float [n_nodes, dim].

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from features.errors import InputError
 from graph.csr import Adjacency, close_order, mean_of_layers, normalized, propagate
 
 
@@ -29,6 +30,31 @@ def test_the_gradient_is_that_of_the_dense_product(matrix: sparse.csr_matrix) ->
     weight = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     (by_kernel,) = torch.autograd.grad((weight * propagate(adjacency, x)).sum(), x)
     torch.testing.assert_close(by_kernel, dense.T @ weight)
+
+
+def test_a_product_is_computed_in_the_precision_of_the_matrix_and_given_in_that_of_the_rows(
+    matrix: sparse.csr_matrix,
+) -> None:
+    x = torch.randn(12, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    precise = propagate(Adjacency.of(matrix, dtype=torch.float64), x)
+    expected = torch.from_numpy(matrix.toarray()) @ x.double()
+    assert precise.dtype == torch.float32
+    assert torch.equal(precise, expected.float())  # to the last digit, as no float32 product is
+    (gradient,) = torch.autograd.grad(precise.sum(), x)
+    assert gradient.dtype == torch.float32
+    torch.testing.assert_close(gradient, torch.from_numpy(matrix.toarray().sum(axis=0)).float()[:, None].expand(12, 3))
+
+
+def test_bfloat16_is_refused_on_a_cpu(matrix: sparse.csr_matrix) -> None:
+    with pytest.raises(InputError, match="bfloat16 needs CUDA, the device is 'cpu'"):
+        Adjacency.of(matrix, dtype=torch.bfloat16)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_bfloat16_agrees_with_float32_to_its_three_digits(matrix: sparse.csr_matrix) -> None:
+    x = torch.randn(12, 8, generator=torch.Generator().manual_seed(1)).cuda()
+    coarse = propagate(Adjacency.of(matrix, dtype=torch.bfloat16, device="cuda"), x)
+    torch.testing.assert_close(coarse, propagate(Adjacency.of(matrix, device="cuda"), x), rtol=3e-2, atol=3e-2)
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3, 4])
