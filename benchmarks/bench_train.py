@@ -1,7 +1,7 @@
 """One epoch of LightGCN: our propagation against PyTorch Geometric's on an edge index and against a COO product.
 
     .venv/bin/python benchmarks/bench_train.py --data ../shared/data/tiktok --json train.json
-    .venv/bin/python benchmarks/bench_train.py --growth                     # cost from 1e5 to 1e7 edges
+    .venv/bin/python benchmarks/bench_train.py --growth --plot growth.svg   # cost from 1e5 to 1e7 edges
 
 Same graph, parameters, batches, negatives, loss and optimizer; only the propagation differs, and the losses of the
 first steps must agree. In each round every variant runs the same epoch in turn; told are the median seconds of
@@ -38,6 +38,7 @@ from torch.nn.functional import embedding, logsigmoid
 from graph import pyg as _pyg  # noqa: F401 - first: it silences a warning of the next imports
 from graph.csr import Adjacency, close_order, mean_of_layers, normalized
 
+from log_plot import log_plot  # isort: skip
 from torch_geometric.nn import LGConv  # isort: skip
 from torch_geometric.nn.models import LightGCN  # isort: skip
 
@@ -172,41 +173,56 @@ def peak_bytes(name: str, folder: Path | None, loss: str) -> int:
     """Growth of a fresh process by training, bytes."""
     command = [sys.executable, __file__, "--one", name, "--loss", loss]
     command += ["--data", str(folder)] if folder is not None else ["--synthetic"]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ).stdout)
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return int(json.loads(told)["peak_bytes"])
 
 
-def one(name: str, likes: sparse.csr_matrix, loss: str) -> int:
-    """Run a few steps and tell the growth of this process since the graph was there."""
+def one(name: str, likes: sparse.csr_matrix, loss: str) -> dict[str, Any]:
+    """Run a few steps and tell their median time, and the growth of this process since the graph was there."""
     trainer = Trainer(name, likes, loss)
-    given = batches(likes, 3, 0)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    times = []
+    reset = Path("/proc/self/clear_refs")
+    reset.write_text("5")  # forget the peak so far
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    for batch in given:
+    for batch in batches(likes, 4, 0):
+        started = time.perf_counter()
         trainer.step(*batch)
+        times.append(time.perf_counter() - started)
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(peak.split()[1]) * 1024 - before
+    return {
+        "name": name,
+        "edges": likes.nnz,
+        "nodes": sum(likes.shape),
+        "step_s": statistics.median(times[1:]),
+        "peak_bytes": int(peak.split()[1]) * 1024 - before,
+    }
 
 
-def growth(sizes: list[int], steps: int) -> list[dict[str, float]]:
-    """Seconds of one step (propagation, BPR, gradient, Adam) and bytes, by number of edges."""
-    rows = []
+GROWN = {"ours": 10_000_000, "coo": 1_000_000, "edge index": 300_000}
+"""Largest graph of each variant in --growth; beyond, an edge index takes gigabytes and COO minutes."""
+
+
+def growth(sizes: list[int], plot: Path | None) -> list[dict[str, Any]]:
+    """Seconds of one step (propagation, BPR, gradient, Adam) and growth of memory, each in a process of its own."""
+    rows: list[dict[str, Any]] = []
     for edges in sizes:
-        likes = synthetic(max(edges // 20, 100), max(edges // 50, 100), edges)
-        # an edge index of a million edges takes gigabytes
-        names = ["ours", *(["coo"] if edges <= 1_000_000 else []), *(["edge index"] if edges <= 300_000 else [])]
-        row: dict[str, float] = {"edges": edges, "nodes": sum(likes.shape)}
-        trainers = {name: Trainer(name, likes, "bpr") for name in names}
-        times: dict[str, list[float]] = {name: [] for name in names}
-        for number, batch in enumerate(batches(likes, steps + 1, 0)):
-            for name in names:
-                started = time.perf_counter()
-                trainers[name].step(*batch)
-                if number:
-                    times[name].append(time.perf_counter() - started)
-        row |= {f"{name} step_s": statistics.median(values) for name, values in times.items()}
-        row["csr_bytes"] = 8 * 2 * edges + 8 * sum(likes.shape)
-        rows.append(row)
-        print(" ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+        for name in (name for name, most in GROWN.items() if edges <= most):
+            command = [sys.executable, __file__, "--one", name, "--edges", str(edges)]
+            rows.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+            told = rows[-1]
+            print(
+                f"{edges:>10,} edges {told['nodes']:>9,} nodes  {name:12} {told['step_s']:8.3f} s a step "
+                f"{told['peak_bytes'] / 1e6:9.1f} MB",
+                flush=True,
+            )
+    if plot is not None:
+        for unit, key in (("seconds a step", "step_s"), ("bytes of training", "peak_bytes")):
+            lines = {name: [(row["edges"], row[key]) for row in rows if row["name"] == name] for name in GROWN}
+            path = plot.with_stem(f"{plot.stem}-{key.split('_', 1)[0]}")
+            log_plot(
+                path, "LightGCN by size of the graph", "edges", unit, {n: line for n, line in lines.items() if line}
+            )
+            print(f"plot  {path}")
     return rows
 
 
@@ -220,17 +236,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="steps of a variant in a round; by default a whole epoch")
     parser.add_argument("--growth", action="store_true", help="cost from 1e5 to 1e7 edges instead")
     parser.add_argument("--most", type=int, default=10_000_000, help="largest graph of --growth")
+    parser.add_argument("--plot", type=Path, help="draw --growth: growth-step.svg and growth-peak.svg for growth.svg")
+    parser.add_argument("--edges", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if given.growth:
         sizes = [size for size in (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000) if size <= given.most]
-        report: dict[str, Any] = {"growth": growth(sizes, 3)}
+        report: dict[str, Any] = {"growth": growth(sizes, given.plot)}
     else:
-        likes = read(None if given.synthetic else given.data)
+        size = given.edges
+        grown = synthetic(max(size // 20, 100), max(size // 50, 100), size) if size else None
+        likes = grown if grown is not None else read(None if given.synthetic else given.data)
         if given.one:
-            print(one(given.one, likes, given.loss))
+            print(json.dumps(one(given.one, likes, given.loss)))
             return
         names = ["ours", "coo", "edge index", "pyg"]
         print(f"{likes.shape[0]:,} users, {likes.shape[1]:,} items, {likes.nnz:,} pairs; {given.loss}, batch {BATCH}")
