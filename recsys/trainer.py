@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import structlog
@@ -23,11 +23,14 @@ from torch import nn
 from features.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from features.progress import bar
 from features.section import Section
-from recsys.validation import Validator
 
 log = structlog.get_logger()
+J = TypeVar("J")
+J_contra = TypeVar("J_contra", contravariant=True)
 Entry = dict[str, float]
-"""One look: epoch, loss, recall@20, and what else the learner has to tell."""
+"""One look: epoch, loss, the measure, and what else the learner has to tell."""
+RECALL = "recall@20"
+"""The measure by which rankings are chosen."""
 Watch = Callable[[Entry], None]
 
 
@@ -43,7 +46,7 @@ class LoopConfig(Section):
     evaluate_every: PositiveInt = 3
     """Epochs between two looks at validation; a checkpoint is written at each."""
     patience: PositiveInt = 5
-    """Looks without a better validation recall after which training stops."""
+    """Looks without a better validation value after which training stops."""
     time_budget_s: PositiveFloat | None = None
     """Training ends with a look at validation at the first epoch after so many seconds, and says so. A budget that is
     reached makes the result depend on the machine; none (null) never does."""
@@ -60,16 +63,16 @@ class Look:
     Args:
         embeddings: "users" [n_users, dim] and "items" [n_items, dim], whose dot products are the scores, and whatever
             else shall be kept of the best epoch; on any device, not shared with the parameters.
-        recall: on validation, recall@20; NaN where nothing is held out.
+        value: of the measure on validation; NaN where nothing is held out.
         remarks: further numbers for the history.
     """
 
     embeddings: dict[str, torch.Tensor]
-    recall: float
+    value: float
     remarks: Entry
 
 
-class Learner(Protocol):
+class Learner(Protocol[J_contra]):
     """What the loop needs of a model and its training data."""
 
     @property
@@ -79,8 +82,8 @@ class Learner(Protocol):
     def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         """The losses of an epoch's steps, one after the other; between two, the parameters are moved."""
 
-    def look(self, validator: Validator) -> Look:
-        """What the present parameters are worth."""
+    def look(self, judge: J_contra, /) -> Look:
+        """What the present parameters are worth, by validation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,55 +108,59 @@ class Trained:
 
 
 def train_model(
-    learner: Learner,
-    validator: Validator,
+    learner: Learner[J],
+    judge: J,
     config: LoopConfig,
     *,
     seed: int,
     path: Path,
     what: str,
+    measure: str = RECALL,
     fused: bool = True,
     watch: Watch | None = None,
 ) -> Trained:
-    """Train, or go on training, and return the embeddings of the epoch with the best validation recall@20.
+    """Train, or go on training, and return the embeddings of the epoch with the best validation value.
 
     Without validation pairs all epochs are run and the last one counts.
 
     Args:
         learner: what is trained.
-        validator: judges it.
+        judge: what the learner needs to look at itself: the validation side.
         config: of the loop.
         seed: of every random choice of the epochs.
         path: the checkpoint: where there is one, training goes on from it. It must belong to the same learner.
         what: name of the model, for logs and progress.
+        measure: name of what the learner tells of itself; more is better.
         fused: Adam in one pass over memory, several times faster on large embeddings; its last digits differ.
         watch: told of every look; what it raises ends the training.
 
     Raises:
         InputError: the checkpoint is damaged.
     """
-    loop = _Loop(learner, validator, config, seed=seed, path=path, what=what, fused=fused, watch=watch)
+    loop = _Loop(learner, judge, config, seed=seed, path=path, what=what, measure=measure, fused=fused, watch=watch)
     loop.resume()
     return loop.run()
 
 
-class _Loop:
+class _Loop(Generic[J]):
     """The loop and its state; everything that changes is in `_checkpoint`."""
 
     def __init__(
         self,
-        learner: Learner,
-        validator: Validator,
+        learner: Learner[J],
+        judge: J,
         config: LoopConfig,
         *,
         seed: int,
         path: Path,
         what: str,
+        measure: str,
         fused: bool,
         watch: Watch | None,
     ) -> None:
-        self._learner, self._validator, self._config = learner, validator, config
+        self._learner, self._judge, self._config = learner, judge, config
         self._seed, self._path, self._what, self._watch = seed, path, what, watch
+        self._measure = measure
         self._optimizer = torch.optim.AdamW(
             learner.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
         )
@@ -190,15 +197,15 @@ class _Loop:
                 last_epoch = self._epoch == self._config.epochs or self._late()
                 if self._epoch % self._config.evaluate_every == 0 or last_epoch:
                     self._look(loss)
-                    last, best = self._history[-1]["recall@20"], self._best_recall()
-                    progress.note(f"loss {loss:.3f}, validation recall@20 {last:.4f} (best {best:.4f})")
+                    last, best = self._history[-1][self._measure], self._best_value()
+                    progress.note(f"loss {loss:.3f}, validation {self._measure} {last:.4f} (best {best:.4f})")
                 progress.advance()
         log.info(
             "trained",
             model=self._what,
             epochs=self._epoch,
             best_epoch=self._best_epoch,
-            recall=round(self._best_recall(), 4),
+            **{self._measure: round(self._best_value(), 4)},
         )
         if self._late():
             log.warning("training stopped by its time budget", model=self._what, epochs=self._epoch)
@@ -214,8 +221,8 @@ class _Loop:
         looks_since = sum(1 for entry in self._history if entry["epoch"] > self._best_epoch)
         return looks_since >= self._config.patience
 
-    def _best_recall(self) -> float:
-        return recall_at(self._history, self._best_epoch)
+    def _best_value(self) -> float:
+        return value_at(self._history, self._best_epoch, self._measure)
 
     def _step(self, loss: torch.Tensor) -> float:
         self._optimizer.zero_grad()
@@ -225,11 +232,11 @@ class _Loop:
 
     def _look(self, loss: float) -> None:
         """Judge the present parameters, keep them if they are the best so far, and write a checkpoint."""
-        look = self._learner.look(self._validator)
-        if not self._history or not look.recall <= self._best_recall():
+        look = self._learner.look(self._judge)
+        if not self._history or not look.value <= self._best_value():
             self._best = {name: one.cpu() for name, one in look.embeddings.items()}
             self._best_epoch = self._epoch
-        self._history.append({"epoch": self._epoch, "loss": loss, "recall@20": look.recall, **look.remarks})
+        self._history.append({"epoch": self._epoch, "loss": loss, self._measure: look.value, **look.remarks})
         self._checkpoint().save(self._path)
         if self._watch is not None:
             self._watch(self._history[-1])
@@ -250,7 +257,7 @@ class _Loop:
 
 def told(history: list[Entry], best_epoch: int, *, cut_short: bool) -> dict[str, Any]:
     """What a table should know of a training (JSON-able)."""
-    recall = recall_at(history, best_epoch)
+    recall = value_at(history, best_epoch)
     return {
         "best_epoch": best_epoch,
         **({} if math.isnan(recall) else {"valid_recall@20": round(recall, 6)}),
@@ -258,9 +265,9 @@ def told(history: list[Entry], best_epoch: int, *, cut_short: bool) -> dict[str,
     }
 
 
-def recall_at(history: list[Entry], epoch: int) -> float:
-    """Validation recall@20 when that epoch was looked at; NaN where it was not."""
-    return next((entry["recall@20"] for entry in history if entry["epoch"] == epoch), math.nan)
+def value_at(history: list[Entry], epoch: int, measure: str = RECALL) -> float:
+    """Of the measure on validation when that epoch was looked at; NaN where it was not."""
+    return next((entry[measure] for entry in history if entry["epoch"] == epoch), math.nan)
 
 
 def chosen_device(wanted: str) -> str:

@@ -28,7 +28,7 @@ from graph.models.kg_gnn import KGGNN, GNNConfig
 from graph.schema import spell
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
-from recsys.trainer import Entry, Look, Trained, Watch, chosen_device, recall_at, train_model
+from recsys.trainer import Entry, Look, Trained, Watch, chosen_device, train_model, value_at
 from recsys.validation import Validator
 
 log = structlog.get_logger()
@@ -68,7 +68,7 @@ class FittedGNN:
     @property
     def best_recall(self) -> float:
         """Validation recall@20 of the best epoch; NaN where nothing was trained or nothing is held out."""
-        return recall_at(self.history, self.best_epoch)
+        return value_at(self.history, self.best_epoch)
 
     @property
     def item_directions(self) -> NDArray[np.float32]:

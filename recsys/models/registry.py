@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from features.errors import InputError
-from recsys.models import baselines, denoiser, ease, flagship, freedom, gnn, lightgcn, mf, vbpr, walk
+from recsys.models import baselines, denoiser, ease, flagship, freedom, gnn, lightgcn, mf, relational, vbpr, walk
 from recsys.models.model import Model
 
 _ALL: tuple[Model[Any], ...] = (
@@ -18,6 +18,7 @@ _ALL: tuple[Model[Any], ...] = (
     *walk.MODELS,
     denoiser.MODEL,
     gnn.MODEL,
+    relational.MODEL,
     flagship.MODEL,
 )
 MODELS: dict[str, Model[Any]] = {model.name: model for model in _ALL}

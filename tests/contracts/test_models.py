@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lightgcn": PAIR,
     "vbpr": PAIR | {"content_dim": 8},
     "freedom": PAIR | {"dropped": 0.5, "neighbors": 5},
+    "relational": PAIR | {"layers": 2},
     "gnn": GNN,
     "ease": CLOSED,
     "ease_side": CLOSED,
@@ -56,7 +57,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "content": {"image_shares": (0.0, 0.5)},
 }
 """Settings that suit a tiny data set; a model that is not here keeps its defaults."""
-TRAINED = ("mf", "lightgcn", "vbpr", "freedom", "denoiser", "gnn")
+TRAINED = ("mf", "lightgcn", "vbpr", "freedom", "relational", "denoiser", "gnn")
 """Models of the one training loop."""
 
 
