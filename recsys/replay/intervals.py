@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from recsys.bootstrap import interval
 from recsys.replay.estimators import Formula
@@ -140,7 +140,7 @@ def student_t(value: float, error: float, units: int, level: float) -> Interval:
     """Value ± t · standard error; good where a mean of many is nearly normal."""
     if units < 2:
         return NAN, NAN
-    half = float(stats.t.ppf((1 + level) / 2, units - 1)) * error
+    half = float(special.stdtrit(units - 1, (1 + level) / 2)) * error
     return value - half, value + half
 
 

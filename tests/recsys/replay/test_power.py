@@ -34,9 +34,9 @@ def test_a_log_of_the_size_that_is_asked_for_finds_the_difference_in_four_of_fiv
     assert power.by_ab_test is not None
     assert power.by_replay < power.by_ab_test / 3  # the same rows judge both
     found = 0
-    for seed in range(1, 101):
+    for seed in range(1, 51):
         log = simulate(world, even, power.by_replay, seed=seed)
         against = replay(log, [liked, even], against="uniform", config=config).policies["liked"].against
         assert against is not None
         found += against.low > 0
-    assert 66 <= found <= 93
+    assert 31 <= found <= 48
