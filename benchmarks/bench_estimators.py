@@ -1,6 +1,6 @@
 """How right estimators are: bias, spread, error and coverage over simulated logs whose truth is known exactly.
 
-    .venv/bin/python benchmarks/bench_estimators.py --logs 400 --json estimators.json
+    .venv/bin/python benchmarks/bench_estimators.py --logs 300 --json estimators.json
 
 Each world is replayed on `--logs` logs drawn anew. "bias" is over its standard error in "z": within 2 for what is
 unbiased. "coverage" is the share of 95% intervals that hold the truth, bootstrap and Student-t. "n x MSE" should stay
@@ -60,11 +60,11 @@ def cases() -> list[Case]:
     for clicks in ("position", "cascade", "dbn"):
         shop = make_world(n_items=10, n_groups=2, n_positions=4, clicks=clicks, click_rate=0.15, seed=3)
         behavior, target = tasteful(shop, strength=0.5, name="b"), tasteful(shop, strength=1.2, noise=0.2, name="t")
-        found.append(Case(f"lists, {clicks} clicks", shop, behavior, target, 10_000, true_value(shop, target)))
+        found.append(Case(f"lists, {clicks} clicks", shop, behavior, target, 5_000, true_value(shop, target)))
     shop = make_world(n_items=10, n_groups=2, n_positions=4, clicks="position", click_rate=0.15, seed=4)
     lists = tasteful_lists(shop, strength=1.0, noise=0.2, name="t")
     behavior = tasteful_lists(shop, strength=0.5, name="b")
-    found.append(Case("lists without repeats", shop, behavior, lists, 10_000, true_value(shop, lists)))
+    found.append(Case("lists without repeats", shop, behavior, lists, 5_000, true_value(shop, lists)))
     return found
 
 
@@ -126,8 +126,8 @@ def show(name: str, truth: float, rows: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     """Run the worlds and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--logs", type=int, default=400, help="logs a world")
-    parser.add_argument("--samples", type=int, default=400, help="bootstrap resamples")
+    parser.add_argument("--logs", type=int, default=300, help="logs a world")
+    parser.add_argument("--samples", type=int, default=300, help="bootstrap resamples")
     parser.add_argument("--only", default="", help="worlds whose name holds this")
     parser.add_argument("--json", type=Path, help="where results are kept; what is there is not run again")
     options = parser.parse_args()

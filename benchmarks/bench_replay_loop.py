@@ -239,7 +239,8 @@ def run(n_requests: int, repeats: int, *, n_users: int = 600, seed: int = 0) -> 
         client = stack.enter_context(Redis.from_url(redis_url))
         Publisher(client, state_dir=folder / "state").publish(town.bundle)
         with serving(town, folder / "state", redis_url) as base:
-            client.delete("rs:impressions")  # the look at whether exploration is on
+            time.sleep(1.0)
+            client.delete("rs:impressions")  # what was looked at to see that exploration is on
             start = time.perf_counter()
             asyncio.run(visit(town, base, n_requests, seed=seed))
             took = time.perf_counter() - start

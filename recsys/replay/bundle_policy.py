@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.progress import bar
 from recsys.bundle import Bundle
+from recsys.exploration import place_weights
 from recsys.pipeline.request import Request
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
@@ -111,7 +112,7 @@ def answer_log(
         items = orders[log.request_idx - first, np.minimum(log.position, places - 1)].astype(np.int64)
         return Answered(ListPolicy(name, len(log.items), items[:, None], np.ones((len(log), 1))), latency, tuple(notes))
     orders = orders[:, : max(log.n_positions, longest)]
-    weights = np.arange(1.0, orders.shape[1] + 1.0) ** (-1.0 / temperature)
+    weights = place_weights(orders.shape[1], temperature)
     policy = PlacedLists(
         name, len(log.items), first_request=first, items=orders, weights=weights, n_slots=log.n_positions
     )
