@@ -27,16 +27,22 @@ def match_table(match: dict[str, Any]) -> Table:
     """The listings whose picture and words agree least.
 
     Args:
-        match: `judged` and `worst`, as `recsys check --match` finds them.
+        match: `judged` and `worst`, as `recsys check --match` finds them, and `lettered` where lettering was read.
     """
-    table = _table(f"Picture and words agree least ({match['judged']:,} listings judged)")
-    for heading in ("agreement", "item_id", "title", "image"):
+    lettered = "lettered" in match
+    told = f", {match['lettered']:,} also by the lettering in the picture" if lettered else ""
+    table = _table(f"Picture and words agree least ({match['judged']:,} listings judged{told})")
+    headings = ["agreement", "item_id", "title", "image", *(["spelled in it", "fits better"] if lettered else [])]
+    for heading in headings:
         table.add_column(heading, justify="right" if heading == "agreement" else "left", overflow="fold")
     for listing in match["worst"]:
-        row = (f"{listing['score']:.3f}", listing["item_id"], listing["title"], listing["image"])
+        row = [f"{listing['score']:.3f}", listing["item_id"], listing["title"], listing["image"]]
+        if lettered:
+            better = listing["fits_better"]
+            row += [listing["lettering"], "" if better is None else f"{better['item_id']}: {better['title']}"]
         table.add_row(*map(Text, row))
     if not match["worst"]:
-        table.add_row("", "", Text("too few listings have both words and a picture to judge any"), "")
+        table.add_row("", "", Text("too few listings have both words and a picture to judge any"))
     return table
 
 

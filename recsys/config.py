@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Validati
 
 from features.encoders.config import EncoderConfig
 from features.errors import InputError
+from features.lettering.config import LetteringConfig
 from features.match.config import MatchConfig
 from features.section import Section
 from graph.build import GraphConfig
@@ -57,6 +58,7 @@ class FitConfig(Section):
     """How events are split where no split file is given; unset: by time where every event has one, else at random."""
     encoders: EncoderConfig = EncoderConfig()
     match: MatchConfig = MatchConfig()
+    lettering: LetteringConfig = LetteringConfig()
     graph: GraphConfig = GraphConfig()
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()

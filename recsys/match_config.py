@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from features.encoders.config import EncoderConfig
+from features.lettering.config import LetteringConfig
 from features.match.fine.config import FineConfig
 from features.match.fine.parts import PartsConfig
 from features.section import Section
@@ -36,6 +37,9 @@ class MatchRunConfig(Section):
 
     encoders: EncoderConfig = EncoderConfig()
     """The frozen networks."""
+
+    lettering: LetteringConfig = LetteringConfig()
+    """Whether the table of scores takes into account what is spelled in pictures; the model and its test do not."""
 
     model: FineConfig = FineConfig()
     """The match model."""

@@ -15,6 +15,7 @@ import structlog
 from numpy.typing import NDArray
 
 from features.errors import InputError
+from features.lettering.evidence import LetteringEvidence
 from features.match.fine.evaluation import Judged, evaluate, spread
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import cross_evidence, fit_fine
@@ -23,8 +24,10 @@ from features.match.fine.model import FineModel
 from features.match.fine.pairs import read_pairs
 from features.match.fine.parts import Parts, split_listings
 from features.match.fine.views import Listings, read_listings
+from features.match.scores import MatchScores
 from features.quarantine import Quarantine
 from features.shop.shop import Shop, read_shop
+from recsys.listing_scores import lettering_evidence
 from recsys.match_config import MatchRunConfig
 from recsys.match_report import write_match_report
 from recsys.match_run import MatchRun
@@ -89,6 +92,8 @@ def match_fit(shop_dir: Path, out: Path, config: MatchRunConfig, *, cache_dir: P
     }
     save_model(model, out)
     scores = score_table(shop, listings, model, parts=parts, labels=labels, config=config)
+    evidence = lettering_evidence(shop, config.lettering, seed=config.seed, cache_dir=cache_dir)
+    scores = with_lettering(scores, shop, evidence, prior=config.model.prior)
     scores.to_parquet(out / "scores.parquet", index=False)
     summary["seconds"] = round(time.perf_counter() - start, 1)
     run = MatchRun(shop, listings, parts, model, judged, summary)
@@ -159,6 +164,19 @@ def score_table(
         learned = (part == "train") & ((config is None) or (config.folds < 2))
     columns = {"item_id": list(shop.catalog.items.ids), "title": shop.catalog.title, "score": score.astype(np.float32)}
     return pd.DataFrame(columns | {"learned": learned} | ({} if parts is None else {"part": part}))
+
+
+def with_lettering(
+    scores: pd.DataFrame, shop: Shop, evidence: LetteringEvidence | None, *, prior: float
+) -> pd.DataFrame:
+    """A table of scores that takes the lettering into account, with what was read: `lettering`, and `fits_better`, the
+    item_id of the listing whose name fits it better ("" for none). The same table where no lettering was read.
+    """
+    if evidence is None:
+        return scores
+    after = MatchScores(scores["score"].to_numpy()).beside(evidence.log_odds, prior=prior)
+    better = ["" if row < 0 else shop.catalog.items[row] for row in evidence.rival.tolist()]
+    return scores.assign(score=after.score, lettering=evidence.spelled, fits_better=better)
 
 
 def read_match_model(folder: Path) -> tuple[FineModel, MatchRunConfig]:

@@ -176,7 +176,7 @@ def _rounded(values: Mapping[str, float]) -> dict[str, Any]:
 
 def worst_html(shop: Shop, listings: Listings, model: FineModel, scores: pd.DataFrame, n: int) -> str:
     """Cards of the n listings that agree least: picture, words, score, and which words or pictures would fit better."""
-    shown = scores[scores["score"].notna() & ~scores["learned"]]
+    shown = scores[scores["score"].notna() & ~scores["learned"] & listings.paired]
     order = shown.sort_values("score", kind="stable").index.to_numpy()[:n]
     if not len(order):
         return '<p class="soft">No listing was scored by a model that has not learned it.</p>'
@@ -194,10 +194,22 @@ def worst_html(shop: Shop, listings: Listings, model: FineModel, scores: pd.Data
         better_pictures = "".join(thumbnail(shop, other) for other in pictures)
         parts.append(
             f"<figure>{thumbnail(shop, row)}<figcaption><b>{escape(_short(listings.texts[row]))}</b><br>"
-            f"{escape(shop.catalog.items.ids[row])}: {scores['score'][row]:.3f}<br>Words that fit the picture better:"
+            f"{escape(shop.catalog.items.ids[row])}: {scores['score'][row]:.3f}<br>{_lettering(shop, scores, row)}"
+            "Words that fit the picture better:"
             f"<ul>{better_words}</ul>Pictures that fit the words better:<br>{better_pictures}</figcaption></figure>"
         )
     return f'<div class="plots">{"".join(parts)}</div>'
+
+
+def _lettering(shop: Shop, scores: pd.DataFrame, row: int) -> str:
+    """What is spelled in the picture, and whose name that is, where lettering was read."""
+    if not scores.get("lettering", pd.Series([""] * len(scores)))[row]:
+        return ""
+    better = scores["fits_better"][row]
+    whose = (
+        f", which fits {escape(_short(shop.catalog.title[shop.catalog.items.idx(better)]))} better" if better else ""
+    )
+    return f"Spelled in it: {escape(_short(scores['lettering'][row]))}{whose}<br>"
 
 
 def thumbnail(shop: Shop, row: int) -> str:

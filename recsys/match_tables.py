@@ -42,10 +42,12 @@ def result_table(summary: Mapping[str, Any]) -> Table:
 def worst_table(scores: pd.DataFrame, n: int) -> Table:
     """The n listings that agree least."""
     table = Table(title="listings that agree least", title_justify="left", box=box.SIMPLE_HEAD, padding=0)
-    for name, justify in (("score", "right"), ("item_id", "left"), ("title", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for row in scores[scores["score"].notna()].sort_values("score", kind="stable").head(n).itertuples():
-        table.add_row(f"{row.score:.3f}", Text(str(row.item_id)), Text(str(row.title)))
+    table.add_column("score", justify="right")
+    told = [name for name in ("item_id", "title", "lettering", "fits_better") if name in scores]
+    for name in told:
+        table.add_column(name.replace("_", " ") if name == "fits_better" else name, overflow="fold")
+    for row in scores[scores["score"].notna()].sort_values("score", kind="stable").head(n).to_dict("records"):
+        table.add_row(f"{row['score']:.3f}", *(Text(str(row[name])) for name in told))
     return table
 
 

@@ -15,12 +15,12 @@ from features.encoders.embeddings import ItemVectors
 from features.errors import InputError
 from features.match.model import MatchModel
 from features.match.scores import MatchScores
-from features.match.training import fit_match
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
 from graph.content import item_content
 from graph.neighbors import Neighbors, top_neighbors
 from recsys.config import FitConfig
+from recsys.listing_scores import judge_listings
 from recsys.split import Split, SplitConfig, file_split, split_by
 
 log = structlog.get_logger()
@@ -93,8 +93,7 @@ def read_content(shop: Shop, config: FitConfig, *, cache_dir: Path, quarantine: 
         InputError: a model cannot be used.
     """
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
-    match = fit_match(vectors, config.match, seed=config.seed)
-    scores = match.score(vectors)
+    match, scores, _ = judge_listings(shop, vectors, config, cache_dir=cache_dir)
     content = item_content(vectors, scores, image_share=config.model.image_share)
     neighbors = {
         kind: top_neighbors(modality.vectors, config.neighbors, mask=modality.mask)

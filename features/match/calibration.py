@@ -43,11 +43,15 @@ class Calibrator:
 
         Another prior shifts the log odds by its own (Bayes' rule).
         """
+        return sigmoid(self.odds(margin) + math.log(prior / (1 - prior)))
+
+    def odds(self, margin: Floats) -> Floats:
+        """Log odds, for as many matches as mismatches: how much likelier the margin is for a match."""
         odds = self.slope * margin + self.offset
         if self.knots:
             broken = np.interp(margin, self.knots, self.log_odds)
             odds = SMOOTH_SHARE * odds + (1 - SMOOTH_SHARE) * broken
-        return sigmoid(odds + math.log(prior / (1 - prior)))
+        return odds
 
 
 def sigmoid(x: Floats) -> Floats:
@@ -70,7 +74,8 @@ def fit_calibrator(matched: Floats, mismatched: Floats) -> Calibrator:
     margin = np.concatenate([matched, mismatched])
     label = np.concatenate([np.ones(len(matched)), np.zeros(len(mismatched))])
     weight = np.where(label == 1, 0.5 / len(matched), 0.5 / len(mismatched))
-    slope, offset = _line(margin, label, weight)
+    slopes, offset = logistic(margin[:, None], label, weight)
+    slope = float(slopes[0])
     if slope <= 0:
         return Calibrator(0.0, 0.0)
     n_steps = min(MOST_STEPS, min(len(matched), len(mismatched)) // PAIRS_PER_STEP)
@@ -80,24 +85,36 @@ def fit_calibrator(matched: Floats, mismatched: Floats) -> Calibrator:
     return Calibrator(slope, offset, tuple(knots.tolist()), tuple(log_odds.tolist()))
 
 
-def _line(margin: Floats, label: Floats, weight: Floats, *, ridge: float = 1e-3) -> tuple[float, float]:
-    """Weighted logistic regression by Newton's method; the ridge keeps the slope finite where the sides separate."""
-    center, spread = float(margin.mean()), float(margin.std())
-    if spread == 0:
-        return 0.0, 0.0
-    x = np.stack([(margin - center) / spread, np.ones_like(margin)], axis=1)
-    penalty = np.array([ridge, 0.0])
-    beta = np.zeros(2)
-    for _ in range(100):
-        p = sigmoid(x @ beta)
-        gradient = x.T @ (weight * (p - label)) + penalty * beta
-        hessian = (x * (weight * p * (1 - p))[:, None]).T @ x + np.diag(penalty + 1e-12)
+def logistic(
+    x: Floats, label: Floats, weight: Floats, *, ridge: float = 1e-3, most_steps: int = 100
+) -> tuple[Floats, float]:
+    """Weighted logistic regression by Newton's method; the ridge keeps the slopes finite where the sides separate.
+
+    Args:
+        x: float64 [n, d].
+        label: float64 [n], 1 or 0.
+        weight: float64 [n], how much each counts.
+        ridge: on slopes of standardized columns.
+        most_steps: of Newton's method.
+
+    Returns:
+        slopes float64 [d], 0 for a column that is the same everywhere, and the offset.
+    """
+    center, spread = x.mean(axis=0), x.std(axis=0)
+    scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+    standard = np.concatenate([(x - center) * scale, np.ones((len(x), 1))], axis=1)
+    penalty = np.append(np.full(x.shape[1], ridge), 0.0)
+    beta = np.zeros(len(penalty))
+    for _ in range(most_steps):
+        p = sigmoid(standard @ beta)
+        gradient = standard.T @ (weight * (p - label)) + penalty * beta
+        hessian = (standard * (weight * p * (1 - p))[:, None]).T @ standard + np.diag(penalty + 1e-12)
         step = np.linalg.solve(hessian, gradient)
         beta -= step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
-    slope = float(beta[0] / spread)
-    return slope, float(beta[1] - slope * center)
+    slopes: Floats = beta[:-1] * scale
+    return slopes, float(beta[-1] - slopes @ center)
 
 
 def _steps(margin: Floats, label: Floats, weight: Floats, n_steps: int) -> tuple[Floats, Floats]:
@@ -112,6 +129,35 @@ def _steps(margin: Floats, label: Floats, weight: Floats, n_steps: int) -> tuple
     mismatched = np.bincount(place, weight * (1 - label), minlength=n_steps) + half_pair[1]
     rising = isotonic_regression(np.log(matched / mismatched), weights=total).x
     return knots, np.asarray(rising, dtype=np.float64)
+
+
+def calibrate_by_fold(own: Floats, foreign: Floats, fold: NDArray[np.int64]) -> tuple[Calibrator, dict[str, float]]:
+    """The calibrator of all held-out margins; its quality is measured fold by fold, calibrated on the other folds.
+
+    Args:
+        own: margins of pairs that belong together, each by a model that has not learned it, float64 [n].
+        foreign: of the same with foreign partners, float64 [n, m], NaN where there is none.
+        fold: int64 [n].
+
+    Returns:
+        the calibrator, and "auroc" and "expected_calibration_error" on held-out pairs.
+    """
+    promised, happened, weight = [], [], []
+    for number in np.unique(fold):
+        here = fold == number
+        calibrate = fit_calibrator(own[~here], _known(foreign[~here]))
+        for margins, belongs in ((own[here], True), (_known(foreign[here]), False)):
+            promised.append(calibrate(margins))
+            happened.append(np.full(len(margins), belongs))
+            weight.append(np.full(len(margins), here.sum() / max(len(margins), 1)))
+    error = expected_calibration_error(np.concatenate(promised), np.concatenate(happened), np.concatenate(weight))
+    report = {"auroc": auroc(own, _known(foreign)), "expected_calibration_error": error}
+    return fit_calibrator(own, _known(foreign)), report
+
+
+def _known(margins: Floats) -> Floats:
+    kept: Floats = margins[~np.isnan(margins)]
+    return kept
 
 
 def auroc(positive: Floats, negative: Floats) -> float:

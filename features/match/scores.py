@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+SURE = 1e-6
+"""Scores nearer to 0 or 1 are taken for no surer than this when evidence is added."""
+
 
 @dataclass(frozen=True, eq=False)
 class MatchScores:
@@ -41,6 +44,23 @@ class MatchScores:
     def known(self) -> NDArray[np.bool_]:
         """Mask, bool [n_items]; True where a score is known."""
         return ~np.isnan(self.score)
+
+    def beside(self, log_odds: NDArray[np.float64], *, prior: float) -> MatchScores:
+        """The scores after further evidence, independent of what they were made from (Bayes' rule: log odds add).
+
+        Args:
+            log_odds: float64 [n_items]; how much likelier the evidence is where picture and words belong together, NaN
+                where there is none, which leaves the score as it is.
+            prior: where no score is known, in (0, 1).
+
+        Raises:
+            ValueError: the evidence has another number of items.
+        """
+        if log_odds.shape != self.score.shape:
+            raise ValueError(f"evidence must have a row an item, {self.score.shape}, got {log_odds.shape}")
+        before = np.where(self.known, self.score, prior).astype(np.float64).clip(SURE, 1 - SURE)
+        after = 0.5 * (1 + np.tanh(0.5 * (np.log(before) - np.log1p(-before) + log_odds)))
+        return MatchScores(np.where(np.isnan(log_odds), self.score, after).astype(np.float32))
 
     def worst(self, k: int) -> NDArray[np.int64]:
         """Rows of the k items that agree least, worst first (ties by row); fewer where fewer are known."""

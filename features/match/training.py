@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from features.encoders.embeddings import ItemVectors
-from features.match.calibration import Calibrator, auroc, expected_calibration_error, fit_calibrator
+from features.match.calibration import calibrate_by_fold
 from features.match.cca import CrossCovariance
 from features.match.config import MatchConfig
 from features.match.folds import FoldRule
@@ -107,7 +107,7 @@ def fit_match(vectors: ItemVectors, config: MatchConfig, *, seed: int) -> MatchM
     with threads_for(len(rows)):
         judges, own, foreign = _cross_fit(pairs, fold, config, seed=seed, rng=rng)
         towers = train_towers(pairs, config, seed=seed + config.folds)
-    calibrator, report = _calibrate(own, foreign, fold)
+    calibrator, report = calibrate_by_fold(own, foreign, fold)
     report |= {"pairs": float(len(rows)), "seconds": round(time.perf_counter() - start, 1)}
     log.info("match model fitted", **{name: round(value, 4) for name, value in report.items()})
     return MatchModel(config, text.shape[1], image.shape[1], towers, judges, rule, calibrator, report)
@@ -208,28 +208,6 @@ def _judge(towers: TwoTower, learned: Pairs, rng: np.random.Generator) -> Judge:
     rows = torch.from_numpy(rng.permutation(len(learned))[:BANK]).to(learned.text.device)
     with torch.no_grad():
         return Judge(towers, towers.text(learned.text[rows]), towers.image(learned.image[rows]))
-
-
-def _calibrate(
-    own: NDArray[np.float64], foreign: NDArray[np.float64], fold: NDArray[np.int64]
-) -> tuple[Calibrator, dict[str, float]]:
-    """The calibrator of all held-out margins; its quality is measured fold by fold, calibrated on the other folds."""
-    promised, happened, weight = [], [], []
-    for number in np.unique(fold):
-        here = fold == number
-        calibrate = fit_calibrator(own[~here], _known(foreign[~here]))
-        for margins, belongs in ((own[here], True), (_known(foreign[here]), False)):
-            promised.append(calibrate(margins))
-            happened.append(np.full(len(margins), belongs))
-            weight.append(np.full(len(margins), here.sum() / max(len(margins), 1)))
-    error = expected_calibration_error(np.concatenate(promised), np.concatenate(happened), np.concatenate(weight))
-    report = {"auroc": auroc(own, _known(foreign)), "expected_calibration_error": error}
-    return fit_calibrator(own, _known(foreign)), report
-
-
-def _known(margins: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept: NDArray[np.float64] = margins[~np.isnan(margins)]
-    return kept
 
 
 def _numbered(vectors: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -16,6 +16,14 @@ app = typer.Typer(
 CacheOption = Annotated[
     Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
 ]
+LetteringOption = Annotated[
+    bool,
+    typer.Option(
+        "--lettering",
+        help="Let the scores take into account what is spelled in the pictures; reading takes some 0.1 s a picture "
+        "and core, once.",
+    ),
+]
 ModelOption = Annotated[Path, typer.Option(help="What `recsys match fit` left.", show_default=False)]
 
 
@@ -43,6 +51,7 @@ def fit(
             min=0, help="Score every listing by a model that has not learned it, one a fold; 0: only the test."
         ),
     ] = None,
+    lettering: LetteringOption = False,
     cache: CacheOption = None,
 ) -> None:
     """Train on a shop's own listings and judge on a held-out part of them.
@@ -58,6 +67,7 @@ def fit(
     from recsys.run_folder import CACHE
 
     given = [f"{name}={value}" for name, value in (("seeds", seeds), ("folds", folds)) if value is not None]
+    given += ["lettering.enabled=true"] if lettering else []
     run = match_fit(shop, out, load_match_config(config, [*(setting or []), *given]), cache_dir=cache or CACHE)
     console = Console(highlight=False)
     console.print(result_table(run.summary))
@@ -73,6 +83,7 @@ def score(
         Path | None, typer.Option(help="Table to write, .parquet or .csv. Default: the worst ones on the terminal.")
     ] = None,
     worst: Annotated[int, typer.Option(min=1, help="How many to show on the terminal.")] = 20,
+    lettering: LetteringOption = False,
     cache: CacheOption = None,
 ) -> None:
     """Score a shop's listings: the probability that words and picture belong together, by a fitted model."""
@@ -82,7 +93,7 @@ def score(
     from recsys.match_tables import worst_table
     from recsys.run_folder import CACHE
 
-    scores = score_shop(shop, model, cache_dir=cache or CACHE)
+    scores = score_shop(shop, model, cache_dir=cache or CACHE, lettering=lettering)
     console = Console(highlight=False)
     if out is not None:
         write_scores(scores, out)

@@ -1,0 +1,1 @@
+"""Lettering: the words that stand in pictures, and whether they are those of the listing."""
