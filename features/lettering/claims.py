@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from features.lettering.reader import Line
 from features.lettering.words import grams, lettering_grams, letters, names
 
 LEAST_SHARED = 0.34
@@ -38,11 +39,11 @@ class Claims:
     shop's lettering, at most `MOST_PER_LETTER` a letter.
 
     Args:
-        spelled: lines of lettering of each picture, [n_pictures].
+        spelled: the lettering of each picture, [n_pictures].
         titles: of the listings, [n_listings].
     """
 
-    spelled: Sequence[list[str]]
+    spelled: Sequence[Sequence[Line]]
     titles: Sequence[str]
 
     def own(self, pictures: Rows, listings: Rows) -> tuple[Floats, Floats]:

@@ -13,11 +13,12 @@ class LetteringConfig(Section):
     """Reading what is spelled in pictures, and judging listings by it."""
 
     enabled: bool = False
-    """Whether match scores take the lettering into account; reading takes some 0.1 s a picture and core, once."""
+    """Whether match scores take the lettering into account; reading takes some 0.2 s a picture and core, once."""
 
-    side: Annotated[int, Field(ge=64, le=2048)] = 256
-    """Pictures are scaled to this length of their shorter side before lettering is looked for. Small thumbnails are
-    enlarged; for small print on large pictures take more, at a cost that grows with the square."""
+    sides: Annotated[tuple[Annotated[int, Field(ge=64, le=2048)], ...], Field(min_length=1)] = (192, 320)
+    """Pictures are searched for lettering at each of these lengths of their shorter side, as what is missed at one size
+    is often found at another. Small thumbnails are enlarged; for small print on large pictures take more, at a cost
+    that grows with the square."""
 
     least_confidence: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Lines of which the reader is less sure, on the average over their characters, are not used."""

@@ -16,7 +16,7 @@ from features.lettering.claims import Claims, Floats, Rows
 from features.lettering.explained import Explained
 from features.lettering.reader import Line
 from features.lettering.words import words
-from features.match.calibration import calibrate_by_fold, logistic
+from features.match.calibration import auroc, calibrate_by_fold, known, logistic
 
 FOLDS = 4
 FOREIGN = 4
@@ -38,8 +38,9 @@ class LetteringEvidence:
         spelled: object [n_items] of str; the lettering, lines parted by " / ", "" for none.
         rival: int64 [n_items]; the listing whose name claims the picture more than the listing's own does, -1 for
             none.
-        report: "pairs", and on held-out pairs against foreign ones "auroc" and "expected_calibration_error" (NaN where
-            nothing was learned).
+        report: "pairs", and of held-out pairs "auroc" against random foreign listings, "auroc_nearest" against that
+            foreign listing whose name fits best, and "expected_calibration_error" against both (NaN where nothing was
+            learned).
     """
 
     log_odds: Floats
@@ -74,16 +75,16 @@ def judge_lettering(lines: Sequence[tuple[Line, ...]], catalog: Catalog, *, seed
         catalog: the items.
         seed: of the folds and the foreign listings.
     """
-    spelled = [[line.text for line in of_item] for of_item in lines]
-    told = np.array([" / ".join(of_item) for of_item in spelled], dtype=object)
+    told = np.array([" / ".join(line.text for line in of_item) for of_item in lines], dtype=object)
     n = len(catalog)
     lettered = np.array([bool(words(text)) for text in told], dtype=bool)
     described = np.array([bool(words(text)) for text in catalog.texts()], dtype=bool)
     pictures = np.flatnonzero(lettered & described)
     rival = np.full(n, -1, dtype=np.int64)
     log_odds = np.full(n, np.nan)
-    nothing = {"pairs": float(len(pictures)), "auroc": math.nan, "expected_calibration_error": math.nan}
-    reading = _Reading([spelled[row] for row in pictures.tolist()], catalog)
+    nothing = dict.fromkeys(("auroc", "auroc_nearest", "expected_calibration_error"), math.nan)
+    nothing["pairs"] = float(len(pictures))
+    reading = _Reading([lines[row] for row in pictures.tolist()], catalog)
     distinct = reading.claims.distinct(pictures)
     if distinct < LEAST_PAIRS:
         log.info(
@@ -98,12 +99,17 @@ def judge_lettering(lines: Sequence[tuple[Line, ...]], catalog: Catalog, *, seed
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(pictures)) % FOLDS
     foreign = np.stack([_shuffled_within(pictures, fold, rng) for _ in range(FOREIGN)], axis=1)
+    foreign[:, 0] = np.where(strongest >= 0, strongest, foreign[:, 0])  # as pictures found by a search for a name are
     shown = np.stack([reading.numbers(others)[0] for others in foreign.T], axis=1)
     shown[reading.claims.twins(foreign, pictures[:, None])] = np.nan  # the same name again is no mispairing
     margins, foreign_margins = _cross_fit(own, shown, fold)
     calibrator, report = calibrate_by_fold(margins, foreign_margins, fold)
     log_odds[pictures] = calibrator.odds(margins)
-    report |= {"pairs": float(len(pictures))}
+    report |= {
+        "pairs": float(len(pictures)),
+        "auroc": auroc(margins, known(foreign_margins[:, 1:])),
+        "auroc_nearest": auroc(margins, known(foreign_margins[:, 0])),
+    }
     log.info("lettering judged", **{name: round(value, 4) for name, value in report.items()})
     return LetteringEvidence(log_odds, told, rival, report)
 
@@ -127,12 +133,12 @@ def _cross_fit(own: Floats, foreign: Floats, fold: Rows) -> tuple[Floats, Floats
 class _Reading:
     """The numbers that tell how well a picture's lettering goes with a listing."""
 
-    def __init__(self, spelled: list[list[str]], catalog: Catalog) -> None:
+    def __init__(self, spelled: list[tuple[Line, ...]], catalog: Catalog) -> None:
         self.claims = Claims(spelled, catalog.title.tolist())
         self._explained = Explained(spelled, catalog)
 
     def numbers(self, listings: Rows) -> tuple[Floats, Rows, NDArray[np.bool_]]:
-        """For each picture beside a listing the numbers, float64 [n, 5]; whose name claims the picture most among all
+        """For each picture beside a listing the numbers, float64 [n, 6]; whose name claims the picture most among all
         others, int64 [n], and whether it does so more than the given one, bool [n].
         """
         pictures = np.arange(len(listings))
@@ -140,7 +146,8 @@ class _Reading:
         strongest, whose = self.claims.others(pictures, listings)
         explained, rest = self._explained(pictures, listings)
         excess = np.maximum(strongest - claim, 0.0)
-        columns = [share, np.log1p(claim), np.log1p(excess), np.log1p(explained), np.log1p(rest)]
+        in_nats = (claim, excess, explained, rest)
+        columns = [share, excess / (strongest + 1.0), *map(np.log1p, in_nats)]
         return np.stack(columns, axis=1), whose, strongest > claim
 
 

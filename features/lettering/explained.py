@@ -9,6 +9,7 @@ from scipy import sparse
 
 from features.catalog import Catalog
 from features.lettering.claims import Floats, Rows, incidence
+from features.lettering.reader import Line
 from features.lettering.words import grams, lettering_grams, words
 
 
@@ -16,11 +17,11 @@ class Explained:
     """The grams of lettering, weighed by their rarity, beside those of all words of a listing.
 
     Args:
-        spelled: lines of lettering of each picture, [n_pictures].
+        spelled: the lettering of each picture, [n_pictures].
         catalog: the listings; title, description and attribute values count.
     """
 
-    def __init__(self, spelled: Sequence[list[str]], catalog: Catalog) -> None:
+    def __init__(self, spelled: Sequence[Sequence[Line]], catalog: Catalog) -> None:
         number: dict[str, int] = {}
         read = incidence((lettering_grams(lines) for lines in spelled), number, grow=True)
         rarity = np.log((len(spelled) + 1) / (np.asarray(read.sum(axis=0)).ravel() + 0.5))

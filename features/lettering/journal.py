@@ -20,7 +20,7 @@ log = structlog.get_logger()
 class LetteringJournal:
     """The lines read by one reader; open it with `with`, which keeps other processes out until it is left.
 
-    A file of one line of JSON a picture: the SHA-256 of its content, and text, confidence and height of its lines. It
+    A file of one line of JSON a picture: the SHA-256 of its content, and its lines. It
     is only appended to; a run that is killed leaves at most half a line, which is cut when it is opened again.
 
     Args:
@@ -62,7 +62,9 @@ class LetteringJournal:
 
     def add(self, key: bytes, lines: Iterable[Line]) -> None:
         """Note the lines of a picture, given by the SHA-256 of its content."""
-        kept = tuple(Line(line.text, round(line.confidence, 4), round(line.height, 4)) for line in lines)
+        kept = tuple(
+            line._replace(confidence=round(line.confidence, 4), height=round(line.height, 4)) for line in lines
+        )
         self._lines[key] = kept
         self._out.write(json.dumps([key.hex(), kept], ensure_ascii=False).encode() + b"\n")
         self._out.flush()
@@ -77,4 +79,6 @@ class LetteringJournal:
             os.truncate(self.file, whole)
         for entry in content[:whole].split(b"\n")[:-1]:
             key, lines = json.loads(entry)
-            self._lines[bytes.fromhex(key)] = tuple(Line(*line) for line in lines)
+            self._lines[bytes.fromhex(key)] = tuple(
+                Line(text, sure, height, tuple(doubts)) for text, sure, height, doubts in lines
+            )

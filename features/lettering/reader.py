@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from PIL import Image
 
 from features.encoders.models import fingerprint
 from features.lettering.config import LetteringConfig
-from features.lettering.detection import Place, places
+from features.lettering.detection import places
 from features.lettering.weights import network_files
 from features.onnx.session import open_network, run_network
 
@@ -28,6 +29,10 @@ LINE_WIDTHS = (160, 1280)
 """Pixels: shorter lines are filled up, longer ones pressed together."""
 FINEST = 8
 """Most times that a line is cut out larger than it is read."""
+MOST_DOUBTS = 2
+"""Other characters kept a character."""
+LEAST_DOUBT = 0.1
+"""Probability of a character that is kept beside the likeliest."""
 UPRIGHT = 0.5
 """Lines whose direction has a smaller horizontal part run upwards or downwards: both are tried."""
 
@@ -39,11 +44,13 @@ class Line(NamedTuple):
         text: as read.
         confidence: mean probability of its characters, in [0, 1].
         height: of the line, as a share of the picture's height.
+        doubts: for each character of the text, others that it may be, the likeliest first.
     """
 
     text: str
     confidence: float
     height: float
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class LetteringReader:
     """Reads pictures on the CPU, one thread a picture; safe to use in several threads at once.
 
     Args:
-        config: at which size pictures are searched.
+        config: at which sizes pictures are searched.
     """
 
     config: LetteringConfig
@@ -59,43 +66,62 @@ class LetteringReader:
     @property
     def fingerprint(self) -> str:
         """Changes with the weights and with what changes the lines; the version is that of this folder's steps."""
-        return fingerprint(network_files(), "lettering", 1, self.config.side)
+        return fingerprint(network_files(), "lettering", 1, self.config.sides)
 
     def read(self, picture: Image.Image) -> tuple[Line, ...]:
-        """The lines in a picture, from top to bottom; () where nothing is lettered.
+        """The lines in a picture, from top to bottom, those found at one size after those found at another; () where
+        nothing is lettered.
 
         Args:
             picture: RGB.
         """
-        size = searched_size(picture.size, self.config.side)
+        lines = [line for side in self.config.sides for line in self._read_at(picture, side)]
+        best: dict[str, Line] = {}
+        for line in lines:  # a line that was read alike at two sizes is one
+            if line.text not in best or line.confidence > best[line.text].confidence:
+                best[line.text] = line
+        return tuple(best.values())
+
+    def _read_at(self, picture: Image.Image, side: int) -> Iterator[Line]:
+        size = searched_size(picture.size, side)
         searched = picture.resize(size, Image.Resampling.BICUBIC)
         # the network takes blue, green, red
         pixels = np.asarray(searched, dtype=np.float32)[:, :, ::-1] / 127.5 - 1
         found = places(run_network(self._finder, x=np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]))[0, 0])
-        lines = []
         for place in found:
             # small lettering is read from the picture itself, where that shows it larger
             source = picture if place.height < LINE_HEIGHT and picture.width > searched.width else searched
-            text, confidence = self._read_line(source, place, np.array(source.size) / np.array(size))
-            if text:
-                lines.append(Line(text, confidence, place.height / size[1]))
-        return tuple(lines)
+            scale = np.array(source.size) / np.array(size)
+            ways = (place, place.turned()) if abs(place.along[0]) < UPRIGHT else (place,)
+            read = [self._spell(cut_out(source, way.corners() * scale), place.height / size[1]) for way in ways]
+            line = max(read, key=lambda line: line.confidence)
+            if line.text:
+                yield line
 
-    def _read_line(self, source: Image.Image, place: Place, scale: NDArray[np.float64]) -> tuple[str, float]:
-        ways = (place, place.turned()) if abs(place.along[0]) < UPRIGHT else (place,)
-        return max((self._spell(cut_out(source, way.corners() * scale)) for way in ways), key=lambda read: read[1])
-
-    def _spell(self, line: NDArray[np.float32]) -> tuple[str, float]:
-        """The text of one line, float32 [LINE_HEIGHT, width, 3] in [-1, 1], by the best path of the network's
-        alignment (connectionist temporal classification: Graves et al., 2006), and how sure it is of the characters.
+    def _spell(self, line: NDArray[np.float32], height: float) -> Line:
+        """Read one line, float32 [LINE_HEIGHT, width, 3] in [-1, 1], by the best path of the network's alignment
+        (connectionist temporal classification: Graves et al., 2006).
         """
         probability = run_network(self._speller, x=np.ascontiguousarray(line[:, :, ::-1].transpose(2, 0, 1)[None]))[0]
         best = probability.argmax(axis=1)
         new = (best != 0) & np.concatenate([[True], best[1:] != best[:-1]])
-        if not new.any():
-            return "", 0.0
-        text = "".join(self._characters[number] for number in best[new].tolist()).strip()
-        return text, float(probability.max(axis=1)[new].mean())
+        spelled = [(self._characters[one], step) for step, one in zip(np.flatnonzero(new), best[new], strict=True)]
+        while spelled and spelled[0][0] == " ":
+            spelled.pop(0)
+        while spelled and spelled[-1][0] == " ":
+            spelled.pop()
+        steps = probability[[step for _, step in spelled]]
+        return Line(
+            "".join(character for character, _ in spelled),
+            float(steps.max(axis=1).mean()) if spelled else 0.0,
+            height,
+            tuple(self._doubts(step) for step in steps),
+        )
+
+    def _doubts(self, probability: NDArray[np.float32]) -> str:
+        """Characters that are likely enough at one step, without the likeliest."""
+        order = np.argsort(-probability, kind="stable")[1 : MOST_DOUBTS + 1]
+        return "".join(self._characters[one] for one in order.tolist() if one and probability[one] >= LEAST_DOUBT)
 
     @cached_property
     def _finder(self) -> onnxruntime.InferenceSession:

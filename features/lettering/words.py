@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import product
+
+from features.lettering.reader import Line
 
 _WORD = re.compile(r"[^\W_]+")
 _BRACKETS = re.compile(r"[(\[]([^()\[\]]*)[)\]]")
@@ -24,6 +28,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(plain(text))
 
 
+def run_together(text: str) -> str:
+    """Letters and digits alone."""
+    return "".join(words(text))
+
+
 def names(title: str) -> list[list[str]]:
     """What a title may look like on a picture, as lists of words: what stands outside brackets, and in each of them.
 
@@ -42,16 +51,26 @@ def grams(word: str) -> set[str]:
     return {word[at : at + n] for at in range(len(word) - n + 1)} or {f" {word} "}
 
 
-def lettering_grams(lines: list[str]) -> set[str]:
-    """The grams of lines of lettering, across spaces, which readers often lose, and from one line to the next; and
-    short words as a whole.
+def lettering_grams(lines: Sequence[Line], *, doubts: bool = True) -> set[str]:
+    """The grams of lettering, across spaces, which readers often lose, and from one line to the next; and short words
+    as a whole.
+
+    Args:
+        lines: of one picture.
+        doubts: whether every character may also be one of those the reader held possible.
     """
-    spelled = [words(line) for line in lines]
-    together = "".join(word for line in spelled for word in line)
-    found = {together[at : at + GRAM] for at in range(len(together) - GRAM + 1)}
-    pairs = (together[at : at + GRAM - 1] for at in range(len(together) - GRAM + 2))
-    found |= {pair for pair in pairs if _UNSPACED.search(pair)}
-    return found | {f" {word} " for line in spelled for word in line if len(word) < GRAM}
+    places: list[list[str]] = []
+    short: set[str] = set()
+    for line in lines:
+        short |= {f" {word} " for word in words(line.text) if len(word) < GRAM}
+        others = line.doubts if doubts else ("",) * len(line.text)
+        for character, other in zip(line.text, others, strict=True):
+            likely = [run_together(one) for one in (character, *other)]
+            if likely[0]:  # no letter or digit: a gap
+                places.append([one for one in dict.fromkeys(likely) if one])
+    found = {"".join(some) for at in range(len(places) - GRAM + 1) for some in product(*places[at : at + GRAM])}
+    pairs = ("".join(some) for at in range(len(places) - GRAM + 2) for some in product(*places[at : at + GRAM - 1]))
+    return found | short | {pair for pair in pairs if _UNSPACED.search(pair)}
 
 
 def letters(word: str) -> int:

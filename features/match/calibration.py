@@ -145,17 +145,18 @@ def calibrate_by_fold(own: Floats, foreign: Floats, fold: NDArray[np.int64]) -> 
     promised, happened, weight = [], [], []
     for number in np.unique(fold):
         here = fold == number
-        calibrate = fit_calibrator(own[~here], _known(foreign[~here]))
-        for margins, belongs in ((own[here], True), (_known(foreign[here]), False)):
+        calibrate = fit_calibrator(own[~here], known(foreign[~here]))
+        for margins, belongs in ((own[here], True), (known(foreign[here]), False)):
             promised.append(calibrate(margins))
             happened.append(np.full(len(margins), belongs))
             weight.append(np.full(len(margins), here.sum() / max(len(margins), 1)))
     error = expected_calibration_error(np.concatenate(promised), np.concatenate(happened), np.concatenate(weight))
-    report = {"auroc": auroc(own, _known(foreign)), "expected_calibration_error": error}
-    return fit_calibrator(own, _known(foreign)), report
+    report = {"auroc": auroc(own, known(foreign)), "expected_calibration_error": error}
+    return fit_calibrator(own, known(foreign)), report
 
 
-def _known(margins: Floats) -> Floats:
+def known(margins: Floats) -> Floats:
+    """The margins that are not NaN, in one row."""
     kept: Floats = margins[~np.isnan(margins)]
     return kept
 

@@ -54,3 +54,22 @@ def test_a_listing_is_paired_only_with_both_modalities() -> None:
     assert ItemVectors(text, image).paired.tolist() == [True, False, True]
     with pytest.raises(ValueError, match="text has 3, image 2"):
         ItemVectors(text, Embeddings.missing(2, 4, "i"))
+
+
+def test_independent_evidence_adds_in_log_odds() -> None:
+    scores = MatchScores(np.array([0.5, 0.9, NAN, 0.2, NAN], dtype=np.float32))
+    evidence = np.array([np.log(3), -np.log(9), np.log(1 / 19), NAN, NAN])
+    after = scores.beside(evidence, prior=0.95).score
+    # odds 1 * 3, 9 / 9, 19 / 19 by the prior; without evidence nothing changes
+    assert after == pytest.approx([0.75, 0.5, 0.5, 0.2, NAN], nan_ok=True)
+
+
+def test_a_score_that_was_rounded_to_certain_can_still_change() -> None:
+    scores = MatchScores(np.array([0, 1], dtype=np.float32)).beside(np.array([20.0, -20.0]), prior=0.5)
+    assert scores.score[0] > 0.99
+    assert scores.score[1] < 0.01
+
+
+def test_evidence_must_have_a_row_an_item() -> None:
+    with pytest.raises(ValueError, match="a row an item"):
+        MatchScores.unknown(3).beside(np.zeros(2), prior=0.5)

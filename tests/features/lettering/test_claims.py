@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from features.lettering.claims import MISSING, Claims
+from features.lettering.reader import Line
 
 TITLES = ["Pulp Fiction (1994)", "Mask, The (1994)", "Pulp (1995)", "Fiction Pulp (2001)", "?"]
-SPELLED = [["PULPFICTION"], ["THE", "MASK"], ["FICT"], []]
+SPELLED = [
+    [Line(text, 0.9, 0.1, ("",) * len(text)) for text in texts]
+    for texts in (["PULPFICTION"], ["THE", "MASK"], ["FICT"], [])
+]
 
 
 @pytest.fixture
@@ -48,6 +52,7 @@ def test_no_lettering_is_claimed_by_nobody_and_no_name_claims_nothing(claims: Cl
 
 
 def test_a_short_word_says_little_however_rare_it_is() -> None:
-    claims = Claims([["M"], *[[f"WORD{n}"] for n in range(400)]], ["M (1931)"])
+    texts = ["M", *(f"WORD{n}" for n in range(400))]
+    claims = Claims([[Line(text, 0.9, 0.1, ("",) * len(text))] for text in texts], ["M (1931)"])
     claim, _ = claims.own(np.array([0]), np.array([0]))
     assert claim == pytest.approx([1.0])  # one letter, one nat; its rarity is log(402 / 1.5) = 5.6

@@ -28,6 +28,10 @@ def catalog(titles: list[str]) -> Catalog:
     return Catalog(vocabulary, *texts, np.full(n, np.nan), np.ones(n, dtype=bool), Attributes.of([]))
 
 
+def line(text: str) -> Line:
+    return Line(text, 0.9, 0.1, ("",) * len(text))
+
+
 def garbled(text: str, rng: np.random.Generator) -> str:
     """As readers err: a letter in ten is another one."""
     return "".join(chr(rng.integers(97, 123)) if letter.isalpha() and rng.random() < 0.1 else letter for letter in text)
@@ -40,7 +44,7 @@ def shop() -> tuple[list[tuple[Line, ...]], Catalog]:
     lines = []
     for row in range(len(titles)):
         name = "Umbrella Quartz" if row in UNKNOWN else titles[WRONG.get(row, row)]
-        lines.append(() if row in BLANK else tuple(Line(garbled(word.upper(), rng), 0.9, 0.1) for word in name.split()))
+        lines.append(() if row in BLANK else tuple(line(garbled(word.upper(), rng)) for word in name.split()))
     return lines, catalog(titles)
 
 
@@ -64,7 +68,7 @@ def test_the_listing_whose_name_is_spelled_is_named(
     assert {row: int(evidence.rival[row]) for row in WRONG} == WRONG
     told = evidence.told(shop[1], 3)
     assert told["fits_better"] == {"item_id": "i57", "title": "Copper Pillow"}
-    assert told["lettering"] == " / ".join(line.text for line in shop[0][3])
+    assert told["lettering"] == " / ".join(one.text for one in shop[0][3])
     assert evidence.told(shop[1], BLANK[0]) == {"lettering": "", "fits_better": None}
 
 
@@ -79,6 +83,16 @@ def test_right_and_foreign_listings_are_told_apart_and_the_odds_mean_what_they_s
     assert evidence.report["expected_calibration_error"] < 0.06
 
 
+def test_a_name_within_the_name_that_is_spelled_is_no_match() -> None:
+    titles = [f"{first} {second}" for first, second in product(FIRST, SECOND)]
+    # the last listing's name is part of another one's; its picture shows the other's
+    titles = [*titles, "Thunderbridge", "Thunder"]
+    lines = [(line(title.upper()),) for title in [*titles[:-1], "Thunderbridge"]]
+    judged = judge_lettering(lines, catalog(titles), seed=0)
+    assert int(judged.rival[101]) == 100
+    assert judged.log_odds[101] < judged.log_odds[:101].min()
+
+
 def test_the_same_seed_gives_the_same_odds(
     evidence: LetteringEvidence, shop: tuple[list[tuple[Line, ...]], Catalog]
 ) -> None:
@@ -89,7 +103,7 @@ def test_the_same_seed_gives_the_same_odds(
 def test_lettering_that_says_nothing_of_the_names_says_nothing_of_the_listings() -> None:
     rng = np.random.default_rng(0)
     titles = [f"{first} {second}" for first, second in product(FIRST, SECOND)]
-    lines = [(Line("".join(map(chr, rng.integers(97, 123, size=9))), 0.9, 0.1),) for _ in titles]
+    lines = [(line("".join(map(chr, rng.integers(97, 123, size=9)))),) for _ in titles]
     judged = judge_lettering(lines, catalog(titles), seed=0)
     assert abs(judged.report["auroc"] - 0.5) < 0.1
     assert np.abs(judged.log_odds).max() < 1
@@ -105,6 +119,5 @@ def test_a_shop_with_too_little_lettering_is_not_judged(shop: tuple[list[tuple[L
 
 
 def test_a_shop_of_one_name_is_not_judged() -> None:
-    lines = [(Line("Amber", 0.9, 0.1),)] * 60
-    judged = judge_lettering(lines, catalog(["Amber Lantern"] * 60), seed=0)
+    judged = judge_lettering([(line("Amber"),)] * 60, catalog(["Amber Lantern"] * 60), seed=0)
     assert not judged.known.any()

@@ -13,11 +13,10 @@ from features.lettering import weights
 from features.lettering.config import LetteringConfig
 from features.lettering.reader import LetteringReader, searched_size
 
-STROKES = {  # x0, y0, x1, y1 of each stroke, in a unit square
-    "王": [(0.1, 0.1, 0.9, 0.1), (0.15, 0.5, 0.85, 0.5), (0.05, 0.92, 0.95, 0.92), (0.5, 0.1, 0.5, 0.92)],
-    "中": [(0.1, 0.25, 0.9, 0.25), (0.1, 0.25, 0.1, 0.65), (0.9, 0.25, 0.9, 0.65), (0.1, 0.65, 0.9, 0.65), (0.5, 0, 0.5, 1)],
-    "田": [(0.1, 0.1, 0.9, 0.1), (0.1, 0.1, 0.1, 0.9), (0.9, 0.1, 0.9, 0.9), (0.1, 0.9, 0.9, 0.9)]
-    + [(0.1, 0.5, 0.9, 0.5), (0.5, 0.1, 0.5, 0.9)],
+STROKES = {  # x0, y0, x1, y1 of each stroke, in tenths of a square
+    "王": ["1191", "2585", "1999", "5159"],
+    "中": ["1393", "1316", "9396", "1696", "505X"],
+    "田": ["1191", "1119", "9199", "1999", "1595", "5159"],
 }
 
 
@@ -46,11 +45,32 @@ def test_a_word_is_read_whichever_way_it_runs(reader: LetteringReader, degrees: 
 def test_lines_come_from_top_to_bottom_with_their_height_and_how_sure_they_are(reader: LetteringReader) -> None:
     picture = drawn("Sea Breeze")
     ImageDraw.Draw(picture).text((30, 220), "finest tea", font=ImageFont.load_default(22), fill="black")
-    first, second = reader.read(picture)
+    first, second = LetteringReader(LetteringConfig(sides=(256,))).read(picture)
     assert (first.text, second.text) == ("Sea Breeze", "finest tea")
     assert min(first.confidence, second.confidence) > 0.9
     assert 0.4 < second.height / first.height < 0.8  # 22 / 40, and both boxes have a rim
     assert 0.1 < first.height < 0.2  # letters of 40 in 300 pixels
+
+
+def test_a_line_that_is_read_alike_at_two_sizes_is_told_once_and_the_sizes_add_up() -> None:
+    picture = drawn("Olive")
+    ImageDraw.Draw(picture).text((30, 270), "cold pressed", font=ImageFont.load_default(12), fill="black")
+    coarse, fine = (
+        {line.text for line in LetteringReader(LetteringConfig(sides=(side,))).read(picture)} for side in (96, 384)
+    )
+    both = [line.text for line in LetteringReader(LetteringConfig(sides=(96, 384))).read(picture)]
+    assert sorted(both) == sorted(coarse | fine)
+    assert "Olive" in coarse & fine
+    assert "cold pressed" in fine - coarse
+
+
+def test_what_a_character_may_also_be_is_told_where_the_picture_leaves_it_open(reader: LetteringReader) -> None:
+    (sure,) = reader.read(drawn("Olive"))
+    assert sure.doubts == ("",) * len("Olive")
+    blurred = drawn("WALNUT").resize((24, 24)).resize((300, 300), Image.Resampling.BICUBIC)
+    lines = reader.read(blurred)
+    assert any(any(line.doubts) for line in lines)
+    assert all(len(line.doubts) == len(line.text) for line in lines)
 
 
 def test_a_thumbnail_is_read_enlarged(reader: LetteringReader) -> None:
@@ -61,7 +81,7 @@ def test_a_thumbnail_is_read_enlarged(reader: LetteringReader) -> None:
 def test_small_print_is_read_from_the_large_picture_not_from_the_searched_one(reader: LetteringReader) -> None:
     picture = drawn("Compass Lantern", size=(1000, 1000), letters=44)
     assert spelled(reader, picture).replace(" ", "") == "CompassLantern"
-    assert picture.width > 3 * searched_size(picture.size, reader.config.side)[0]
+    assert picture.width > 3 * searched_size(picture.size, max(reader.config.sides))[0]
 
 
 def test_chinese_is_read(reader: LetteringReader) -> None:
@@ -69,8 +89,9 @@ def test_chinese_is_read(reader: LetteringReader) -> None:
     draw = ImageDraw.Draw(picture)
     for number, character in enumerate("王中田"):
         x, y = 40 + 75 * number, 60
-        for x0, y0, x1, y1 in STROKES[character]:
-            draw.line((x + 64 * x0, y + 64 * y0, x + 64 * x1, y + 64 * y1), fill="black", width=6)
+        for stroke in STROKES[character]:
+            x0, y0, x1, y1 = (6.4 * "0123456789X".index(tenths) for tenths in stroke)
+            draw.line((x + x0, y + y0, x + x1, y + y1), fill="black", width=6)
     assert spelled(reader, picture) == "王中田"
 
 
@@ -89,7 +110,7 @@ def test_the_searched_picture_has_sides_of_whole_cells_and_bounded_area() -> Non
 def test_what_changes_the_lines_changes_the_fingerprint_and_nothing_else_does() -> None:
     plain = LetteringReader(LetteringConfig()).fingerprint
     assert LetteringReader(LetteringConfig(enabled=True, threads=3, least_confidence=0.9)).fingerprint == plain
-    assert LetteringReader(LetteringConfig(side=320)).fingerprint != plain
+    assert LetteringReader(LetteringConfig(sides=(320,))).fingerprint != plain
 
 
 def test_missing_weights_are_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from features.lettering.reader import Line
 from features.lettering.words import grams, lettering_grams, letters, names, words
 
 
@@ -32,10 +33,21 @@ def test_grams_are_three_letters_or_two_characters_or_the_whole_short_word() -> 
     assert grams("x") == {" x "}
 
 
+def line(text: str, **doubts: str) -> Line:
+    """A line, with what single characters may also be."""
+    return Line(text, 0.9, 0.1, tuple(doubts.get(character, "") for character in text))
+
+
 def test_lettering_has_its_grams_across_spaces_and_lines_and_its_short_words() -> None:
-    assert lettering_grams(["Mr X", "Mas"]) == {"mrx", "rxm", "xma", "mas", " mr ", " x "}
-    assert "长城" in lettering_grams(["长", "城"])
+    assert lettering_grams([line("Mr X"), line("Mas")]) == {"mrx", "rxm", "xma", "mas", " mr ", " x "}
+    assert "长城" in lettering_grams([line("长"), line("城")])
     assert lettering_grams([]) == set()
+
+
+def test_a_doubtful_character_may_be_each_of_its_others() -> None:
+    read = [line("MONLY", L="EU")]
+    assert lettering_grams(read) == {"mon", "onl", "nly", "one", "ney", "onu", "nuy"}
+    assert lettering_grams(read, doubts=False) == {"mon", "onl", "nly"}
 
 
 def test_a_chinese_character_counts_as_three_letters() -> None:
