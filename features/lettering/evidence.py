@@ -138,15 +138,14 @@ class _Reading:
         self._explained = Explained(spelled, catalog)
 
     def numbers(self, listings: Rows) -> tuple[Floats, Rows, NDArray[np.bool_]]:
-        """For each picture beside a listing the numbers, float64 [n, 6]; whose name claims the picture most among all
+        """For each picture beside a listing the numbers, float64 [n, 10]; whose name claims the picture most among all
         others, int64 [n], and whether it does so more than the given one, bool [n].
         """
         pictures = np.arange(len(listings))
         claim, share = self.claims.own(pictures, listings)
         strongest, whose = self.claims.others(pictures, listings)
-        explained, rest = self._explained(pictures, listings)
         excess = np.maximum(strongest - claim, 0.0)
-        in_nats = (claim, excess, explained, rest)
+        in_nats = (claim, excess, *self._explained(pictures, listings))
         columns = [share, excess / (strongest + 1.0), *map(np.log1p, in_nats)]
         return np.stack(columns, axis=1), whose, strongest > claim
 

@@ -51,20 +51,17 @@ def grams(word: str) -> set[str]:
     return {word[at : at + n] for at in range(len(word) - n + 1)} or {f" {word} "}
 
 
-def lettering_grams(lines: Sequence[Line], *, doubts: bool = True) -> set[str]:
+def lettering_grams(lines: Sequence[Line]) -> set[str]:
     """The grams of lettering, across spaces, which readers often lose, and from one line to the next; and short words
     as a whole.
 
-    Args:
-        lines: of one picture.
-        doubts: whether every character may also be one of those the reader held possible.
+    Every character may also be one of those that the reader held possible.
     """
     places: list[list[str]] = []
     short: set[str] = set()
     for line in lines:
         short |= {f" {word} " for word in words(line.text) if len(word) < GRAM}
-        others = line.doubts if doubts else ("",) * len(line.text)
-        for character, other in zip(line.text, others, strict=True):
+        for character, other in zip(line.text, line.doubts, strict=True):
             likely = [run_together(one) for one in (character, *other)]
             if likely[0]:  # no letter or digit: a gap
                 places.append([one for one in dict.fromkeys(likely) if one])
