@@ -23,7 +23,7 @@ MISSING = 0.25
 """What a name's words that are not read take away, as a share of what they would have given."""
 MOST_PER_LETTER = 1.0
 """Nats: a short word is soon misread out of nothing, however rare it is."""
-CHUNK = 2048
+CHUNK = 512
 """Pictures compared with all names at once."""
 
 Floats = NDArray[np.float64]
@@ -68,15 +68,28 @@ class Claims:
         """The strongest claim of any other listing on each picture, float64 [n], and whose it is, int64 [n]; 0 and -1
         where none claims it. A listing with the same names is no other one.
         """
-        claims, whose = np.zeros(len(pictures)), np.full(len(pictures), -1, dtype=np.int64)
-        for first in range(0, len(pictures), CHUNK):
-            found = (self._found[pictures[first : first + CHUNK]] @ self._names.T).tocoo()
+        claims, whose = self._strongest
+        same = (whose[pictures, 0] >= 0) & self.twins(whose[pictures, 0], listings)
+        place = same.astype(np.int64)
+        return claims[pictures, place], whose[pictures, place]
+
+    @cached_property
+    def _strongest(self) -> tuple[Floats, Rows]:
+        """The strongest claim on each picture and the strongest of another name, and whose they are.
+
+        float64 and int64 [n_pictures, 2]; 0 and -1 where there is none.
+        """
+        n = len(self.spelled)
+        claims, whose = np.zeros((n, 2)), np.full((n, 2), -1, dtype=np.int64)
+        for first in range(0, n, CHUNK):
+            found = (self._found[first : first + CHUNK] @ self._names.T).tocoo()
             claim = self._claim(found.data, found.col)
-            kept = (claim > 0) & ~self.twins(self._owner[found.col], listings[first + found.row])
-            row, claim, owner = first + found.row[kept], claim[kept], self._owner[found.col[kept]]
-            order = np.lexsort((owner, -claim, row))
-            strongest = order[np.unique(row[order], return_index=True)[1]]
-            claims[row[strongest]], whose[row[strongest]] = claim[strongest], owner[strongest]
+            row, owner = first + found.row, self._owner[found.col]
+            for place in range(2):
+                kept = (claim > 0) & ((place == 0) | ~self.twins(owner, whose[row, 0]))
+                order = np.flatnonzero(kept)[np.lexsort((owner[kept], -claim[kept], row[kept]))]
+                best = order[np.unique(row[order], return_index=True)[1]]
+                claims[row[best], place], whose[row[best], place] = claim[best], owner[best]
         return claims, whose
 
     def twins(self, left: Rows, right: Rows) -> NDArray[np.bool_]:
