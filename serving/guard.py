@@ -66,9 +66,9 @@ class Guard:
 
     async def look(self) -> None:
         """Take over new rules and experiments, open the models that arms name, and now and then stop what does harm."""
-        if self._store.configured:
+        if self._store.up:
             await self._keeper.look(self._bundles())
-        await self._others.hold(self._keeper.models)
+            await self._others.hold(self._keeper.models)
         self._keeper.forget(self._bundles())
         now = time.monotonic()
         if self._store.up and now >= self._next_guard:

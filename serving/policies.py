@@ -119,7 +119,7 @@ class PolicyKeeper:
         """
         own = _of_files(self._settings)
         self.policies = own
-        if self._store.configured and not await self.look([]) and self._kept.exists():
+        if self._store.configured and not await self.look([], probing=True) and self._kept.exists():
             try:
                 self.policies = Policies.read(await asyncio.to_thread(self._kept.read_bytes))
                 log.warning("redis is away, going by the last known rules", rules=self.policies.active)
@@ -127,15 +127,18 @@ class PolicyKeeper:
                 self._telemetry.policy_failures.inc()
                 log.error("the last known rules cannot be read", path=str(self._kept), error=str(error))
 
-    async def look(self, bundles: Iterable[Bundle]) -> bool:
+    async def look(self, bundles: Iterable[Bundle], *, probing: bool = False) -> bool:
         """Take over what has changed in Redis.
 
         Args:
             bundles: those the worker answers from; new rules are compiled for them before they hold.
+            probing: ask even while Redis is down, which otherwise the watcher alone does.
 
         Returns:
             Whether Redis answered.
         """
+        if not (self._store.up or probing):
+            return False
         before = self.policies
         try:
             active, of_experiments = await self.rules.active(), await self.experiments.active()

@@ -51,7 +51,6 @@ class Policing:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Follow rules and experiments and write what is counted, until `closing` is set."""
-        await self.others.hold(self.keeper.models)
         async with asyncio.TaskGroup() as background:
             background.create_task(self.counters.run(closing))
             background.create_task(self.guard.run(closing))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from recsys.exploration import ExplorationConfig, conditional, place_weights, plackett_luce
+from recsys.exploration import ExplorationConfig, place_weights
+from recsys.replay.plackett_luce import slot_probabilities
 from recsys.slots import Cap, fill
 
 BRANDS = [[0], [0], [0], [1], [1], [2]]
@@ -132,22 +132,16 @@ def test_what_is_below_the_pool_is_not_drawn_while_the_pool_lasts() -> None:
         assert filled.conditional[5:].tolist() == [1.0, 1.0]
 
 
-def test_the_gumbel_trick_draws_plackett_luce_lists() -> None:
-    utility = np.log([4.0, 2.0, 1.0, 1.0])
-    lists = plackett_luce(utility, 2, 40_000, np.random.default_rng(1))
-    counted = Counter(map(tuple, lists.tolist()))
-    for a, b in itertools.permutations(range(4), 2):
-        w = np.exp(utility)
-        probability = w[a] / w.sum() * w[b] / (w.sum() - w[a])
-        assert counted[a, b] / 40_000 == pytest.approx(probability, abs=0.01)
-        assert np.prod(conditional(utility, np.array([[a, b]]))) == pytest.approx(probability)
-    with pytest.raises(ValueError, match=r"k must be in \[1, 4\], it is 5"):
-        plackett_luce(utility, 5, 1, np.random.default_rng(1))
-
-
-def test_slots_without_caps_follow_plackett_luce() -> None:
-    config = ExplorationConfig(temperature=0.7, pool=8)
-    utility = -np.log(np.arange(1, 9)) / 0.7
-    for seed in range(20):
-        filled = fill(8, 5, exploration=config, seed=seed)
-        assert filled.conditional.tolist() == pytest.approx(conditional(utility, filled.places[None])[0].tolist())
+@pytest.mark.parametrize("temperature", [0.3, 1.0])
+def test_slots_without_caps_follow_plackett_luce(temperature: float) -> None:
+    weights = np.arange(1, 9) ** (-1 / temperature)
+    overall = slot_probabilities(np.log(weights), 4)
+    config = ExplorationConfig(temperature=temperature, pool=8, marginal_draws=4_000)
+    for seed in range(10):
+        filled = fill(8, 4, exploration=config, seed=seed)
+        left = weights.copy()
+        for slot, item in enumerate(filled.places.tolist()):
+            assert filled.conditional[slot] == pytest.approx(left[item] / left.sum())
+            left[item] = 0
+            if not np.isnan(filled.marginal[slot]):
+                assert filled.marginal[slot] == pytest.approx(overall[slot, item], abs=0.02)
