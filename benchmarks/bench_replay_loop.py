@@ -208,7 +208,7 @@ def judged(town: Town, log: Log, repeats: int, seed: int) -> dict[str, Any]:
     parts = np.array_split(np.arange(log.n_requests), repeats)
     for name, temperature in (("best items", None), ("other temperature", OTHER_TEMPERATURE)):
         truth = town.rate(temperature or 0.0)
-        policy = answer_log(name, town.bundle, log, temperature=temperature, history=None, stock=None).policy
+        policy = answer_log(name, town.bundle, log, temperature=temperature).policy
         whole = replay(log, [policy], config=config).policies[name]
         held: dict[str, list[bool]] = {}
         for part in parts:

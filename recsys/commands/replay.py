@@ -93,6 +93,12 @@ def replay(
             help="What could be bought when (item_id, timestamp, available), for a bundle.", show_default=False
         ),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rule set (JSON or TOML) that a bundle answers by, as recsys rules knows it.", show_default=False
+        ),
+    ] = None,
     clusters: Annotated[
         Path | None,
         typer.Option(
@@ -186,6 +192,7 @@ def replay(
         clusters=clusters,
         history=history,
         stock=stock,
+        rules=rules,
         config=config,
     )
     replays = replay_logs(asked, quarantine=quarantine)

@@ -7,29 +7,24 @@ itself knows what it was trained on; whether that ended before the log began can
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.progress import bar
 from recsys.bundle import Bundle
 from recsys.exploration import place_weights
-from recsys.pipeline.request import Request
-from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
-from recsys.replay.history import StockHistory, UserHistory
+from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
 from recsys.replay.placed import PlacedLists
 from recsys.replay.policy import ListPolicy, Policy
 
 PLACES = 50
 """Candidates that take part where lists are drawn."""
-RECENT = 200
-"""Events of a user that are looked up; the recommender uses its own number of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +56,7 @@ def answer_log(
     log: Log,
     *,
     temperature: float | None,
-    history: UserHistory | None,
-    stock: StockHistory | None,
+    known: KnownThen | None = None,
 ) -> Answered:
     """Ask a bundle every request of a log.
 
@@ -71,13 +65,13 @@ def answer_log(
         bundle: what answers.
         log: the requests; those on an item's page ask for what is like it, the others for a feed.
         temperature: draw lists by place to the power of -1 / temperature; None shows the best.
-        history: what users did; None where nothing is known, and every user is then as the bundle knows them.
-        stock: what could be bought when; None for what the bundle says.
+        known: what was known when, and the rules that held; None where nothing is known beside the bundle.
 
     Raises:
-        InputError: the log has no times where history or stock need them, or it is of searches.
+        InputError: the log has no times where something was known by time, or it is of searches.
     """
-    if (history is not None or stock is not None) and not np.isfinite(log.timestamp).all():
+    known = known or KnownThen()
+    if known.by_time and not np.isfinite(log.timestamp).all():
         raise InputError(f"log {log.name} has no times: events and stock cannot be looked up at a request's moment")
     if log.name.rpartition("/")[2] == "search":
         raise InputError(
@@ -95,11 +89,11 @@ def answer_log(
     with bar(f"Asking {name}", total=len(starts)) as progress:
         for number, (row, slots) in enumerate(zip(starts.tolist(), n_slots.tolist(), strict=True)):
             begun = time.perf_counter()
-            request = _request(log, row, places if temperature is not None else slots, history, stock)
+            request, stages = known.request(log, row, places if temperature is not None else slots, bundle)
             if request.page is not None and request.page not in bundle.items:
                 unknown_pages += 1
-                request = Request(request.k, request.user, allowed=request.allowed, now_s=request.now_s)
-            ranked = recommender.ranked(recommender.moment(request)).rows[:places]
+                request = replace(request, page=None)
+            ranked = recommender.ranked(recommender.moment(request), stages).rows[:places]
             orders[int(log.request_idx[row]) - first, : len(ranked)] = of_log[ranked]
             longest = max(longest, len(ranked))
             took[number] = time.perf_counter() - begun
@@ -117,21 +111,6 @@ def answer_log(
         name, len(log.items), first_request=first, items=orders, weights=weights, n_slots=log.n_positions
     )
     return Answered(policy, latency, tuple(notes))
-
-
-def _request(log: Log, row: int, k: int, history: UserHistory | None, stock: StockHistory | None) -> Request:
-    """A logged request as it was asked, with what was known then."""
-    moment = float(log.timestamp[row])
-    user_idx = int(log.user_idx[row])
-    user_id = log.users[user_idx] if user_idx >= 0 and log.users else None
-    items: tuple[str, ...] = ()
-    ages: tuple[float, ...] = ()
-    if history is not None and user_id is not None:
-        items, ages = history.before(user_id, moment, RECENT)
-    allowed: NDArray[np.bool_] | None = None if stock is None else stock.at(moment)
-    page = None if log.page is None or not log.page[row] else str(log.page[row])
-    user = UserState(user_id, recent_items=items, recent_ages_s=ages)
-    return Request(k, user, page=page, allowed=allowed, now_s=moment if np.isfinite(moment) else 0.0)
 
 
 def _training_note(bundle: Bundle, log: Log) -> list[str]:

@@ -16,6 +16,8 @@ from features.shop.tables import read_table
 from features.shop.timestamps import utc_seconds
 from features.vocabulary import Vocabulary
 
+PURCHASES = ("purchase", "buy", "order")
+"""Types of events that mean buying, as the service takes them unless told otherwise."""
 _TIME = "timestamp must be a time from 1990 to 2099, in one unit for all rows"
 
 
@@ -28,26 +30,26 @@ class UserHistory:
         first: int64 [n_users + 1]; the events of user u are rows first[u] to first[u + 1].
         item_id: object [n] of str.
         timestamp: float64 [n] UTC s, rising within a user.
+        buys: bool [n]; whether the event means buying.
     """
 
     users: Vocabulary
     first: NDArray[np.int64]
     item_id: NDArray[np.object_]
     timestamp: NDArray[np.float64]
+    buys: NDArray[np.bool_]
 
-    def before(self, user_id: str, moment: float, n: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Items of the newest n events before a moment, the newest last, and how many seconds ago each was."""
-        if user_id not in self.users:
-            return (), ()
+    def before(self, user_id: str | None, moment: float) -> slice:
+        """Rows of a user's events before a moment, oldest first; empty for somebody unknown."""
+        if user_id is None or user_id not in self.users:
+            return slice(0, 0)
         user = self.users.idx(user_id)
         start, stop = int(self.first[user]), int(self.first[user + 1])
-        end = start + int(np.searchsorted(self.timestamp[start:stop], moment, side="left"))
-        rows = slice(max(start, end - n), end)
-        return tuple(self.item_id[rows].tolist()), tuple((moment - self.timestamp[rows]).tolist())
+        return slice(start, start + int(np.searchsorted(self.timestamp[start:stop], moment, side="left")))
 
 
 def read_history(path: Path, *, quarantine: Quarantine) -> UserHistory:
-    """Read events: user_id, item_id, timestamp.
+    """Read events: user_id, item_id, timestamp, and event_type where something was bought.
 
     Raises:
         InputError: the table cannot be read or lacks a column.
@@ -61,6 +63,7 @@ def read_history(path: Path, *, quarantine: Quarantine) -> UserHistory:
     sieve.refuse(np.isnan(timestamp), _TIME, frame["timestamp"])
     user, users = cells.coded_ids(frame["user_id"])
     item = cells.texts(frame["item_id"])
+    buys = np.isin(cells.texts(frame["event_type"]), PURCHASES) if "event_type" in frame else np.zeros(len(frame), bool)
     kept = sieve.kept & (user >= 0) & (item != "")
     order = np.lexsort((timestamp[kept], user[kept]))
     counts = np.bincount(user[kept], minlength=len(users))
@@ -69,6 +72,7 @@ def read_history(path: Path, *, quarantine: Quarantine) -> UserHistory:
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         item[kept][order],
         timestamp[kept][order],
+        buys[kept][order],
     )
 
 

@@ -19,10 +19,14 @@ from recsys.replay.choosing import learns, make_policy, parse, with_share
 from recsys.replay.clusters import clusters_of
 from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.history import UserHistory, read_history, read_stock
+from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
 from recsys.replay.reading import LogFormat, read_logs
 from recsys.replay.result import Judged, Replay
 from recsys.replay.verdict import judge_kept
+from recsys.rules.amended import trained_facts
+from recsys.rules.book import RuleBook
+from recsys.rules.model import RuleSet
 
 log = structlog.get_logger()
 
@@ -42,6 +46,7 @@ class Asked:
             for the first bundle among the policies, if any.
         history: table of what users did, for bundles; None for the `events.*` beside the impressions, if any.
         stock: table of what could be bought when, for bundles; None for what a bundle says.
+        rules: file with a rule set that bundles answer by; None for none.
         config: of the intervals.
     """
 
@@ -53,6 +58,7 @@ class Asked:
     clusters: Path | None = None
     history: Path | None = None
     stock: Path | None = None
+    rules: Path | None = None
     config: ReplayConfig = field(default_factory=ReplayConfig)
 
 
@@ -121,7 +127,12 @@ def _policy(
     stock = None
     if asked.stock is not None:
         stock = read_stock(asked.stock, bundle.items, bundle.available, quarantine=quarantine)
-    answered = answer_log(spec, bundle, judged, temperature=temperature, history=history, stock=stock)
+    rules = None
+    if asked.rules is not None:
+        rules = RuleBook(RuleSet.load(asked.rules), trained_facts(bundle))
+        if errors := rules.review().errors:
+            raise InputError(f"{asked.rules}: {errors[0]}")
+    answered = answer_log(spec, bundle, judged, temperature=temperature, known=KnownThen(history, stock, rules))
     return replace(answered, policy=with_share(spec, answered.policy, judged, share))
 
 

@@ -90,7 +90,7 @@ def test_a_replayed_log_of_the_service_tells_the_truth_of_its_own_and_of_other_p
 
     assert log.given_above
     assert log.marginal is not None
-    best = answer_log("best", bundle, log, temperature=None, history=None, stock=None).policy
+    best = answer_log("best", bundle, log, temperature=None).policy
     policies = replay(log, [Logged(log), best], config=ReplayConfig(segments=False)).policies
     own = policies["logged"].estimators["ips"]
     assert own.value == pytest.approx(log.reward.mean())

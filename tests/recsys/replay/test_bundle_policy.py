@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,12 @@ from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from recsys.replay.bundle_policy import answer_log
 from recsys.replay.history import UserHistory, read_history, read_stock
+from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
 from recsys.replay.policy import ListPolicy
+from recsys.rules.amended import trained_facts
+from recsys.rules.book import RuleBook
+from recsys.rules.model import RuleSet
 
 DAY = 86_400.0
 T0 = 1_700_000_000.0
@@ -43,7 +48,7 @@ def shown(policy: object) -> list[list[int]]:
 
 
 def test_a_bundle_answers_as_the_recommender_would(two_tastes: Bundle, visits: Log) -> None:
-    answered = answer_log("b", two_tastes, visits, temperature=None, history=None, stock=None)
+    answered = answer_log("b", two_tastes, visits, temperature=None)
     recommender = BundleRecommender(two_tastes)
     expected = [[int(r.item_id[1:]) for r in recommender.recommend(UserState(user), 2)] for user in ("u2", "u3", None)]
     assert shown(answered.policy) == expected
@@ -55,14 +60,12 @@ def test_only_events_before_the_request_are_known(two_tastes: Bundle, visits: Lo
     """u2 views i0 before the first visit: it is not shown again. A view planted after it changes nothing."""
     before = f"u2,i0,{T0 - 60}\n"
     future = "".join(f"u2,i{item},{T0 + 60}\n" for item in (2, 4, 6)) + f"u3,i1,{T0 + DAY}\n"
-    known = answer_log("b", two_tastes, visits, temperature=None, history=history(tmp_path, before), stock=None)
-    planted = answer_log(
-        "b", two_tastes, visits, temperature=None, history=history(tmp_path, before + future), stock=None
-    )
+    known = answer_log("b", two_tastes, visits, temperature=None, known=KnownThen(history(tmp_path, before)))
+    planted = answer_log("b", two_tastes, visits, temperature=None, known=KnownThen(history(tmp_path, before + future)))
     assert shown(known.policy)[0] == [2, 4]
     assert shown(planted.policy) == shown(known.policy)
     later = answer_log(
-        "b", two_tastes, visits, temperature=None, history=history(tmp_path, f"u3,i1,{T0 + DAY - 1}\n"), stock=None
+        "b", two_tastes, visits, temperature=None, known=KnownThen(history(tmp_path, f"u3,i1,{T0 + DAY - 1}\n"))
     )
     assert shown(later.policy)[1][0] == 3
 
@@ -75,7 +78,7 @@ def test_only_what_was_in_stock_then_is_shown(two_tastes: Bundle, visits: Log, t
     quarantine = Quarantine()
     stock = read_stock(tmp_path / "stock.csv", two_tastes.items, two_tastes.available, quarantine=quarantine)
     assert quarantine.counts == {"item_id is not in the bundle": 1}
-    answered = answer_log("b", two_tastes, visits, temperature=None, history=None, stock=stock)
+    answered = answer_log("b", two_tastes, visits, temperature=None, known=KnownThen(stock=stock))
     first, second, third = shown(answered.policy)
     assert first == [0, 2]
     assert second == [3, 5]
@@ -88,13 +91,13 @@ def test_an_item_that_the_log_does_not_know_is_no_match(two_tastes: Bundle, visi
     fewer = replace(
         visits, items=Vocabulary(tuple(f"i{row}" for row in range(2, 10))), item_idx=np.maximum(visits.item_idx - 2, 0)
     )
-    answered = answer_log("b", two_tastes, fewer, temperature=None, history=None, stock=None)
+    answered = answer_log("b", two_tastes, fewer, temperature=None)
     assert shown(answered.policy)[0] == [-1, 0]
 
 
 def test_a_page_asks_for_what_is_like_it(two_tastes: Bundle, visits: Log) -> None:
     page = np.array(["i4"] * 2 + [""] * 2 + ["gone"] * 2, dtype=object)
-    answered = answer_log("b", two_tastes, replace(visits, page=page), temperature=None, history=None, stock=None)
+    answered = answer_log("b", two_tastes, replace(visits, page=page), temperature=None)
     recommender = BundleRecommender(two_tastes)
     alike = [int(r.item_id[1:]) for r in recommender.similar_items("i4", 2)]
     feed = [int(r.item_id[1:]) for r in recommender.recommend(UserState(), 2)]
@@ -104,7 +107,7 @@ def test_a_page_asks_for_what_is_like_it(two_tastes: Bundle, visits: Log) -> Non
 
 def test_drawn_lists_have_the_chances_of_their_places(two_tastes: Bundle, visits: Log) -> None:
     """The first slot by place to the power of -1/T; the second given the first, and over all first ones."""
-    answered = answer_log("b", two_tastes, visits, temperature=1.0, history=None, stock=None)
+    answered = answer_log("b", two_tastes, visits, temperature=1.0)
     policy, rows = answered.policy, visits.rows(slice(0, 6))
     best = BundleRecommender(two_tastes).recommend(UserState("u2"), 10)
     order = [int(r.item_id[1:]) for r in best]
@@ -126,15 +129,45 @@ def test_drawn_lists_have_the_chances_of_their_places(two_tastes: Bundle, visits
 
 
 def test_a_bundle_made_after_the_log_began_is_said(two_tastes: Bundle, visits: Log) -> None:
-    answered = answer_log("b", two_tastes, visits, temperature=None, history=None, stock=None)
+    answered = answer_log("b", two_tastes, visits, temperature=None)
     assert "it knows the answers" in answered.notes[0]
     later = replace(visits, timestamp=visits.timestamp + 30_000 * DAY)
-    assert answer_log("b", two_tastes, later, temperature=None, history=None, stock=None).notes == ()
+    assert answer_log("b", two_tastes, later, temperature=None).notes == ()
 
 
 def test_what_cannot_be_answered_is_named(two_tastes: Bundle, visits: Log, tmp_path: Path) -> None:
     timeless = replace(visits, timestamp=np.full(6, np.nan))
     with pytest.raises(InputError, match="has no times"):
-        answer_log("b", two_tastes, timeless, temperature=None, history=history(tmp_path, ""), stock=None)
+        answer_log("b", two_tastes, timeless, temperature=None, known=KnownThen(history(tmp_path, "")))
     with pytest.raises(InputError, match="is of searches"):
-        answer_log("b", two_tastes, replace(visits, name="v1/search"), temperature=None, history=None, stock=None)
+        answer_log("b", two_tastes, replace(visits, name="v1/search"), temperature=None)
+
+
+def test_rules_hold_as_the_service_would_apply_them_at_the_requests_moment(
+    two_tastes: Bundle, visits: Log, tmp_path: Path
+) -> None:
+    """i1 is hidden from the second day on, i9 pinned for who bought by then, what was viewed may come again."""
+    second_day = datetime.fromtimestamp(T0 + DAY / 2, UTC).isoformat()
+    rules = RuleSet.model_validate(
+        {
+            "rules": [
+                {"name": "recall", "hide": "item_id = i1", "when": {"start": second_day}},
+                {"name": "loyal", "pin": "i9", "slot": 1, "when": {"segments": ["buyer"]}},
+            ],
+            "seen": {"viewed": {"policy": "allow"}},
+        }
+    )
+    book = RuleBook(rules, trained_facts(two_tastes))
+    (tmp_path / "events.csv").write_text(
+        f"user_id,item_id,timestamp,event_type\nu2,i0,{T0 - 60},view\nu3,i5,{T0 + 60},purchase\nu2,i4,{T0 + 60},buy\n"
+    )
+    then = KnownThen(read_history(tmp_path / "events.csv", quarantine=Quarantine()), rules=book)
+    plain = KnownThen(then.history)
+    ruled = shown(answer_log("b", two_tastes, visits, temperature=None, known=then).policy)
+    unruled = shown(answer_log("b", two_tastes, visits, temperature=None, known=plain).policy)
+    assert unruled[0] == [2, 4]
+    assert 0 in ruled[0]  # seen a minute ago, and allowed to come again
+    assert 9 not in ruled[0]  # u2 buys only later
+    assert unruled[1][0] == 1
+    assert ruled[1] == [9, 3]
+    assert 1 not in ruled[2]

@@ -1,0 +1,111 @@
+"""A logged request as it was asked: with what was known of its user, of stock, and by which rules, at that moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys.bundle import Bundle
+from recsys.pipeline.request import Request
+from recsys.pipeline.stage import Stage
+from recsys.recommendation import UserState
+from recsys.replay.history import StockHistory, UserHistory
+from recsys.replay.log import Log
+from recsys.rules.book import RuleBook
+from recsys.rules.occasion import Occasion
+from recsys.rules.stages import Steering
+
+RECENT = 200
+"""Newest events that shape an answer at most, as the service keeps; older ones are still seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownThen:
+    """What a bundle may know of a request.
+
+    Args:
+        history: what users did; None where nothing is known, and every user is then as the bundle knows them.
+        stock: what could be bought when; None for what the bundle says.
+        rules: what the shop wants of its answers, today's rules at the request's time; None for none. Exploration is
+            left out: it is the policy's own.
+    """
+
+    history: UserHistory | None = None
+    stock: StockHistory | None = None
+    rules: RuleBook | None = None
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the moment of a request matters."""
+        return self.history is not None or self.stock is not None or self.rules is not None
+
+    def request(self, log: Log, row: int, k: int, bundle: Bundle) -> tuple[Request, list[Stage]]:
+        """The request of a row, and what changes the order of its candidates.
+
+        Args:
+            log: the log.
+            row: the first slot of the request.
+            k: slots to fill.
+            bundle: what will answer.
+        """
+        moment = float(log.timestamp[row])
+        user_idx = int(log.user_idx[row])
+        user_id = log.users[user_idx] if user_idx >= 0 and log.users else None
+        page = None if log.page is None or not log.page[row] else str(log.page[row])
+        items, times, bought = self._past(user_id, moment)
+        seen, allowed, stages = frozenset(items), None, list[Stage]()
+        again: frozenset[str] = frozenset()
+        trained_again = False
+        if self.rules is not None:
+            policy = self.rules.rules.seen
+            sorted_out = policy.sort(dict(zip(items, times, strict=True)), bought, moment)
+            seen, again, trained_again = sorted_out.hidden, frozenset(sorted_out.factors), policy.trained == "allow"
+            page_row = -1 if page is None else int(bundle.items.idxs([page])[0])
+            rows = bundle.items.idxs(list(sorted_out.factors)).tolist()
+            fading = {
+                item: factor
+                for item, factor in zip(rows, sorted_out.factors.values(), strict=True)
+                if item >= 0 and factor < 1 and page is None
+            }
+            steering = Steering(
+                self.rules,
+                self._occasion(user_id, moment, page_row, bundle, active=bool(items), buyer=bool(bought)),
+                fading,
+                diversity=self.rules.rules.diversity,
+            )
+            allowed, stages = steering.allowed(), steering.stages()
+        if self.stock is not None:
+            there = self.stock.at(moment)
+            allowed = there if allowed is None else allowed & there
+        user = UserState(
+            user_id,
+            recent_items=items[-RECENT:],
+            recent_ages_s=tuple(moment - time for time in times[-RECENT:]),
+            seen=seen,
+            again=again,
+            trained_again=trained_again,
+        )
+        now_s = moment if np.isfinite(moment) else 0.0
+        return Request(k, user, page=page, allowed=allowed, now_s=now_s), stages
+
+    def _past(self, user_id: str | None, moment: float) -> tuple[tuple[str, ...], tuple[float, ...], dict[str, float]]:
+        """Items of all events before, their times, oldest first, and what was bought, when last."""
+        if self.history is None:
+            return (), (), {}
+        rows = self.history.before(user_id, moment)
+        items = tuple(self.history.item_id[rows].tolist())
+        times = tuple(self.history.timestamp[rows].tolist())
+        buys = self.history.buys[rows].tolist()
+        bought = {item: time for item, time, buy in zip(items, times, buys, strict=True) if buy}
+        return items, times, bought
+
+    def _occasion(
+        self, user_id: str | None, moment: float, page: int, bundle: Bundle, *, active: bool, buyer: bool
+    ) -> Occasion:
+        segments = {"anonymous"}
+        if user_id is not None:
+            segments = {"known" if user_id in bundle.users else "new"}
+            segments |= ({"active"} if active else set()) | ({"buyer"} if buyer else set())
+        surface = "similar" if page >= 0 else "feed"
+        return Occasion(moment, user_id, page, frozenset({surface}), frozenset(segments))
