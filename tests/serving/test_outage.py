@@ -185,8 +185,10 @@ def test_a_redis_that_hangs_does_not_hang_the_service(
         for _ in range(50):
             assert impatient.feed("u1")["store"] == "bundle"
         assert impatient.metric("recsys_redis_up") == 0
-        assert impatient.metric("recsys_redis_failures_total") < 40  # after a few nobody asks; the prober goes on
-        assert time.monotonic() - began < 20
+        took_s = time.monotonic() - began
+        # after a few nobody asks but the prober, at most every 0.15 s
+        assert impatient.metric("recsys_redis_failures_total") < 15 + took_s / 0.15
+        assert took_s < 20
     finally:
         os.kill(mortal_redis.running.pid, signal.SIGCONT)
     eventually(lambda: impatient.feed("u1")["store"] == "redis")
