@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -20,7 +21,14 @@ def surface_of(query: DebugQuery) -> str:
 
 
 def debug_json(
-    recommender: BundleRecommender, row: int, item: bytes, n: int, standing: Standing | None, *, surface: str
+    recommender: BundleRecommender,
+    row: int,
+    item: bytes,
+    n: int,
+    standing: Standing | None,
+    *,
+    rules: Sequence[str],
+    surface: str,
 ) -> bytes:
     """The debug page of an item, as JSON.
 
@@ -30,6 +38,7 @@ def debug_json(
         item: the item as JSON.
         n: neighbors of each kind at most.
         standing: where it stands in the answer that was asked about; None for none.
+        rules: names of the rules that hide, move or pin it there.
         surface: of that answer.
     """
     bundle = recommender.bundle
@@ -50,7 +59,7 @@ def debug_json(
     ]
     why = None
     if standing is not None:
-        why = {"surface": surface, **asdict(standing), "below_by": standing.below_by}
+        why = {"surface": surface, **asdict(standing), "rules": rules, "below_by": standing.below_by}
     return orjson.dumps(
         {
             "item": orjson.Fragment(item),

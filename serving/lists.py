@@ -152,8 +152,11 @@ class ListEngine:
         asked = Asked("recommend", subject, query, None, _at_hand(user, query), cursor, steered)
         return await self._made(live, asked, None, origin)
 
-    async def standing(self, item_id: str, query: DebugQuery) -> tuple[Live, Standing | None]:
+    async def standing(self, item_id: str, query: DebugQuery) -> tuple[Live, Standing | None, list[str]]:
         """Where an item stands in a user's feed or among the items like another; None where neither is asked about.
+
+        Returns:
+            What answers, the standing, and the names of the rules that hide, move or pin the item.
 
         Raises:
             UnknownItemError: the item, or the page's, is not in the catalog.
@@ -166,7 +169,7 @@ class ListEngine:
             if known not in items:
                 raise UnknownItemError(known)
         if query.user_id is None and query.page is None:
-            return live, None
+            return live, None, []
         state = NOBODY
         if query.user_id is not None:
             state, _ = await engine.state(live, query.user_id)
@@ -178,7 +181,8 @@ class ListEngine:
         asked = Asked(surface, subject, plain, query.page, user, _cursor(surface, subject, plain), steered)
         moment = live.recommender.moment(_request(live, asked, None))
         row = items.idx(item_id)
-        return live, await engine.ranked(live, partial(standing, live.recommender, moment, row, _stages(asked)))
+        found = await engine.ranked(live, partial(standing, live.recommender, moment, row, _stages(asked)))
+        return live, found, steered.steering.book.about(row, steered.steering.occasion)
 
     async def batch(self, batch: BatchIn) -> bytes:
         """Many lists, as JSON: for each its answer, or the problem with it."""

@@ -132,6 +132,8 @@ class StandingOut(Shape):
     """Its place in the answer, from 1; null where it is not in it."""
     hidden_by: list[str]
     """What keeps it from being found, such as "unavailable", "seen" or "not allowed"."""
+    rules: list[str]
+    """The shop's rules that hide it, boost or bury it, or pin it."""
     places: dict[str, int | None]
     """Its place after each step, from 1; null where the step does not have it."""
     dropped_by: str | None

@@ -96,6 +96,15 @@ class RuleBook:
             fixed = mask if fixed is None else fixed & mask
         return fixed
 
+    def about(self, row: int, occasion: Occasion) -> list[str]:
+        """Names of the rules that apply and hide this item, boost or bury it, or pin it."""
+        hiding = [rule for rule in self._filters if rule.when.holds(occasion) and not self.passes(rule, occasion)[row]]
+        moving = [
+            rule for rule in self._steps if rule.when.holds(occasion) and self.compiled[rule.name].mask(occasion)[row]
+        ]
+        pinning = [name for pinned, name in self.pins(occasion).values() if pinned == row]
+        return [*(rule.name for rule in (*hiding, *moving)), *pinning]
+
     def passes(self, rule: Rule, occasion: Occasion) -> Mask:
         """What one hard filter leaves, bool [n_items]."""
         holds = self.compiled[rule.name].mask(occasion)

@@ -61,10 +61,10 @@ async def debug(request: Request, item_id: ItemId, query: Annotated[DebugQuery, 
     """What is near an item by each kind of likeness and in the graph; and, of a user's feed or the items like another,
     whether it is in the answer, what hides it, which step left it out, or how far below the cut it is.
     """
-    live, standing = await lists_of(request).standing(item_id, query)
+    live, standing, rules = await lists_of(request).standing(item_id, query)
     item = await engine_of(request).item(item_id)
     row = live.bundle.items.idx(item_id)
-    body = debug_json(live.recommender, row, item, query.neighbors, standing, surface=surface_of(query))
+    body = debug_json(live.recommender, row, item, query.neighbors, standing, rules=rules, surface=surface_of(query))
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 

@@ -282,3 +282,19 @@ def test_rules_go_by_a_price_that_was_just_changed_and_by_an_item_that_just_join
     for item_id, price in (("n0", 3.0), ("n1", 33.0)):
         assert shop.say("PUT", item_id, {"title": "Red mug", "price": price}).status_code == 200
     assert {"n0", "n1"} & set(shop.feed_ids("u0", 50)) == {"n0"}
+
+
+def test_the_debug_page_names_the_rules_that_hide_or_move_an_item(service: Any) -> None:
+    put(
+        service,
+        {"name": "cheap", "keep": "price < 30"},
+        {"name": "up", "boost": "brand = Dune"},
+        {"name": "elsewhere", "hide": "price > 0", "when": {"scenarios": ["home"]}},
+        {"name": "hero", "pin": "i7"},
+    )
+    hidden = service.get("/v1/items/i51/debug", page="i3").json()["why"]  # of Dune, price 56
+    assert (hidden["slot"], hidden["hidden_by"], hidden["rules"]) == (None, ["not allowed"], ["cheap", "up"])
+    pinned = service.get("/v1/items/i7/debug", page="i3").json()["why"]
+    assert (pinned["slot"], pinned["rules"]) == (1, ["up", "hero"])
+    at_home = service.get("/v1/items/i7/debug", user_id="u1", scenario="home").json()["why"]
+    assert at_home["rules"] == ["elsewhere", "up", "hero"]
