@@ -125,7 +125,14 @@ def make_town(folder: Path, *, n_users: int, seed: int) -> Town:
 @contextmanager
 def serving(town: Town, state: Path, redis_url: str) -> Iterator[str]:
     """The service with exploration on, in a thread behind a real socket; its address."""
-    settings = Settings(redis_url=redis_url, bundle=town.bundle.path, state_dir=state, poll_s=0.1, redis_timeout_s=5.0)  # type: ignore[arg-type]
+    settings = Settings(
+        redis_url=redis_url,
+        bundle=town.bundle.path,
+        state_dir=state,
+        poll_s=0.1,
+        redis_timeout_s=30.0,
+        log_requests=False,
+    )  # type: ignore[arg-type]
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -21,6 +21,7 @@ from recsys.replay.attribution import AttributionRules, attribute
 from recsys.replay.columns import KNOWN, find_columns, optional
 from recsys.replay.hygiene import HygieneConfig, refuse_bots, refuse_broken_lists, refuse_duplicates
 from recsys.replay.log import Log
+from recsys.replay.log_cells import positions_of, propensities_of, rewards_of
 from recsys.replay.propensities import estimate_propensities
 from recsys.replay.traffic_parts import Coded, groups_of, labels_of, pages_of, segments_of, visits_of
 
@@ -129,14 +130,7 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
     sieve = Sieve(file.name, frame, quarantine)
     item, items = cells.coded_ids(frame[found["item_id"]])
     sieve.refuse(item < 0, "item_id is missing", frame[found["item_id"]])
-    position = np.zeros(n)
-    if (column := optional(frame, found, "position")) is not None:
-        position, _ = cells.numbers(column)
-        sieve.refuse(
-            ~((position >= 0) & (position == np.rint(position))), "position must be a whole number >= 0", column
-        )
-        position = np.where(sieve.kept, position, np.inf)
-        position = np.where(sieve.kept, position - (position.min() >= 1), 0)  # slots counted from 1 count from 0 here
+    position = positions_of(optional(frame, found, "position"), n, sieve)
     timestamp = np.full(n, np.nan)
     if (column := optional(frame, found, "timestamp")) is not None:
         timestamp = utc_seconds(column, timezone="UTC")
@@ -150,12 +144,12 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
     user, users = np.full(n, -1, dtype=np.int64), [""]
     if (column := optional(frame, found, "user_id")) is not None:
         user, users = cells.coded_ids(column)
-    propensity = _propensities(optional(frame, found, "propensity"), n, sieve)
+    propensity = propensities_of(optional(frame, found, "propensity"), n, sieve)
     marginal = None
     if (column := optional(frame, found, "marginal")) is not None:
         marginal, _ = cells.numbers(column)
         sieve.refuse((marginal <= 0) | (marginal > 1), "marginal must be in (0, 1]", column)
-    reward, others = _rewards(frame, found, form, sieve)
+    reward, others = rewards_of(frame, found, sieve, reward=None if form.events else form.reward, also=form.also)
     if form.events is not None:
         if requests is None or "timestamp" not in found:
             raise InputError(f"{file.name} must have columns request_id and timestamp, so that events can be joined")
@@ -214,41 +208,6 @@ def _as_laid_out(frame: pd.DataFrame, path: Path, form: LogFormat) -> LogFormat:
     if form.events is None and form.reward == "click" and not has_click and path.is_dir():
         form = replace(form, events=find_table(path, "events"))
     return form
-
-
-def _propensities(column: pd.Series | None, n: int, sieve: Sieve) -> NDArray[np.float64]:
-    """Propensities, NaN throughout where the log has none."""
-    if column is None or not cells.present(column).any():
-        return np.full(n, np.nan)
-    propensity, _ = cells.numbers(column)
-    sieve.refuse(~cells.present(column), "propensity is missing", column)
-    sieve.refuse(~((propensity > 0) & (propensity <= 1)), "propensity must be in (0, 1]", column)
-    return propensity
-
-
-def _rewards(
-    frame: pd.DataFrame, found: Mapping[str, str], form: LogFormat, sieve: Sieve
-) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    others = {}
-    for name in form.also:
-        others[name], _ = cells.numbers(frame[name])
-        sieve.refuse(np.isnan(others[name]), f"{name} must be a number", frame[name])
-    if form.events is not None:
-        return np.zeros(len(frame)), others
-    if form.reward != "click":
-        reward, _ = cells.numbers(frame[form.reward])
-        sieve.refuse(np.isnan(reward), f"{form.reward} must be a number", frame[form.reward])
-        return reward, others
-    if "click" not in found:
-        raise InputError(
-            f"{sieve.file} must have a column click (or --column click=NAME, --reward NAME, --events FILE); it has "
-            f"{', '.join(map(str, frame.columns))}"
-        )
-    column = frame[found["click"]]
-    said = pd.Series(cells.texts(column)).str.lower()
-    yes, no = said.isin(["1", "1.0", "true"]).to_numpy(), said.isin(["0", "0.0", "false"]).to_numpy()
-    sieve.refuse(~(yes | no), "click must be 0 or 1", column)
-    return yes.astype(np.float64), others
 
 
 def _log(

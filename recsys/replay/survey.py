@@ -59,6 +59,7 @@ class PolicySurvey:
         values: expected rewards for MRDR, fitted with weights, float64 [folds, cells, items].
         levels: float64 [LEVELS]; weights at which to clip or switch, rising, evenly in the logarithm between 1 and the
             largest weight. All the same where no weight exceeds 1.
+        most_probable: the policy's largest probability of something that was shown.
         largest: the largest weight.
         bound: a bound of the weights: the policy's largest probability over the log's least propensity.
         histogram: int64 [len(BIN_EDGES) - 1]; rows by weight.
@@ -66,6 +67,7 @@ class PolicySurvey:
 
     values: F64
     levels: F64
+    most_probable: float
     largest: float
     bound: float
     histogram: NDArray[np.int64]
@@ -128,11 +130,12 @@ def survey(
     )
     return found, [
         PolicySurvey(
-            model.values(),
-            np.geomspace(1.0, max(top, 1.0), LEVELS + 1)[:-1],
-            float(top),
-            float(probable / least),
-            counted,
+            values=model.values(),
+            levels=np.geomspace(1.0, max(top, 1.0), LEVELS + 1)[:-1],
+            most_probable=float(probable),
+            largest=float(top),
+            bound=float(probable / least),
+            histogram=counted,
         )
         for model, top, probable, counted in zip(per_policy, largest, most_probable, histogram, strict=True)
     ]

@@ -11,7 +11,7 @@ from scipy import stats
 from recsys.replay.diagnostics import Diagnostics
 from recsys.replay.intervals import Estimate
 from recsys.replay.log import Log
-from recsys.replay.survey import LogSurvey
+from recsys.replay.survey import LogSurvey, PolicySurvey
 
 Label = Literal["trustworthy", "wide", "cannot be estimated from this log"]
 CANNOT: Label = "cannot be estimated from this log"
@@ -47,7 +47,15 @@ class Verdict:
     impressions: int | None = None
 
 
-def judge(log: Log, estimate: Estimate, diagnostics: Diagnostics, on_log: LogSurvey, *, level: float) -> Verdict:
+def judge(
+    log: Log,
+    estimate: Estimate,
+    diagnostics: Diagnostics,
+    *,
+    on_log: LogSurvey,
+    on_policy: PolicySurvey,
+    level: float,
+) -> Verdict:
     """Judge one policy's headline estimate.
 
     Args:
@@ -55,12 +63,15 @@ def judge(log: Log, estimate: Estimate, diagnostics: Diagnostics, on_log: LogSur
         estimate: the headline.
         diagnostics: of the policy.
         on_log: gives the mean reward, which stands in for the value where that is undefined.
+        on_policy: gives the policy's largest probability.
         level: of the interval.
     """
     broken = _broken(estimate, diagnostics, on_log)
     value = estimate.value if math.isfinite(estimate.value) and estimate.value > 0 else on_log.mean
     if broken:
-        return Verdict(CANNOT, tuple(broken), EXPLORE, _impressions(log, diagnostics, value, level))
+        most_probable = on_policy.most_probable or 1.0
+        needed = _impressions(log, diagnostics, value, most_probable=most_probable, level=level)
+        return Verdict(CANNOT, tuple(broken), EXPLORE, needed)
     reasons = []
     half = (estimate.high - estimate.low) / 2
     if log.estimated:
@@ -125,16 +136,16 @@ def _broken(estimate: Estimate, diagnostics: Diagnostics, on_log: LogSurvey) -> 
     return reasons
 
 
-def _impressions(log: Log, diagnostics: Diagnostics, value: float, level: float) -> int | None:
+def _impressions(log: Log, diagnostics: Diagnostics, value: float, *, most_probable: float, level: float) -> int | None:
     """Rows needed where a share `EXPLORE` of the slots is filled uniformly at random, the rest as before.
 
-    A slot where the policy agrees with the log has weight 1 / (1 - EXPLORE), another one items / EXPLORE; the mean of
-    the squared weighted reward is then the value times the mean weight.
+    A slot where the policy agrees with the log has weight 1 / (1 - EXPLORE), another one at most the policy's largest
+    probability times items / EXPLORE; the mean of the squared weighted reward is then the value times the mean weight.
     """
     if not value > 0:
         return None
     agree = min(1.0, diagnostics.n_matched / len(log)) if diagnostics.sure_share > 0.5 else 0.0
-    mean_weight = agree / (1 - EXPLORE) + (1 - agree) * len(log.items) / EXPLORE
+    mean_weight = agree / (1 - EXPLORE) + (1 - agree) * most_probable * len(log.items) / EXPLORE
     z = float(stats.norm.ppf((1 + level) / 2))
     return math.ceil(z**2 * mean_weight / (value * PRECISE**2))
 
