@@ -1,22 +1,24 @@
 """Several scorers as one: a weighted sum of their standardized scores, the weights chosen on validation.
 
-    score(u, i) = sum over members m of w_m (s_m(u, i) - mean_i s_m(u, .)) / std_i s_m(u, .),     w_m >= 0, sum w_m = 1.
+    z_m(u, i) = (s_m(u, i) - mean_i s_m(u, .)) / std_i s_m(u, .),
+    score(u, i) = sum over members m of w_m sign(z_m) |z_m|^p,      w_m >= 0, sum w_m = 1.
 
 Standardized by user, members of any scale can be added, and one that has nothing to say to a user (all scores equal)
-adds 0. The weights go up a hill on recall@k + ndcg@k, one weight at a time over a coarse grid, from the best single
-member. Validation users are dealt into folds; the weights are chosen on each fold's complement, and the mean of these
-choices is used: a weight that pleases only some users by chance is averaged down, and what the choices reach on the
-folds they did not see says what the blend is worth ("cross_fit" in the params).
+adds 0. A p below 1 holds down members whose few best items stand far above the rest. The weights go up a hill on
+recall@k + ndcg@k, one weight at a time over a coarse grid, from the best single member. Validation users are dealt into
+folds; the weights are chosen on each fold's complement, and the mean of these choices is used: a weight that pleases
+only some users by chance is averaged down, and what the choices reach on the folds they did not see says what the blend
+is worth ("cross_fit" in the params), and which p is better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from features.section import Section
 from recsys import metrics
@@ -44,6 +46,8 @@ class BlendConfig(Section):
     """What a weight is multiplied by, of which the best stays; a member without weight is tried at these shares."""
     passes: PositiveInt = 4
     """Most passes over the weights."""
+    powers: tuple[PositiveFloat, ...] = Field(default=(1.0, 0.5), min_length=1)
+    """Values of p, of which the one that is worth more on unseen folds is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class BlendScorer:
         name: short name.
         members: what is blended.
         weights: float64 [n_members].
+        power: p.
         params: what was chosen.
         fit_s: seconds spent on fitting, members included.
     """
@@ -61,6 +66,7 @@ class BlendScorer:
     name: str
     members: Sequence[Scorer]
     weights: NDArray[np.float64]
+    power: float = 1.0
     params: Mapping[str, object] = field(default_factory=dict)
     fit_s: float = float("nan")
 
@@ -68,9 +74,9 @@ class BlendScorer:
         """Blended scores, float32 [n, n_items]; members of weight 0 are not asked."""
         asked = [(weight, one) for weight, one in zip(self.weights, self.members, strict=True) if weight > 0]
         first, rest = asked[0], asked[1:]
-        total = np.float32(first[0]) * standardized(first[1].score(user_idx))
+        total = np.float32(first[0]) * raised(standardized(first[1].score(user_idx)), self.power)
         for weight, member in rest:
-            total += np.float32(weight) * standardized(member.score(user_idx))
+            total += np.float32(weight) * raised(standardized(member.score(user_idx)), self.power)
         return total
 
 
@@ -81,6 +87,14 @@ def standardized(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     level = spread > 1e-6 * np.abs(scores).max(axis=1, initial=0.0)
     moved *= np.where(level, 1.0 / np.where(level, spread, 1.0), 0.0).astype(np.float32)[:, None]
     result: NDArray[np.float32] = moved
+    return result
+
+
+def raised(scores: NDArray[np.float32], power: float) -> NDArray[np.float32]:
+    """sign(z) |z|^p, float32 of the same shape."""
+    if power == 1:
+        return scores
+    result: NDArray[np.float32] = np.copysign(np.abs(scores) ** np.float32(power), scores)
     return result
 
 
@@ -136,6 +150,22 @@ def shortlists(members: Sequence[Scorer], split: Split, config: BlendConfig, *, 
         scores[:, start + row, place] = said[:, row, item]
         liked[start + row, place] = held[rows].toarray()[row, item] > 0
     return Shortlists(scores, liked, np.diff(held[users].indptr).astype(np.int64))
+
+
+def choose_blend(
+    lists: Shortlists, config: BlendConfig, *, seed: int
+) -> tuple[NDArray[np.float64], float, dict[str, float]]:
+    """The weights under each power, and of the powers the one whose cross-fit is best.
+
+    Returns:
+        Weights float64 [n_members], the power, and what `choose_weights` tells.
+    """
+    chosen = []
+    for power in config.powers:
+        under = np.where(lists.scores > ENDED, raised(lists.scores, power), ENDED)
+        weights, told = choose_weights(replace(lists, scores=under), config, seed=seed)
+        chosen.append((weights, power, told))
+    return max(chosen, key=lambda one: one[2]["cross_fit"])
 
 
 def choose_weights(

@@ -6,8 +6,9 @@ Steck (2019): the item-item matrix W of least |X - X W|^2 + r |W|^2 with zero di
 
 Here X is D_r^-a A D_c^-b: A the matrix of users and items, perhaps with side rows below it (`recsys.linear.side`),
 D_r and D_c its row and column sums. a > 0 keeps users of many items from outweighing all others. b > 0 is, in terms of
-A, a ridge that grows with the item's popularity, r d^2b, and scores that popular items must earn. r is given as a
-multiple of the mean of the diagonal of X^T X, so that one value suits shops of any size.
+A, a ridge that grows with the item's popularity, r d^2b, and scores that popular items must earn; how much of it they
+are given back is the exponent q in score(u, .) = x_u D_c^-b W D_c^q. r is given as a multiple of the mean of the
+diagonal of X^T X, so that one value suits shops of any size.
 
 Beyond some ten thousand items P neither fits nor ends in time. There each item is explained by its K nearest items
 alone (`local_ease_weights`): with G = X^T X and N the K items of largest cosine to j among those that share a row with

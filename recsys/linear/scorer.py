@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+Weights = NDArray[np.float32] | sparse.csr_matrix
+
 
 @dataclass(frozen=True, eq=False)
 class ItemWeightsScorer:
@@ -24,7 +26,7 @@ class ItemWeightsScorer:
 
     name: str
     history: sparse.csr_matrix
-    weights: NDArray[np.float32] | sparse.csr_matrix
+    weights: Weights
     params: Mapping[str, object] = field(default_factory=dict)
     fit_s: float = float("nan")
 

@@ -32,13 +32,13 @@ class ClosedFormConfig(Section):
 
     neighbors: PositiveInt = 10
     """Alike items in the row that an item's content adds, by each modality."""
-    side_weight: tuple[NonNegativeFloat, ...] = Field(default=(0.3, 0.0, 0.1, 1.0), min_length=1)
+    side_weight: tuple[NonNegativeFloat, ...] = Field(default=(0.3, 0.0, 1.0), min_length=1)
     """Weight of the rows of each modality and of the item attributes, tried for each by itself; 0 leaves them out."""
     sides: dict[str, tuple[NonNegativeFloat, ...]] = Field(default_factory=dict)
     """The same for one kind of rows ("text", "image", "audio", "attributes"), in place of `side_weight`."""
     dense_items: PositiveInt = 12_000
     """Catalogs up to this size are solved exactly, as a matrix of items by items in memory."""
-    tuning: BaselinesConfig = BaselinesConfig()
+    tuning: BaselinesConfig = BaselinesConfig(tuning_users=2_000)
     """List length, users and time budget of the search."""
 
     def grid(self) -> dict[str, tuple[Any, ...]]:

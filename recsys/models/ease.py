@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from scipy import sparse
 
 from recsys.held_out import Split
 from recsys.linear.ease import ease_input, ease_weights, local_ease_weights
-from recsys.linear.scaling import scaled
-from recsys.linear.scorer import ItemWeightsScorer
+from recsys.linear.scaling import column_sums, powers, scaled
+from recsys.linear.scorer import ItemWeightsScorer, Weights
 from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, search_closed_form
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, Model
@@ -20,18 +21,25 @@ from recsys.models.model import Job, Model
 class EASEConfig(ClosedFormConfig):
     """Settings of EASE."""
 
-    ridge: tuple[PositiveFloat, ...] = Field(default=(10.0, 3.0, 30.0, 100.0, 1.0), min_length=1)
+    ridge: tuple[PositiveFloat, ...] = Field(default=(10.0, 3.0, 30.0), min_length=1)
     """Ridge, as a multiple of an item's mean squared length."""
-    item_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.25, 0.0, 0.15, 0.35), min_length=1)
+    item_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.25, 0.0), min_length=1)
     """Exponent of an item's popularity that is taken off."""
-    user_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.5, 0.0, 0.3), min_length=1)
+    user_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.5, 0.3), min_length=1)
     """Exponent of a user's number of items that is taken off."""
+    target_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.0, 0.15, 0.25), min_length=1)
+    """Exponent of an item's popularity that is given back to its score."""
     local_neighbors: PositiveInt = 150
     """Items that explain an item in a catalog beyond `dense_items`."""
 
     def grid(self) -> dict[str, tuple[Any, ...]]:
-        """Exponents and ridge."""
-        return {"item_exponent": self.item_exponent, "user_exponent": self.user_exponent, "ridge": self.ridge}
+        """What changes the weights, then what changes their scale."""
+        return {
+            "item_exponent": self.item_exponent,
+            "user_exponent": self.user_exponent,
+            "ridge": self.ridge,
+            "target_exponent": self.target_exponent,
+        }
 
 
 def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job) -> ItemWeightsScorer:
@@ -39,16 +47,28 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
     started = time.perf_counter()
     pairs = split.train.matrix(binary=True)
 
+    last: dict[tuple[Any, ...], Weights] = {}
+
     def build(settings: Settings) -> ItemWeightsScorer:
+        matrix = sides.under(pairs, settings)
         x, columns = ease_input(
-            sides.under(pairs, settings),
-            user_exponent=settings["user_exponent"],
-            item_exponent=settings["item_exponent"],
+            matrix, user_exponent=settings["user_exponent"], item_exponent=settings["item_exponent"]
         )
-        history, ridge = scaled(pairs, columns=columns), settings["ridge"]
-        if pairs.shape[1] <= config.dense_items:
-            return ItemWeightsScorer(name, history, ease_weights(x, ridge=ridge))
-        return ItemWeightsScorer(name, history, local_ease_weights(x, ridge=ridge, neighbors=config.local_neighbors))
+        key = tuple(value for setting, value in settings.items() if setting != "target_exponent")
+        if key not in last:
+            last.clear()
+            last[key] = (
+                ease_weights(x, ridge=settings["ridge"])
+                if pairs.shape[1] <= config.dense_items
+                else local_ease_weights(x, ridge=settings["ridge"], neighbors=config.local_neighbors)
+            )
+        back = powers(column_sums(matrix), settings["target_exponent"])
+        weights = last[key]
+        return ItemWeightsScorer(
+            name,
+            scaled(pairs, columns=columns),
+            scaled(weights, columns=back) if isinstance(weights, sparse.csr_matrix) else weights * back,
+        )
 
     scorer, params = search_closed_form(name, split, sides, config, seed=job.seed, build=build)
     return replace(scorer, params=params, fit_s=time.perf_counter() - started)

@@ -2,10 +2,9 @@
 
 Members see different things. The walk and EASE (`recsys.linear`) are exact and, with side rows, tie new items to old
 ones; the denoiser (`recsys.models.denoiser`) learns what an item says of others apart from what is said of it; the GNN
-(`graph.models.kg_gnn`), under its setting for sparse and its setting for dense shops, learns users, attributes and
-content together. The weights are chosen on validation (`recsys.blend`). Every member ranks every user, one without
-parameters of its own included, and a new item is ranked by those members that know content; the denoiser, which does
-not, has it stand amid the others.
+(`graph.models.kg_gnn`) learns users, attributes and content together. The weights are chosen on validation
+(`recsys.blend`). Every member ranks every user, one without parameters of its own included, and a new item is ranked by
+those members that know content; the denoiser, which does not, has it stand amid the others.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import structlog
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from features.section import Section
-from recsys.blend import BlendConfig, BlendScorer, choose_weights, shortlists
+from recsys.blend import BlendConfig, BlendScorer, choose_blend, shortlists
 from recsys.held_out import Split
 from recsys.models import denoiser
 from recsys.models import gnn as kg_gnn
@@ -33,6 +32,8 @@ from recsys.models.walk import WalkConfig, fit_walk
 from recsys.scorer import Scorer
 
 log = structlog.get_logger()
+TRAINED = ("denoiser", "gnn")
+"""Members that are trained step by step."""
 
 
 class FlagshipConfig(Section):
@@ -43,12 +44,21 @@ class FlagshipConfig(Section):
     denoiser: DenoiserConfig = DenoiserConfig()
     gnn: KGGNNConfig = KGGNNConfig()
     gnn_dense: KGGNNConfig = changed(KGGNNConfig(), kg_gnn.DENSE)
-    gnn_max_pairs: NonNegativeInt = 600_000
-    """With more training pairs the GNN takes minutes an epoch on a CPU, and is left out."""
+    """The GNN's setting where a user has `dense_from` training pairs or more, in the mean."""
+    dense_from: NonNegativeFloat = 20.0
+    trained_max_pairs: NonNegativeInt = 600_000
+    """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out."""
     blend: BlendConfig = BlendConfig()
     weights: dict[str, NonNegativeFloat] | None = None
     """Weights of the members by name, in place of chosen ones; who has none is not fitted. Without validation pairs and
     without these, all members weigh the same."""
+    power: PositiveFloat = 1.0
+    """Exponent of the standardized scores where the weights are given."""
+
+    def gnn_of(self, split: Split) -> KGGNNConfig:
+        """The GNN's setting for a data set."""
+        users = max(len(np.unique(split.train.user_idx)), 1)
+        return self.gnn_dense if len(split.train) >= self.dense_from * users else self.gnn
 
 
 def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Job) -> BlendScorer:
@@ -60,29 +70,34 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
         "walk": lambda: fit_walk("walk", split, sides, config.walk, quiet),
         "ease": lambda: fit_ease("ease", split, sides, config.ease, quiet),
         "denoiser": lambda: fit_denoiser(split, config.denoiser, quiet),
-        "gnn": lambda: kg_gnn.MODEL.fit(split, known, config.gnn, quiet),
-        "gnn_dense": lambda: kg_gnn.MODEL.fit(split, known, config.gnn_dense, quiet),
+        "gnn": lambda: kg_gnn.MODEL.fit(split, known, config.gnn_of(split), quiet),
     }
     wanted = [name for name in makers if config.weights is None or config.weights.get(name, 0.0) > 0]
-    if len(split.train) > config.gnn_max_pairs and config.weights is None:
-        wanted = [name for name in wanted if not name.startswith("gnn")]
+    if len(split.train) > config.trained_max_pairs and config.weights is None:
+        wanted = [name for name in wanted if name not in TRAINED]
     members: dict[str, Scorer] = {}
     for name in wanted:
         members[name] = makers[name]()
         log.info("member fitted", model="flagship", member=name, seconds=round(time.perf_counter() - started, 1))
     scorers = list(members.values())
     told: dict[str, float] = {}
+    power = config.power
     if config.weights is not None:
         weights = np.array([config.weights[name] for name in members])
     elif len(split.valid):
         lists = shortlists(scorers, split, config.blend, seed=job.seed)
-        weights, told = choose_weights(lists, config.blend, seed=job.seed)
+        weights, power, told = choose_blend(lists, config.blend, seed=job.seed)
     else:
         weights = np.full(len(scorers), 1 / len(scorers))
     by_name = {name: round(float(weight), 6) for name, weight in zip(members, weights, strict=True)}
-    params: dict[str, Any] = {"weights": by_name, **told, **{name: dict(one.params) for name, one in members.items()}}
-    log.info("blend chosen", model="flagship", **by_name, **told)
-    return BlendScorer("flagship", scorers, weights, params, time.perf_counter() - started)
+    params: dict[str, Any] = {
+        "weights": by_name,
+        "power": power,
+        **told,
+        **{name: dict(one.params) for name, one in members.items()},
+    }
+    log.info("blend chosen", model="flagship", power=power, **by_name, **told)
+    return BlendScorer("flagship", scorers, weights, power, params, time.perf_counter() - started)
 
 
 def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfig:
@@ -92,10 +107,9 @@ def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfi
         "ease": EASEConfig.settled,
         "denoiser": denoiser.MODEL.settle,
         "gnn": kg_gnn.MODEL.settle,
-        "gnn_dense": kg_gnn.MODEL.settle,
     }
     members = {name: one(getattr(config, name), params[name]) for name, one in settle.items() if name in params}
-    return config.model_copy(update={**members, "weights": params["weights"]})
+    return config.model_copy(update={**members, "weights": params["weights"], "power": params["power"]})
 
 
 MODEL = Model(

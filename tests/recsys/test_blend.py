@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
 from recsys import metrics
-from recsys.blend import BlendConfig, BlendScorer, Shortlists, choose_weights, shortlists, standardized
+from recsys.blend import (
+    BlendConfig,
+    BlendScorer,
+    Shortlists,
+    choose_blend,
+    choose_weights,
+    raised,
+    shortlists,
+    standardized,
+)
 from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.held_out import Split
 
@@ -58,6 +67,25 @@ def test_a_blend_is_the_weighted_sum() -> None:
     tables = [Table("a", np.array([[0, 2]], np.float32)), Table("b", np.array([[30, 10]], np.float32))]
     blend = BlendScorer("blend", tables, np.array([0.75, 0.25]))
     assert blend.score(np.array([0])) == pytest.approx(np.array([[-0.5, 0.5]]))
+
+
+def test_a_power_below_1_holds_far_scores_down_and_keeps_the_sign() -> None:
+    scores = np.array([[-4, 0, 9]], dtype=np.float32)
+    assert raised(scores, 0.5).tolist() == [[-2, 0, 3]]
+    blend = BlendScorer("blend", [Table("a", np.array([[0, 2, 4, 10]], np.float32))], np.array([1.0]), power=0.5)
+    z = standardized(np.array([[0, 2, 4, 10]], np.float32))
+    assert blend.score(np.array([0])) == pytest.approx(np.sign(z) * np.abs(z) ** 0.5)
+
+
+def test_the_power_is_that_of_the_better_cross_fit(split: Split) -> None:
+    """A member that knows nothing but shouts drowns the other; held down, it does not."""
+    wise, loud = noisy(split, 0.9, 1), noisy(split, 0.0, 2)
+    config = BlendConfig(k=5, shortlist=20, powers=(2.0, 0.25))
+    lists = shortlists([wise, loud], split, config, seed=0)
+    _, power, told = choose_blend(lists, config, seed=0)
+    alone = [choose_blend(lists, config.model_copy(update={"powers": (p,)}), seed=0) for p in config.powers]
+    assert told["cross_fit"] == max(one[2]["cross_fit"] for one in alone)
+    assert power == max(alone, key=lambda one: one[2]["cross_fit"])[1]
 
 
 def test_worth_on_short_lists_is_recall_and_ndcg_over_the_catalog(split: Split) -> None:
