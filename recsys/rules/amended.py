@@ -16,10 +16,11 @@ from recsys.rules.facts import Facts
 _NOTHING: Mapping[str, Any] = {"available": False}
 
 
-def trained_facts(bundle: Bundle) -> Facts:
+def trained_facts(bundle: Bundle, *, descriptions: bool = True) -> Facts:
     """The columns of a bundle as it was made; reads the display data of every item, about 10 us each."""
     items = bundle.items.base if isinstance(bundle.items, AmendedVocabulary) else bundle.items
-    return Facts(items, (orjson.loads(Bundle.display_json(bundle, row)) for row in range(len(items))))
+    displays = (orjson.loads(Bundle.display_json(bundle, row)) for row in range(len(items)))
+    return Facts(items, displays, descriptions=descriptions)
 
 
 def facts_of(bundle: Bundle, trained: Facts) -> Facts:

@@ -52,13 +52,15 @@ class Facts:
         items: outside ids; row i of every column belongs to item i.
         displays: one mapping an item, in this order, with `title`, `description`, `price`, `available` and
             `attributes` {name: [values]}, as `Bundle.display`; or what stands in its place.
+        descriptions: whether to keep these, too: they are most of the memory, and few rules ask for them.
 
     Raises:
         ValueError: there is not one display an item.
     """
 
-    def __init__(self, items: Vocabulary, displays: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, items: Vocabulary, displays: Iterable[Mapping[str, Any]], *, descriptions: bool = True) -> None:
         self.items = items
+        self.has_descriptions = descriptions
         n_items = len(items)
         self.price = np.full(n_items, np.nan)
         self.available = np.ones(n_items, dtype=np.bool_)
@@ -103,7 +105,8 @@ class Facts:
         self.price[row] = np.nan if price is None else price
         self.available[row] = bool(shown.get("available", True))
         self.title[row] = (shown.get("title") or "").casefold()
-        self.description[row] = (shown.get("description") or "").casefold()
+        if self.has_descriptions:
+            self.description[row] = (shown.get("description") or "").casefold()
 
     def with_values(self, left: Changes, joined: Changes) -> Facts:
         """The same, where some rows have other attribute values; the columns not named stay shared.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,3 +112,15 @@ class Or:
 
 
 Node = Compare | Among | Under | Contains | Has | Same | Not | And | Or
+
+
+def fields_of(node: Node) -> Iterator[Field]:
+    """Every column that an expression asks for."""
+    match node:
+        case And(left, right) | Or(left, right):
+            yield from fields_of(left)
+            yield from fields_of(right)
+        case Not(one):
+            yield from fields_of(one)
+        case _:
+            yield node.field

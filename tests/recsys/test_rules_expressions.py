@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from features.vocabulary import Vocabulary
+from recsys.rules.book import RuleBook
 from recsys.rules.compiled import Compiled
 from recsys.rules.facts import Facts
+from recsys.rules.model import RuleSet
 from recsys.rules.nodes import Among, And, Compare, Contains, Has, Node, Not, Or, Under
 from recsys.rules.occasion import Occasion
 from recsys.rules.review import review
@@ -238,6 +240,21 @@ def test_groups_of_a_path_are_its_whole_or_its_first_steps(shelf: Facts) -> None
         [],
     ]
     assert [[top.names[code] for code in top.of(row)] for row in (0, 3)] == [["kitchen"], ["kitchenware"]]
+
+
+def test_descriptions_are_kept_only_where_they_are_asked_for() -> None:
+    shown = [item(title="Mug", description="Fires at 900 degrees"), item(title="Cup")]
+    lean = Facts(Vocabulary(("a", "b")), shown, descriptions=False)
+    assert Compiled("title contains mug", lean).mask(Occasion(NOW_S)).tolist() == [True, False]
+    needs = RuleSet.read({"rules": [{"name": "x", "hide": "not (price < 3 or text contains fires)"}]}, "rules")
+    assert needs.needs_descriptions
+    with pytest.raises(ValueError, match="were read without"):
+        RuleBook(needs, lean)
+    full = RuleBook(needs, Facts(Vocabulary(("a", "b")), shown))
+    mask = full.allowed(Occasion(NOW_S))
+    assert mask is not None
+    assert mask.tolist() == [True, True]  # of b the price is not known
+    assert not RuleSet.read({"rules": [{"name": "x", "hide": "title contains text"}]}, "rules").needs_descriptions
 
 
 def test_facts_need_one_display_an_item() -> None:
