@@ -61,7 +61,7 @@ def list_json(
 
 
 def search_json(
-    answer: SearchAnswer, items: Sequence[bytes], propensities: Sequence[float], **about: str | None
+    answer: SearchAnswer, items: Sequence[bytes], propensities: Sequence[float], **about: str | int | None
 ) -> bytes:
     """A page of search results; `items` holds the JSON of each result's item, `about` the fields of every answer."""
     shown = [

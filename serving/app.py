@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry=telemetry,
         happened=policing.steerer.count_events,
     )
-    searches = SearchEngine(engine, settings)
+    searches = SearchEngine(engine, policing.steerer, settings)
     lists = ListEngine(engine, policing.steerer)
     desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 

@@ -224,6 +224,8 @@ class SearchOut(Shape):
     recommendation_id: str
     """Name it in events that follow from this answer."""
     model_version: str
+    rules_version: int
+    """Version of the rules whose filters were applied; 0 where none is stored."""
     source: SearchSource | None
     """Of the first result; null where nothing was found."""
     store: Literal["redis", "bundle"]

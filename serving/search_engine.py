@@ -10,6 +10,7 @@ from serving.engine import Engine
 from serving.schemas import SearchIn
 from serving.searching import SearchDesk, Uploaded
 from serving.settings import Settings
+from serving.steering import NOBODY, Steerer
 
 
 class SearchEngine:
@@ -17,11 +18,13 @@ class SearchEngine:
 
     Args:
         engine: knows the open bundle, users and items, and logs what is shown.
+        steerer: knows what the shop's rules filter out.
         settings: threads, and limits.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, steerer: Steerer, settings: Settings) -> None:
         self._engine = engine
+        self._steerer = steerer
         self._desk = SearchDesk(settings)
 
     async def search(self, asked: SearchIn, pictures: Uploaded) -> bytes:
@@ -35,11 +38,13 @@ class SearchEngine:
         live = self._engine.live
         if live.searcher is None:
             raise CannotSearch(live.no_search)
-        vector = None
-        if asked.user_id is not None and asked.user_weight > 0:
+        vector, state = None, NOBODY
+        if asked.user_id is not None:
             state, _ = await self._engine.state(live, asked.user_id)
-            vector = live.recommender.user_vector(user_state(asked.user_id, state))
-        answer = await self._desk.search(live.searcher, asked, pictures, vector)
+            if asked.user_weight > 0:
+                vector = live.recommender.user_vector(user_state(asked.user_id, state))
+        rules_version, allowed = self._steerer.filters(live, asked.user_id, state, "search")
+        answer = await self._desk.search(live.searcher, asked, pictures, user_vector=vector, allowed=allowed)
         items, whole = await self._engine.items(live, [result.item_idx for result in answer.results])
         origin = self._engine.whence("search", whole=whole)
         sources = [result.source for result in answer.results]
@@ -54,6 +59,7 @@ class SearchEngine:
             subject=asked.user_id or "",
             recommendation_id=recommendation_id,
             propensities=propensities,
+            rules_version=rules_version,
         )
         return search_json(
             answer,
@@ -61,6 +67,7 @@ class SearchEngine:
             propensities,
             recommendation_id=recommendation_id,
             model_version=live.version,
+            rules_version=rules_version,
             source=sources[0] if sources else None,
             store=origin,
         )

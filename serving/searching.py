@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,7 +52,13 @@ class SearchDesk:
         self._here = 0
 
     async def search(
-        self, searcher: Searcher, asked: SearchIn, uploaded: Uploaded, user_vector: NDArray[np.float32] | None
+        self,
+        searcher: Searcher,
+        asked: SearchIn,
+        uploaded: Uploaded,
+        *,
+        user_vector: NDArray[np.float32] | None,
+        allowed: NDArray[np.bool_] | None,
     ) -> SearchAnswer:
         """Answer one search when its turn comes.
 
@@ -66,7 +73,8 @@ class SearchDesk:
         self._here += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._answer, searcher, asked, uploaded, user_vector)
+            answer = partial(self._answer, searcher, asked, uploaded, user_vector=user_vector, allowed=allowed)
+            return await loop.run_in_executor(self._threads, answer)
         finally:
             self._here -= 1
 
@@ -75,7 +83,13 @@ class SearchDesk:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _answer(
-        self, searcher: Searcher, asked: SearchIn, uploaded: Uploaded, user_vector: NDArray[np.float32] | None
+        self,
+        searcher: Searcher,
+        asked: SearchIn,
+        uploaded: Uploaded,
+        *,
+        user_vector: NDArray[np.float32] | None,
+        allowed: NDArray[np.bool_] | None,
     ) -> SearchAnswer:
         pictures = self._pictures("picture", [asked.picture] if asked.picture else [], (uploaded.picture,))
         query = SearchQuery(
@@ -88,6 +102,7 @@ class SearchDesk:
             min_price=asked.min_price,
             max_price=asked.max_price,
             available_only=asked.available_only,
+            allowed=allowed,
             k=asked.k,
             offset=asked.offset,
             user_vector=user_vector,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from recsys.experiments import Assignment, Overrides
 from recsys.pipeline.stage import Stage
 from recsys.rules.book import RuleBook
+from recsys.rules.compiled import Mask
 from recsys.rules.occasion import Occasion
 from recsys.rules.seen import Known, SeenPolicy
 from recsys.rules.stages import Steering
@@ -154,6 +156,14 @@ class Steerer:
             overrides=changed,
         )
         return Steered(enrolled.assignment.arms, version, known, book.rules.seen.trained == "allow", steering)
+
+    def filters(self, live: Live, user_id: str | None, state: LiveState, surface: str) -> tuple[int, Mask | None]:
+        """The version of everybody's rules, and what their hard filters leave, bool [n_items] (None: everything), for
+        a list that is no matter of experiments.
+        """
+        version, book = self.keeper.book(live.bundle)
+        groups = segments(live, user_id, state)
+        return version, book.allowed(Occasion(time.time(), user_id, -1, frozenset({surface}), groups))
 
     def count(self, arms: Mapping[str, str], *, slots: int, asked: int, fallback: bool) -> None:
         """Count an answer for its arms."""

@@ -112,6 +112,8 @@ class Filters:
         """
         allowed = np.array(self._available) if query.available_only else np.ones(len(self._available), dtype=np.bool_)
         allowed[self._gone] = False
+        if query.allowed is not None:
+            allowed &= query.allowed
         for name, values in query.filters.items():
             allowed &= self._having(name, values)
         for bound, holds in ((query.min_price, np.greater_equal), (query.max_price, np.less_equal)):

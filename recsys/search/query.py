@@ -64,6 +64,7 @@ class SearchQuery:
         filters: attribute → values; an item must have one of the values of each attribute, whatever their case.
         min_price, max_price: bounds, inclusive; items without a price are then left out.
         available_only: leave out what cannot be bought.
+        allowed: bool [n_items]; what may be found at all, beside the filters; None for everything.
         k: results at most, >= 1.
         offset: results to skip; offset + k <= `MAX_RESULTS`.
         user_vector: float32 [dim]; the shopper's, as `Bundle.user_embeddings`. Orders what was found, adds nothing.
@@ -82,6 +83,7 @@ class SearchQuery:
     min_price: float | None = None
     max_price: float | None = None
     available_only: bool = True
+    allowed: NDArray[np.bool_] | None = None
     k: int = 12
     offset: int = 0
     user_vector: NDArray[np.float32] | None = None

@@ -298,3 +298,23 @@ def test_the_debug_page_names_the_rules_that_hide_or_move_an_item(service: Any) 
     assert (pinned["slot"], pinned["rules"]) == (1, ["up", "hero"])
     at_home = service.get("/v1/items/i7/debug", user_id="u1", scenario="home").json()["why"]
     assert at_home["rules"] == ["elsewhere", "up", "hero"]
+
+
+def test_hard_filters_hold_for_searches_too(
+    start_service: Callable[..., Any], redis_server: Any, publisher: Publisher, growing: Path
+) -> None:
+    publisher.publish(Bundle.open(growing))
+    shop = start_service(bundle=growing, redis_url=redis_server.url)
+
+    def found(**more: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = shop.ask("/v1/search", {"words": "red mug", "k": 24, **more}).json()
+        return answer
+
+    before = [result["item"]["item_id"] for result in found()["results"]]
+    rule = {"name": "no", "hide": f"item_id = {before[0]} or text contains {before[1]}"}
+    assert put(shop, rule, {"name": "cap", "cap": "color", "at_most": 1}).status_code == 200
+    after = found()
+    assert [result["item"]["item_id"] for result in after["results"]] == before[1:]
+    assert after["rules_version"] == 1
+    put(shop, {"name": "not here", "hide": f"item_id = {before[0]}", "when": {"scenarios": ["feed"]}})
+    assert len(found()["results"]) == len(before)
