@@ -13,7 +13,7 @@ class LetteringConfig(Section):
     """Reading what is spelled in pictures, and judging listings by it."""
 
     enabled: bool = False
-    """Whether match scores take the lettering into account; reading takes some 0.2 s a picture and core, once."""
+    """Whether match scores take the lettering into account; reading takes some 0.3 s a picture and core, once."""
 
     sides: Annotated[tuple[Annotated[int, Field(ge=64, le=2048)], ...], Field(min_length=1)] = (192, 320)
     """Pictures are searched for lettering at each of these lengths of their shorter side, as what is missed at one size

@@ -36,7 +36,7 @@ def check(
         typer.Option(
             "--lettering",
             help="As --match, which also reads what is spelled in the pictures: a listing whose picture spells another "
-            "name comes first. Takes some 0.1 s a picture and core, once.",
+            "name comes first. Takes some 0.3 s a picture and core, once.",
         ),
     ] = False,
     duplicates: Annotated[

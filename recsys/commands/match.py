@@ -20,7 +20,7 @@ LetteringOption = Annotated[
     bool,
     typer.Option(
         "--lettering",
-        help="Let the scores take into account what is spelled in the pictures; reading takes some 0.1 s a picture "
+        help="Let the scores take into account what is spelled in the pictures; reading takes some 0.3 s a picture "
         "and core, once.",
     ),
 ]
