@@ -19,8 +19,10 @@ from recsys.diversity import DiversityConfig
 from recsys.documents import Document, Window
 from recsys.exploration import ExplorationConfig
 from recsys.guard_rails import GuardRail
+from recsys.recommendation import Part
 
 HOLDOUT = "holdout"
+Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9_.-]+$")]
 
 
@@ -39,6 +41,14 @@ class Overrides(Section):
     """A version of the rule set, by its number."""
     diversity: DiversityConfig | None = None
     exploration: ExplorationConfig | None = None
+    weights: dict[Part, Weight] | None = None
+    """How much each way of being alike counts for similar items, where a request names none."""
+
+    @model_validator(mode="after")
+    def _weigh_something(self) -> Overrides:
+        if self.weights is not None and not any(self.weights.values()):
+            raise ValueError("one of the weights must be > 0")
+        return self
 
 
 class Arm(Section):

@@ -111,7 +111,7 @@ class ListEngine:
         if not engine.store.up or (asked.plain and live.lists_hold(live.bundle.items.idx(item_id))):
             engine.fell_back("similar", why)
             origin = "bundle"
-        return await self._made(live, asked, query.weights(), origin or "redis")
+        return await self._made(live, asked, query.weights() or steered.weights, origin or "redis")
 
     async def feed(self, user_id: str, query: FeedQuery) -> bytes:
         """Items for this user, as JSON; live behavior first, then the published list, then the rest of the ladder.
@@ -179,7 +179,7 @@ class ListEngine:
             user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
         subject = query.page or query.user_id or ""
         asked = Asked(surface, subject, plain, query.page, user, _cursor(surface, subject, plain), steered)
-        moment = live.recommender.moment(_request(live, asked, None))
+        moment = live.recommender.moment(_request(live, asked, steered.weights))
         row = items.idx(item_id)
         found = await engine.ranked(live, partial(standing, live.recommender, moment, row, _stages(asked)))
         return live, found, steered.steering.book.about(row, steered.steering.occasion)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.experiments import Assignment, Overrides
 from recsys.pipeline.stage import Stage
+from recsys.recommendation import Part
 from recsys.rules.book import RuleBook
 from recsys.rules.compiled import Mask
 from recsys.rules.occasion import Occasion
@@ -58,6 +59,7 @@ class Steered:
         known: what the user has had to do with, sorted by the rules' seen policy.
         trained_again: whether what the model was trained on as the user's may be shown.
         steering: the rules, bound to the request.
+        weights: how much each way of being alike counts, where the request names none; None: as published.
     """
 
     arms: Mapping[str, str]
@@ -65,6 +67,7 @@ class Steered:
     known: Known
     trained_again: bool
     steering: Steering
+    weights: Mapping[Part, float] | None = None
 
     @property
     def allowed(self) -> NDArray[np.bool_] | None:
@@ -90,7 +93,7 @@ class Steered:
     def plain(self) -> bool:
         """Whether nothing is done, so that a stored list may answer."""
         unchanged = self.steering.book.rules.seen == SeenPolicy()
-        return unchanged and self.allowed is None and not self.stages()
+        return unchanged and self.weights is None and self.allowed is None and not self.stages()
 
 
 class Steerer:
@@ -155,7 +158,9 @@ class Steerer:
             begin=begin,
             overrides=changed,
         )
-        return Steered(enrolled.assignment.arms, version, known, book.rules.seen.trained == "allow", steering)
+        again = book.rules.seen.trained == "allow"
+        weights = None if page < 0 else changed.weights
+        return Steered(enrolled.assignment.arms, version, known, again, steering, weights)
 
     def filters(self, live: Live, user_id: str | None, state: LiveState, surface: str) -> tuple[int, Mask | None]:
         """The version of everybody's rules, and what their hard filters leave, bool [n_items] (None: everything), for

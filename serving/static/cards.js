@@ -17,6 +17,7 @@ const SOURCES = {
   content: ["Similar content", "Chosen because its picture or words are alike"],
   popular_in_category: ["Popular in category", "Liked by many in the same category"],
   popular: ["Popular", "Liked by many"],
+  pinned: ["Our choice", "Put here by the shop"],
   lexical: ["Words match", "Its title, kind or description holds your words"],
   words_to_words: ["Same meaning", "Its words mean what you typed"],
   words_to_pictures: ["Picture fits", "Its picture looks like what you typed"],

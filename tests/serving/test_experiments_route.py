@@ -78,6 +78,18 @@ def test_an_arm_may_explore_and_another_not(service: Any) -> None:
     assert max(chances["other"]) < 1
 
 
+def test_an_arm_may_weigh_likeness_in_another_way(service: Any) -> None:
+    put(service, two_arms(weights={"image": 1.0, "text": 0.0}))
+    for number in range(8):
+        answer = service.get("/v1/items/i3/similar", k=5, user_id=f"visitor{number}", user_weight=0).json()
+        sources = {slot["source"] for slot in answer["recommendations"]}
+        assert sources == ({"image"} if answer["arms"]["test"] == "other" else {"published"})
+        asked = service.get("/v1/items/i3/similar", k=5, user_id=f"visitor{number}", mode="text").json()
+        assert {slot["source"] for slot in asked["recommendations"]} == {"text"}  # what a request names goes before
+    assert put(service, two_arms(weights={"image": 0.0})).status_code == 422
+    assert put(service, two_arms(weights={"smell": 1.0})).status_code == 422
+
+
 def test_arms_are_counted_with_what_came_of_them(service: Any, redis_server: Any, eventually: Any) -> None:
     put(service, two_arms(), holdout=0.3)
     answers = {f"visitor{number}": service.feed(f"visitor{number}", 5) for number in range(20)}
