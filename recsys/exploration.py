@@ -33,8 +33,9 @@ class ExplorationConfig(Section):
     """Share of lists that are drawn with equal weights."""
     pool: PositiveInt = Field(default=50, le=1_000)
     """Candidates from the top that take part."""
-    marginal_draws: NonNegativeInt = Field(default=256, le=10_000)
-    """Lists drawn to estimate the marginal probabilities of one answer; 0: they are not logged."""
+    marginal_draws: NonNegativeInt = Field(default=64, le=10_000)
+    """Lists drawn to estimate the marginal probabilities of one answer; 0: they are not logged. With 64 half of the
+    estimates are within 4% of the truth, with 256 within 2%."""
 
     @property
     def off(self) -> bool:

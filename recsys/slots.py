@@ -129,12 +129,12 @@ class _Walk:
             int64 [draws, k] the lists; float64 [draws, k] the probability, given the items above, of the item drawn,
             or of `target`'s item at that slot where a target is given; int64 [draws] how often caps gave way.
         """
-        draws, rows = len(chance), np.arange(len(chance))
-        weight = place_weights(self._n, exploration.temperature)
-        in_pool = np.arange(self._n) < exploration.pool
-        left = np.repeat(self._free[None], draws, axis=0)
+        draws, rows, pool = len(chance), np.arange(len(chance)), min(exploration.pool, self._n)
+        weight = place_weights(pool, exploration.temperature)
+        left = np.repeat(self._free[None, :pool], draws, axis=0)
+        below: list[set[int]] = [set() for _ in range(draws)]  # items taken from below the pool
         members = [_one_hot(cap.groups) for cap in self._caps]
-        full = [np.repeat(self._pinned_in(member)[None], draws, axis=0) for member in members]
+        counts = [np.repeat(self._pinned_in(member)[None], draws, axis=0) for member in members]
         belief = np.repeat([[1 - exploration.epsilon, exploration.epsilon]], draws, axis=0)
         lists = np.zeros((draws, self._k), dtype=np.int64)
         probability = np.ones((draws, self._k))
@@ -143,24 +143,47 @@ class _Walk:
             if slot in self._pins:
                 lists[:, slot] = self._pins[slot]
                 continue
+            full = [(count >= cap.at_most).astype(np.float32) for cap, count in zip(self._caps, counts, strict=True)]
             is_open = left.copy()
-            for cap, member, count in zip(self._caps, members, full, strict=True):
-                is_open &= ((count >= cap.at_most).astype(np.float32) @ member.T) == 0
-            none_open = np.logical_not(is_open.any(axis=1))
-            is_open[none_open] = left[none_open]
-            gave_way += none_open
-            by_rank, by_chance = _choices(is_open, weight, in_pool, exploration.temperature, none_open)
-            mixed = belief[:, :1] * by_rank + belief[:, 1:] * by_chance
+            for member, at in zip(members, full, strict=True):
+                is_open &= (at @ member[:pool].T) == 0
+            stuck = np.logical_not(is_open.any(axis=1))
+            by_place, by_chance = _choices(is_open, weight, exploration)
+            mixed = belief[:, :1] * by_place + belief[:, 1:] * by_chance
             summed = np.cumsum(mixed, axis=1)
             item = (summed <= chance[:, slot : slot + 1] * summed[:, -1:]).sum(axis=1)
-            lists[:, slot] = item
+            for row in np.flatnonzero(stuck).tolist():
+                blocked = [at[row] @ member.T > 0 for at, member in zip(full, members, strict=True)]
+                item[row], forced = self._below(left[row], below[row], blocked)
+                gave_way[row] += forced
             asked = item if target is None else np.full(draws, target[slot])
-            probability[:, slot] = mixed[rows, asked]
-            belief = belief * np.stack([by_rank[rows, item], by_chance[rows, item]], axis=1)
+            inside = np.minimum(asked, pool - 1)
+            drawn = np.where(asked < pool, mixed[rows, inside], 0.0)
+            probability[:, slot] = np.where(stuck, asked == item, drawn)
+            taken = np.minimum(item, pool - 1)
+            told = np.stack([by_place[rows, taken], by_chance[rows, taken]], axis=1)
+            belief = np.where(stuck[:, None], belief, belief * told)
             belief /= belief.sum(axis=1, keepdims=True)
-            left[rows, item] = False
-            full = [count + member[item] for member, count in zip(members, full, strict=True)]
+            in_pool = item < pool
+            left[rows[in_pool], item[in_pool]] = False
+            for row in np.flatnonzero(~in_pool).tolist():
+                below[row].add(int(item[row]))
+            counts = [count + member[item] for member, count in zip(members, counts, strict=True)]
+            lists[:, slot] = item
         return lists, probability, gave_way
+
+    def _below(self, left: NDArray[np.bool_], taken: set[int], blocked: list[NDArray[np.bool_]]) -> tuple[int, bool]:
+        """The item where none of the pool is open: the first open one below it, or the first left of all, for which
+        the caps give way; and whether they did.
+        """
+        rest = self._free.copy()
+        rest[: len(left)] = left
+        rest[list(taken)] = False
+        is_open = rest.copy()
+        for by_cap in blocked:
+            is_open &= ~by_cap
+        forced = not is_open.any()
+        return int(np.argmax(rest if forced else is_open)), forced
 
     def _opens(self, counts: list[dict[int, int]], item: int) -> bool:
         return all(
@@ -180,26 +203,27 @@ class _Walk:
 
 
 def _choices(
-    is_open: NDArray[np.bool_],
-    weight: NDArray[np.float64],
-    in_pool: NDArray[np.bool_],
-    temperature: float,
-    greedy: NDArray[np.bool_],
+    is_open: NDArray[np.bool_], weight: NDArray[np.float64], exploration: ExplorationConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probabilities of the next item by its place and by chance alone, float64 [draws, n] both.
+    """Probabilities of the next item by place and by chance alone, float64 [draws, pool] both; 0 where none is open."""
+    if exploration.temperature > 0:
+        by_place = is_open * weight
+        total = by_place.sum(axis=1, keepdims=True)
+        lost = (total[:, 0] == 0) & is_open.any(axis=1)
+        by_place /= np.where(total > 0, total, 1)
+        by_place[lost] = _first(is_open[lost])  # weights too small for a number to hold
+    else:
+        by_place = _first(is_open)
+    if exploration.epsilon == 0:
+        return by_place, by_place
+    return by_place, is_open / np.maximum(is_open.sum(axis=1, keepdims=True), 1)
 
-    Where no item of the pool is open, or `greedy` says so, both take the first open one.
-    """
-    pooled = is_open & in_pool
+
+def _first(is_open: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """1 for the first open item of each row: float64 [draws, pool]."""
     first = np.zeros(is_open.shape)
     first[np.arange(len(is_open)), is_open.argmax(axis=1)] = 1
-    alone = (greedy | ~pooled.any(axis=1))[:, None]
-    ranked = pooled * weight
-    total = ranked.sum(axis=1, keepdims=True)
-    cold = alone if temperature > 0 else np.ones_like(alone)
-    by_rank = np.where(cold | (total == 0), first, ranked / np.where(total > 0, total, 1))
-    count = pooled.sum(axis=1, keepdims=True)
-    return by_rank, np.where(alone, first, pooled / np.maximum(count, 1))
+    return first * is_open
 
 
 def _one_hot(groups: Sequence[Sequence[int]]) -> NDArray[np.float32]:
