@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,14 @@ def find_table(folder: Path, name: str) -> Path | None:
     return found[0] if found else None
 
 
-def read_table(path: Path, *, quarantine: Quarantine) -> pd.DataFrame:
+def read_table(
+    path: Path, *, quarantine: Quarantine, wanted: Callable[[list[str]], list[str]] | None = None
+) -> pd.DataFrame:
     """Read a table as it stands, with text for the cells of a CSV file.
 
     Args:
         path: a file ending in .parquet, .csv or .jsonl.
+        wanted: of a Parquet file's columns those that are to be read; None for all. Other files are read whole.
         quarantine: takes the rows that are no rows: a CSV row with too many or too few cells, a line that is no JSON
             object.
 
@@ -57,7 +61,7 @@ def read_table(path: Path, *, quarantine: Quarantine) -> pd.DataFrame:
         raise InputError(f"a table must end in {', '.join(SUFFIXES)}, got {path.name!r}")
     try:
         if path.suffix == ".parquet":
-            return _frame(pq.read_table(path))
+            return _frame(pq.read_table(path, columns=None if wanted is None else wanted(pq.read_schema(path).names)))
         return _read_csv(path, quarantine) if path.suffix == ".csv" else _read_jsonl(path, quarantine)
     except (OSError, UnicodeDecodeError, pa.ArrowException, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}") from error

@@ -29,7 +29,7 @@ from recsys.replay.result import Judged, Replay
 from recsys.replay.spans import span_of
 from recsys.replay.survey import LEVELS, LogSurvey, PolicySurvey, survey
 from recsys.replay.tally import Grouping, Tally, Unit, tally
-from recsys.replay.verdict import judge
+from recsys.replay.verdict import FEWEST_EFFECTIVE, judge
 
 F64 = NDArray[np.float64]
 
@@ -212,15 +212,17 @@ def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) ->
 
     Where every weight is 1 the policy wrote the log, and its mean needs no estimator. Clipped and shrunk estimators and
     the reward model alone are reported, but never the headline: their intervals know nothing of their own bias, and on
-    a log with few clicks they are confidently wrong.
+    a log with few clicks they are confidently wrong. One whose weights leave less than `FEWEST_EFFECTIVE` rows has no
+    say: its error is guessed from a handful of rows.
     """
     weight = sums.columns.index(sums.headline)
     if sums.squares[policy, weight] == sums.n.sum() == sums.sums[policy, weight].sum():
         return "ips"
     consistent = CONSISTENT_LISTS if log.is_ranked else CONSISTENT
-    ladder = sorted(consistent, key=lambda name: -_error(found[name]))
+    heard = [name for name in consistent if found[name].effective_sample_size >= FEWEST_EFFECTIVE] or consistent
+    ladder = sorted(heard, key=lambda name: -_error(found[name]))
     pick = slope([found[name] for name in ladder])
-    return ladder[pick] if pick >= 0 else consistent[0]
+    return ladder[pick] if pick >= 0 else heard[0]
 
 
 def _power(against: Comparison | None, sums: Tally, resampled: Resampled, config: ReplayConfig) -> Power | None:

@@ -62,8 +62,12 @@ def rewards_of(
             f"{', '.join(map(str, frame.columns))}"
         )
     column = frame[found["click"]]
-    said = pd.Series(cells.texts(column)).str.lower()
-    yes, no = said.isin(["1", "1.0", "true"]).to_numpy(), said.isin(["0", "0.0", "false"]).to_numpy()
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        values, _ = cells.numbers(column)
+        yes, no = values == 1, values == 0
+    else:
+        said = pd.Series(cells.texts(column)).str.lower()
+        yes, no = said.isin(["1", "1.0", "true"]).to_numpy(), said.isin(["0", "0.0", "false"]).to_numpy()
     sieve.refuse(~(yes | no), "click must be 0 or 1", column)
     return yes.astype(np.float64), others
 

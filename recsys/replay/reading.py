@@ -72,8 +72,8 @@ class _Table:
     marginal: NDArray[np.float64] | None
     user: NDArray[np.int64]
     timestamp: NDArray[np.float64]
-    part: NDArray[np.object_]
-    campaign: NDArray[np.object_]
+    policy: Coded
+    campaign: Coded
     group: NDArray[np.int64]
     groups: tuple[str, ...]
     users: list[str]
@@ -100,26 +100,28 @@ def read_logs(path: Path, form: LogFormat | None = None, *, quarantine: Quaranti
     Raises:
         InputError: the table cannot be read, lacks a column, or no row is left.
     """
-    form = form or LogFormat()
+    asked = form or LogFormat()
     file = find_table(path, "impressions") if path.is_dir() else path
     if file is None:
         raise InputError(f"{path} must hold impressions.parquet, .csv or .jsonl")
     if not file.is_file():
         raise InputError(f"{file} does not exist")
-    frame = read_table(file, quarantine=quarantine)
-    form = _as_laid_out(frame, path, form)
+    name = file.name
+    frame = read_table(file, quarantine=quarantine, wanted=lambda there: _wanted(there, name, asked))
+    form = _as_laid_out(frame, path, asked)
     table, kept = _read(frame, file, form, quarantine)
     if not kept.any():
         raise InputError(f"{file.name} has no usable row: {quarantine.total} were refused, for {_first(quarantine)}")
     logs = []
-    for campaign in sorted(set(table.campaign[kept])):
-        of_campaign = kept & (table.campaign == campaign)
+    (policies, policy), (campaigns, campaign) = table.policy, table.campaign
+    for one in np.unique(campaign[kept]).tolist():
+        of_campaign = kept & (campaign == one)
         items = np.unique(table.item[of_campaign])
         vocabulary = Vocabulary(tuple(table.items[code] for code in items.tolist()))
-        for name in sorted(set(table.part[of_campaign])):
-            logs.append(
-                _log(name, table, of_campaign & (table.part == name), items=items, vocabulary=vocabulary, form=form)
-            )
+        for who in np.unique(policy[of_campaign]).tolist():
+            name = "/".join(label for label in (policies[who], campaigns[one]) if label) or file.stem
+            mask = of_campaign & (policy == who)
+            logs.append(_log(name, table, mask, items=items, vocabulary=vocabulary, form=form))
     return sorted(logs, key=lambda log: log.name)
 
 
@@ -174,10 +176,6 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
     policy, campaign = (labels_of(optional(frame, found, name), n) for name in ("policy", "campaign"))
     groups, group = groups_of(frame, form.group)
     about = None if form.items is None else read_table(form.items, quarantine=quarantine)
-    part = np.array(
-        ["/".join(label for label in pair if label) or file.stem for pair in zip(policy, campaign, strict=True)],
-        dtype=object,
-    )
     table = _Table(
         item=item,
         items=items,
@@ -189,15 +187,22 @@ def _read(frame: pd.DataFrame, file: Path, form: LogFormat, quarantine: Quaranti
         marginal=marginal,
         user=user,
         timestamp=timestamp,
-        part=part,
+        policy=policy,
         campaign=campaign,
         group=group,
         groups=groups,
         users=users,
-        page=pages_of(frame, found, campaign),
+        page=pages_of(frame, found, *campaign),
         segments=segments_of(frame, item, items, form.segments, about),
     )
     return table, sieve.kept
+
+
+def _wanted(there: list[str], file: str, form: LogFormat) -> list[str]:
+    """Those of a file's columns that are read."""
+    found = find_columns(there, form.columns, file=file, also=[*form.also, *form.group])
+    names = {*found.values(), *form.also, *form.group, *form.segments, form.reward, "subject", *SERVICE_COLUMNS}
+    return [name for name in there if name in names]
 
 
 def _as_laid_out(frame: pd.DataFrame, path: Path, form: LogFormat) -> LogFormat:

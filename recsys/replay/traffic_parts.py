@@ -19,12 +19,12 @@ MOST_PARTS = 64
 """Labels told apart; of more, the most frequent."""
 
 
-def labels_of(column: pd.Series | None, n: int) -> NDArray[np.object_]:
-    """A column as text, object [n]: "unknown" where a cell is missing, "" throughout where the column is."""
+def labels_of(column: pd.Series | None, n: int) -> Coded:
+    """The values of a column: "unknown" where a cell is missing, "" throughout where the column is."""
     if column is None:
-        return np.full(n, "", dtype=object)
+        return ("",), np.zeros(n, dtype=np.int64)
     codes, names = cells.coded_ids(column)
-    return np.array([*names, "unknown"], dtype=object)[codes]
+    return (*names, "unknown"), np.where(codes < 0, len(names), codes)
 
 
 def groups_of(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -92,13 +92,13 @@ def visits_of(user: NDArray[np.int64], request: NDArray[np.int64]) -> dict[str, 
 
 
 def pages_of(
-    frame: pd.DataFrame, found: Mapping[str, str], campaign: NDArray[np.object_]
+    frame: pd.DataFrame, found: Mapping[str, str], campaigns: Sequence[str], campaign: NDArray[np.integer]
 ) -> NDArray[np.object_] | None:
     """The item whose page each slot was on; the service's logs call it the subject of what is similar."""
     if (column := optional(frame, found, "page")) is not None:
         return cells.texts(column)
-    if "subject" in frame.columns and (campaign == "similar").any():
-        return np.where(campaign == "similar", cells.texts(frame["subject"]), "")
+    if "subject" in frame.columns and "similar" in campaigns:
+        return np.where(campaign == campaigns.index("similar"), cells.texts(frame["subject"]), "")
     return None
 
 
