@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import hiredis
 import redis
 import redis.asyncio
 from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
@@ -96,6 +97,18 @@ def several(url: str) -> Several:
     )
 
 
+class _Packing:
+    """Commands as bytes by hiredis: redis-py's own packing costs a busy worker a tenth of its time."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The bytes of one command; its name may be of several words, as "SCRIPT LOAD"."""
+        return [hiredis.pack_command((*args[0].split(), *args[1:]))]
+
+    def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[bytes]:
+        """The bytes of several commands, together."""
+        return [b"".join(self.pack_command(*command)[0] for command in commands)]
+
+
 def connect(url: str, **options: Any) -> redis.Redis:
     """A blocking client; `options` as of `redis.Redis`.
 
@@ -134,6 +147,7 @@ def connect_async(url: str, *, timeout_s: float, pool_size: int) -> redis.asynci
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             url, max_connections=pool_size, timeout=timeout_s, retry=once, **impatient
         )
+        pool.connection_class = type("Connection", (_Packing, pool.connection_class), {})
         return redis.asyncio.Redis.from_pool(pool)
     about = several(url)
     if about.service:

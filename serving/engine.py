@@ -12,7 +12,8 @@ from typing import TypeVar
 from serving.answers import Origin, page_json, past_json
 from serving.display import Page, item_json
 from serving.events import Event
-from serving.impressions import ImpressionLog
+from serving.impressions import ImpressionLog, Shown
+from serving.kept import Kept
 from serving.live import Live, Watcher
 from serving.memory import LiveState, WorkerMemory
 from serving.settings import Settings
@@ -66,6 +67,7 @@ class Engine:
         self._store = store
         self._memory = memory
         self._impressions = impressions
+        self._shown: Kept[tuple[str, int], bytes] = Kept(settings.kept_items_bytes)
         self._settings = settings
         self._telemetry = telemetry
         self._happened = happened
@@ -80,6 +82,15 @@ class Engine:
         if self._watcher.live is None:
             raise NotReadyError
         return self._watcher.live
+
+    @property
+    def settings(self) -> Settings:
+        """Thresholds."""
+        return self._settings
+
+    def kept_answer(self) -> None:
+        """Count an answer that this worker still knew."""
+        self._telemetry.kept_answers.inc()
 
     @property
     def store(self) -> Store:
@@ -194,31 +205,28 @@ class Engine:
     async def items(self, live: Live, rows: Sequence[int]) -> tuple[list[bytes], bool]:
         """Items as JSON; and whether Redis had them all."""
         said = {} if live.changes is None else live.changes.shown
-        known = [row for row in rows if row not in said]
-        found: list[bytes | None] = [None] * len(known)
-        if self._store.up:
+        found = {row: kept for row in rows if row not in said and (kept := self._shown.get((live.version, row)))}
+        wanted = [row for row in rows if row not in found and row not in said]
+        self._telemetry.kept_items.inc(len(found))
+        if wanted and self._store.up:
             with suppress(StoreDownError):
-                found = await self._store.items(live.version, [live.bundle.items[row] for row in known])
-        whole = all(item is not None for item in found)
-        if len(known) < len(rows):  # of what was changed, this worker knows more than was published
-            by_row = dict(zip(known, found, strict=True))
-            found = [by_row.get(row) for row in rows]
-        return [
-            item if item is not None else item_json(live.bundle, row) for item, row in zip(found, rows, strict=True)
-        ], whole
+                fresh = await self._store.items(live.version, [live.bundle.items[row] for row in wanted])
+                for row, item in zip(wanted, fresh, strict=True):
+                    if item is not None:
+                        found[row] = item
+                        self._shown.keep((live.version, row), item, len(item))
+        whole = all(row in found for row in wanted)
+        return [found[row] if row in found else item_json(live.bundle, row) for row in rows], whole
 
     def log(
         self,
         live: Live,
-        items: Sequence[str],
-        sources: Sequence[str],
+        shown: Shown,
         origin: Origin,
         *,
         surface: str,
         subject: str,
         recommendation_id: str,
-        propensities: Sequence[float],
-        marginals: Sequence[float] = (),
         scenario: str = "",
         arms: Mapping[str, str] | None = None,
         rules_version: int = 0,
@@ -227,29 +235,23 @@ class Engine:
 
         Args:
             live: what ranked it.
-            items: the items, in the order shown.
-            sources: what found each.
+            shown: its slots.
             origin: who held it.
             surface: "similar", "feed", "recommend" or "search".
             subject: the item or the user it was for, "" for a visitor without an id.
             recommendation_id: the answer's id.
-            propensities: the probability with which each is shown in its place, given those above it.
-            marginals: the same over all that could have been shown, NaN where unknown; () where nothing was drawn.
             scenario: the place it was for, as the request named it.
             arms: experiment → arm.
             rules_version: of the rules that were applied, 0 for none stored.
         """
         self._impressions.add(
+            shown,
             recommendation_id=recommendation_id,
             surface=surface,
             subject=subject,
             model_version=live.version,
-            items=items,
-            sources=sources,
-            propensities=propensities,
-            marginals=marginals,
             scenario=scenario,
             arms=arms or {},
             rules_version=rules_version,
         )
-        self._telemetry.answers.labels(surface, sources[0] if sources else "none", origin).inc()
+        self._telemetry.answers.labels(surface, shown.sources[0] if shown.sources else "none", origin).inc()

@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import orjson
 
@@ -18,6 +20,30 @@ from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
 BATCH = 200
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The slots of one answer.
+
+    Args:
+        items: the items, in the order shown.
+        sources: what found each.
+        propensities: the probability with which each is shown in its place, given those above it.
+        marginals: the same over all that could have been shown, NaN (null in the log) where unknown; () where nothing
+            was drawn, and they are the same.
+    """
+
+    items: Sequence[str]
+    sources: Sequence[str]
+    propensities: Sequence[float]
+    marginals: Sequence[float] = ()
+
+    @cached_property
+    def json(self) -> bytes:
+        """As the log holds them."""
+        slots = {"items": self.items, "sources": self.sources, "propensities": self.propensities}
+        return orjson.dumps(slots | {"marginals": self.marginals} if self.marginals else slots)
 
 
 class ImpressionLog:
@@ -40,15 +66,12 @@ class ImpressionLog:
 
     def add(
         self,
+        shown: Shown,
         *,
         recommendation_id: str,
         surface: str,
         subject: str,
         model_version: str,
-        items: Sequence[str],
-        sources: Sequence[str],
-        propensities: Sequence[float],
-        marginals: Sequence[float] = (),
         scenario: str = "",
         arms: Mapping[str, str] | None = None,
         rules_version: int = 0,
@@ -56,27 +79,20 @@ class ImpressionLog:
         """Hold one answer.
 
         Args:
+            shown: its slots; one without any is not logged.
             recommendation_id: the answer's id, which events may name.
             surface: "similar", "feed", "recommend" or "search".
             subject: the item or the user it was for, "" for a visitor without an id.
             model_version: the bundle that ranked it.
-            items: the items, in the order shown.
-            sources: the tier of each.
-            propensities: the probability with which each was shown in its place, given those above it.
-            marginals: the same over all that could have been shown, NaN (null in the log) where unknown; () where
-                nothing was drawn, and they are the same.
             scenario: the place it was for, as the request named it.
             arms: experiment → arm.
             rules_version: of the rules that were applied, 0 for none stored.
         """
-        if not self._store.configured or not items:
+        if not self._store.configured or not shown.items:
             return
         if len(self._held) >= self._cap:
             self._held.popleft()
             self._telemetry.impressions_dropped.inc()
-        slots: dict[str, Sequence[object]] = {"items": items, "sources": sources, "propensities": propensities}
-        if marginals:
-            slots["marginals"] = marginals
         self._held.append(
             {
                 "recommendation_id": recommendation_id.encode(),
@@ -87,7 +103,7 @@ class ImpressionLog:
                 "timestamp": repr(time.time()).encode(),
                 "arms": orjson.dumps(arms or {}),
                 "rules_version": str(rules_version).encode(),
-                "slots": orjson.dumps(slots),
+                "slots": shown.json,
             }
         )
 

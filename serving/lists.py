@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -25,6 +25,8 @@ from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.cursor import BadCursor, Cursor, question_hash
 from serving.engine import Engine, UnknownItemError
 from serving.entries import slots as by_row
+from serving.impressions import Shown
+from serving.kept import Kept
 from serving.live import Live
 from serving.problems import ProblemError, unknown_item
 from serving.steering import NOBODY, Enrolled, Steered, Steerer
@@ -64,6 +66,23 @@ class Asked:
         return said <= {"k", "item_id", "user_id"} and self.taste == 0 and self.steered.plain
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A list as it was sent before, made of the same published bytes.
+
+    Args:
+        packed: those bytes; Redis is asked for them each time, so nothing old is sent.
+        shown: the slots, for the log.
+        head: the answer before its recommendation id.
+        tail: the answer after it.
+    """
+
+    packed: bytes
+    shown: Shown
+    head: bytes
+    tail: bytes
+
+
 class ListEngine:
     """One worker's ranked lists.
 
@@ -75,6 +94,7 @@ class ListEngine:
     def __init__(self, engine: Engine, steerer: Steerer) -> None:
         self._engine = engine
         self._steerer = steerer
+        self._ready: Kept[Hashable, _Ready] = Kept(engine.settings.kept_answers_bytes)
 
     async def similar(self, item_id: str, query: SimilarQuery) -> bytes:
         """Items like this one, as JSON.
@@ -100,11 +120,18 @@ class ListEngine:
             why = "not published"
             try:
                 packed = await engine.store.similar(live.version, item_id)
+                key = _ready_key(live, asked)
+                if (ready := self._ready.get(key)) is not None and ready.packed == packed:
+                    engine.kept_answer()
+                    self._log(live, asked, ready.shown, "redis")
+                    return b"".join((ready.head, asked.recommendation_id.encode(), ready.tail))
                 most = query.k if live.changes is None else LIST_LENGTH  # some of them may have sold out
                 stored = [] if packed is None else unpack(packed, most)
                 slots = [slot for slot in stored if live.bundle.available[slot.item_idx]][: query.k]
-                if slots and (len(slots) == query.k or len(stored) < LIST_LENGTH):
-                    return await self._sent(live, asked, slots)
+                if slots and packed is not None and (len(slots) == query.k or len(stored) < LIST_LENGTH):
+                    shown, answer = await self._answer(live, asked, slots, "redis")
+                    self._keep(key, packed, shown, answer)
+                    return answer
                 why = "longer than published" if slots else why
             except StoreDownError:
                 why = "redis is down"
@@ -234,28 +261,31 @@ class ListEngine:
         splits: Sequence[dict[str, float | None]] | None = None,
     ) -> bytes:
         """Log slots and send them."""
-        engine = self._engine
-        items, whole = await engine.items(live, [slot.item_idx for slot in slots])
+        _, answer = await self._answer(
+            live, asked, slots, origin, propensities=propensities, marginals=marginals, splits=splits
+        )
+        return answer
+
+    async def _answer(
+        self,
+        live: Live,
+        asked: Asked,
+        slots: Sequence[Slot],
+        origin: Origin,
+        *,
+        propensities: Sequence[float] | None = None,
+        marginals: Sequence[float] = (),
+        splits: Sequence[dict[str, float | None]] | None = None,
+    ) -> tuple[Shown, bytes]:
+        items, whole = await self._engine.items(live, [slot.item_idx for slot in slots])
         if not whole and origin == "redis":
-            origin = engine.whence(asked.surface, whole=False)
+            origin = self._engine.whence(asked.surface, whole=False)
         item_ids = [live.bundle.items[slot.item_idx] for slot in slots]
         chances = [1.0] * len(slots) if propensities is None else propensities
-        engine.log(
-            live,
-            item_ids,
-            [slot.source for slot in slots],
-            origin,
-            surface=asked.surface,
-            subject=asked.subject,
-            scenario=asked.query.scenario,
-            recommendation_id=asked.recommendation_id,
-            propensities=chances,
-            marginals=() if all(chance == 1 for chance in chances) else marginals,
-            arms=asked.steered.arms,
-            rules_version=asked.steered.rules_version,
-        )
-        self._steerer.count(asked.steered.arms, slots=len(slots), asked=asked.query.k, fallback=origin == "bundle")
-        return list_json(
+        drawn = () if all(chance == 1 for chance in chances) else marginals
+        shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
+        self._log(live, asked, shown, origin)
+        return shown, list_json(
             slots,
             items,
             chances,
@@ -267,6 +297,38 @@ class ListEngine:
             rules_version=asked.steered.rules_version,
             store=origin,
         )
+
+    def _log(self, live: Live, asked: Asked, shown: Shown, origin: Origin) -> None:
+        self._engine.log(
+            live,
+            shown,
+            origin,
+            surface=asked.surface,
+            subject=asked.subject,
+            scenario=asked.query.scenario,
+            recommendation_id=asked.recommendation_id,
+            arms=asked.steered.arms,
+            rules_version=asked.steered.rules_version,
+        )
+        n_slots = len(shown.items)
+        self._steerer.count(asked.steered.arms, slots=n_slots, asked=asked.query.k, fallback=origin == "bundle")
+
+    def _keep(self, key: Hashable, packed: bytes, shown: Shown, answer: bytes) -> None:
+        """Keep a list that is the same for everybody, and that Redis held as a whole."""
+        head, said, tail = answer.rpartition(b'"recommendation_id":"')
+        if key is None or not answer.endswith(b'"store":"redis"}'):
+            return
+        ready = _Ready(packed, shown, head + said, tail[tail.index(b'"') :])
+        self._ready.keep(key, ready, len(answer) + len(packed) + len(shown.json))
+
+
+def _ready_key(live: Live, asked: Asked) -> Hashable:
+    """What a kept list depends on; None where it must be made each time, as items have changed."""
+    if live.changes is not None:
+        return None
+    steered = asked.steered
+    arms = tuple(steered.arms.items())
+    return live.version, asked.cursor.question, asked.query.k, steered.rules_version, arms
 
 
 def _request(live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:

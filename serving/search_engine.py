@@ -7,6 +7,7 @@ import uuid
 from recsys.search.encoding import CannotSearch
 from serving.answers import search_json, user_state
 from serving.engine import Engine
+from serving.impressions import Shown
 from serving.schemas import SearchIn
 from serving.searching import SearchDesk, Uploaded
 from serving.settings import Settings
@@ -52,13 +53,11 @@ class SearchEngine:
         propensities = [1.0] * len(sources)  # the ranking is deterministic: what is shown is shown with certainty
         self._engine.log(
             live,
-            [live.bundle.items[result.item_idx] for result in answer.results],
-            sources,
+            Shown([live.bundle.items[result.item_idx] for result in answer.results], sources, propensities),
             origin,
             surface="search",
             subject=asked.user_id or "",
             recommendation_id=recommendation_id,
-            propensities=propensities,
             rules_version=rules_version,
         )
         return search_json(

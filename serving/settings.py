@@ -11,6 +11,7 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -115,6 +116,11 @@ class Settings(BaseSettings):
     """An event sent twice within this time is applied once."""
     stream_cap: PositiveInt = 1_000_000
     """Entries kept, roughly, in each of the event and impression streams."""
+    kept_items_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000
+    """Memory of a worker for items as they are shown, so that those asked for often are not fetched again."""
+    kept_answers_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000
+    """Memory of a worker for lists of similar items as they were sent; Redis is asked each time whether they still
+    hold."""
     memory_users: PositiveInt = 10_000
     """Users whose latest state a worker remembers for the time Redis is away."""
     pending_cap: PositiveInt = 50_000

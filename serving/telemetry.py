@@ -53,6 +53,14 @@ class Telemetry:
             "Writes that Redis refused, as it is full or only a replica.",
             registry=self.registry,
         )
+        self.kept_items = Counter(
+            "recsys_kept_items", "Items shown that a worker still knew and did not fetch.", registry=self.registry
+        )
+        self.kept_answers = Counter(
+            "recsys_kept_answers",
+            "Lists that a worker still knew, made of the same published bytes.",
+            registry=self.registry,
+        )
         self.bundle_fallbacks = Counter(
             "recsys_bundle_fallbacks",
             "Answers taken from the bundle, by why: Redis is down, or does not hold the version's keys.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -17,6 +19,8 @@ from serving.problems import MEDIA_TYPE, ProblemError
 from serving.schemas import ProblemOut
 
 SHOWN_ERRORS = 20
+USUAL_CHARS = 32
+"""Longest query string whose reading is remembered."""
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
@@ -99,8 +103,21 @@ def query_of(request: Request, kind: type[Asked]) -> Asked:
     Raises:
         ProblemError: 422, one is unknown, breaks its rule, or is there twice and is no list.
     """
+    text = request.scope["query_string"]
+    if len(text) > USUAL_CHARS:
+        return _parsed(kind, text)
+    return cast("Asked", _usual(kind, text))
+
+
+@lru_cache(maxsize=4096)
+def _usual(kind: type[BaseModel], text: bytes) -> BaseModel:
+    """A short query is asked again and again ("k=12"), and nobody changes what is parsed."""
+    return _parsed(kind, text)
+
+
+def _parsed(kind: type[Asked], text: bytes) -> Asked:
     given: dict[str, str | list[str]] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in QueryParams(text).multi_items():
         field = kind.model_fields.get(name)
         if field is None:
             raise _refused(name, "unknown query parameter", value)

@@ -1,0 +1,52 @@
+"""A bounded memory of what was asked for lately."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Kept(Generic[K, V]):
+    """Values by key; past the cap, those not asked for longest go first.
+
+    Two generations stand in for a list of ages: what is found in the older one moves to the younger, and when the
+    younger is full it becomes the older, whose values go. So a value asked for among the last half of the cap stays,
+    and a look costs one or two dictionary reads.
+
+    Args:
+        cap: bytes of the values, by the sizes they are kept with; no value is kept where it is 0.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._half = cap // 2
+        self._young: dict[K, tuple[V, int]] = {}
+        self._old: dict[K, tuple[V, int]] = {}
+        self._size = 0
+
+    def get(self, key: K) -> V | None:
+        """The value, None where none is kept."""
+        found = self._young.get(key)
+        if found is not None:
+            return found[0]
+        found = self._old.get(key)
+        if found is None:
+            return None
+        self.keep(key, *found)
+        return found[0]
+
+    def keep(self, key: K, value: V, size: int) -> None:
+        """Keep a value of so many bytes."""
+        if size > self._half:
+            return
+        before = self._young.get(key)
+        self._size += size - (before[1] if before is not None else 0)
+        self._young[key] = (value, size)
+        if self._size > self._half:
+            self._old, self._young, self._size = self._young, {}, 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._young, self._old, self._size = {}, {}, 0
