@@ -83,6 +83,16 @@ class Interactions:
             raise ValueError("events carry no timestamp, so none can be said to come before a time")
         return self.where(self.timestamp < t)
 
+    def met(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each user's different items as CSR (indptr, indices), in order of first meeting, newest last."""
+        order = np.arange(len(self)) if self.timestamp is None else np.argsort(self.timestamp, kind="stable")
+        user, item = self.user_idx[order], self.item_idx[order]
+        _, first = np.unique(user * len(self.items) + item, return_index=True)
+        first = first[np.lexsort((first, user[first]))]
+        indptr = np.zeros(len(self.users) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(user[first], minlength=len(self.users)), out=indptr[1:])
+        return indptr, item[first]
+
     def matrix(self, *, binary: bool = False) -> sparse.csr_matrix:
         """User-item matrix, float32 [n_users, n_items]: summed weights, or 1 where any event is."""
         shape = (len(self.users), len(self.items))

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from features.errors import InputError
 from features.vocabulary import Vocabulary
 from recsys.bundle_files import check_axes, check_file, map_array, neighbor_arrays
 from recsys.bundle_format import (
@@ -26,11 +27,14 @@ from recsys.bundle_format import (
     DISPLAY,
     INDEX,
     ITEMS,
+    RANKER,
+    SEARCH_PRICES,
     USERS,
     BundleError,
     Manifest,
     read_manifest,
 )
+from recsys.ranking.linear import LinearRanker
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +237,28 @@ class Bundle:
     def onnx(self, name: str) -> Path | None:
         """The exported network `onnx/NAME`, or None where the bundle has no such one."""
         return self.path / "onnx" / name if f"onnx/{name}" in self.manifest.files else None
+
+    @cached_property
+    def ranker(self) -> LinearRanker | None:
+        """What orders the candidates of a feed; None where they stand by taste and prior.
+
+        Raises:
+            BundleError: it is none that this version can use.
+        """
+        if RANKER not in self.manifest.files:
+            return None
+        try:
+            return LinearRanker.of_dict(orjson.loads((self.path / RANKER).read_bytes()))
+        except InputError as error:
+            raise BundleError(f"{self.path / RANKER}: {error}") from error
+
+    @cached_property
+    def prices(self) -> NDArray[np.float32]:
+        """Prices of the items, float32 [n_items]; NaN where unknown."""
+        if SEARCH_PRICES in self.manifest.files:
+            return map_array(self.path, SEARCH_PRICES, self.manifest.files[SEARCH_PRICES])
+        told = (display["price"] for display in self.displays())
+        return np.array([np.nan if price is None else price for price in told], dtype=np.float32)
 
     @cached_property
     def cold(self) -> ColdNodes | None:

@@ -34,6 +34,7 @@ from recsys.bundle_format import (
     INDEX,
     ITEMS,
     MANIFEST,
+    RANKER,
     SEARCH,
     USERS,
     FileEntry,
@@ -45,6 +46,7 @@ from recsys.display_table import category_attribute as choose_category
 from recsys.display_table import category_members, write_display
 from recsys.index import EXACT_LIMIT, save_index
 from recsys.index_choice import Storage, choose_index
+from recsys.ranking.linear import LinearRanker
 from recsys.search.build import build_search, with_fusion
 from recsys.search.config import SearchConfig
 
@@ -78,6 +80,7 @@ def write_bundle(
     cold: tuple[ColdTower, list[tuple[str, str]]] | None = None,
     search: SearchConfig | None = None,
     index_storage: Storage = "float32",
+    ranker: LinearRanker | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -109,6 +112,7 @@ def write_bundle(
             None leaves the bundle without.
         search: how it is searched; None for the defaults.
         index_storage: how the approximate index of a large catalog keeps the vectors it looks through.
+        ranker: orders the candidates of a feed; None leaves them by taste and prior.
 
     Returns:
         `directory`.
@@ -167,6 +171,9 @@ def write_bundle(
             (aside / about).write_bytes(orjson.dumps({"values": cold_values, "prior": tower.prior}))
             _save(aside / from_values, tower.value_messages, "<f4")
             _save(aside / from_items, tower.item_messages, "<f4")
+        if ranker is not None:
+            (aside / RANKER).parent.mkdir()
+            (aside / RANKER).write_bytes(orjson.dumps(ranker.as_dict()))
         index = _write_index(aside / INDEX, item_vectors, user_embeddings, index_storage)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)

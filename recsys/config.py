@@ -20,6 +20,7 @@ from graph.models.kg_gnn import GNNConfig
 from recsys.baselines.config import BaselinesConfig
 from recsys.evaluation import EvaluationConfig
 from recsys.index_choice import Storage
+from recsys.ranking.config import RankingConfig
 from recsys.search.config import SearchConfig
 from recsys.split import SplitConfig
 from recsys.training import TrainConfig
@@ -72,6 +73,7 @@ class FitConfig(Section):
     search: SearchConfig = SearchConfig()
     index_storage: Storage = "float32"
     """How the approximate index of a large catalog keeps the vectors it looks through: float32, float16 or int8."""
+    ranking: RankingConfig = RankingConfig()
 
 
 def load_config(path: Path | None, overrides: Iterable[str] = ()) -> FitConfig:

@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from features.catalog import Catalog
-from features.interactions import Interactions
 from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
@@ -28,6 +26,8 @@ from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import FitConfig
 from recsys.networks import export_networks
 from recsys.prepare import Prepared, file_fingerprint, prepare
+from recsys.ranking.learn import learn_ranker
+from recsys.ranking.linear import LinearRanker
 from recsys.run_folder import RunFolder
 from recsys.similar import co_liked, similar_lists
 from recsys.training import FittedGNN, fit_gnn
@@ -114,8 +114,15 @@ def fit(
     scorer = gnn_scorer(fitted.user_embeddings, fitted.item_embeddings, training)
     judged = judge(scorer, prepared.split, config.evaluation)
     metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
+    item_vectors = np.append(fitted.item_directions, fitted.item_embeddings[:, -1:], axis=1)
+    ranker, metrics["ranker"] = learn_ranker(
+        prepared, item_vectors, fitted.user_embeddings[:, :-1], config.ranking, seed=config.seed
+    )
+    clock.lap("rank")
     networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
-    bundle_of(prepared, graph, fitted, config, folder, networks=networks, metrics=metrics, request=request)
+    bundle_of(
+        prepared, graph, fitted, config, folder, networks=networks, metrics=metrics, request=request, ranker=ranker
+    )
     clock.lap("bundle")
     evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history)
     clock.lap("evaluate")
@@ -174,6 +181,7 @@ def bundle_of(
     networks: dict[str, bytes | Path],
     metrics: dict[str, Any],
     request: dict[str, Any],
+    ranker: LinearRanker | None,
 ) -> Path:
     """Write what serving needs; what users have seen and what is popular is told by all of the shop's events."""
     shop, events = prepared.shop, prepared.shop.interactions
@@ -194,7 +202,7 @@ def bundle_of(
         popularity=np.asarray(likes.sum(axis=0), dtype=np.float32).ravel(),
         match_scores=prepared.scores.score,
         display=displays(shop.catalog),
-        seen=_newest_last(events),
+        seen=events.met(),
         similar_idx=similar_idx,
         similar_score=similar_score,
         neighbors={kind: (near.idx, near.score) for kind, near in prepared.neighbors.items()},
@@ -206,6 +214,7 @@ def bundle_of(
         cold=(fitted.cold, graph.item_values),
         search=config.search,
         index_storage=config.index_storage,
+        ranker=ranker,
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 
@@ -227,17 +236,6 @@ def displays(catalog: Catalog) -> Iterator[dict[str, Any]]:
             "image": catalog.image[row] or None,
             "attributes": attributes[row],
         }
-
-
-def _newest_last(events: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each user's different items as CSR (indptr, indices), in order of first meeting."""
-    order = np.arange(len(events)) if events.timestamp is None else np.argsort(events.timestamp, kind="stable")
-    user, item = events.user_idx[order], events.item_idx[order]
-    _, first = np.unique(user * len(events.items) + item, return_index=True)
-    first = first[np.lexsort((first, user[first]))]
-    indptr = np.zeros(len(events.users) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(user[first], minlength=len(events.users)), out=indptr[1:])
-    return indptr, item[first]
 
 
 class Clock:

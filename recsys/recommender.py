@@ -8,6 +8,7 @@ slots are filled from the top. `recsys/pipeline/` holds the parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,16 @@ from recsys.index import ExactIndex, ItemIndex, dot_products, load_index
 from recsys.live_user import LiveConfig
 from recsys.pipeline.likeness import Likeness
 from recsys.pipeline.moment import Moment, hiding, moment_of
-from recsys.pipeline.ranked import Ranked
+from recsys.pipeline.ranked import Ranked, in_unit
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
+from recsys.ranking.features import FEATURES, Catalog, features
+from recsys.ranking.gather import gather
 from recsys.recommendation import SOURCES, Recommendation, Source, UserState
 from recsys.search.spaces import Spaces
 
-PERSONALIZED = SOURCES.index("personalized")
+LED_BY_ALL = [SOURCES.index("personalized"), SOURCES.index("fresh")]
+"""Sources that go by all of a user's history; the item of it that says most leads to each suggestion."""
 
 
 class RecommenderConfig(Section):
@@ -163,6 +167,12 @@ class BundleRecommender:
     def _found(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
         """At most n candidates from the sources that the request asks for, then from the ladder below them."""
         weights = moment.request.weights
+        if moment.page < 0 and self.ranks(moment):
+            learned = self._learned(moment, hidden).take(slice(n))
+            hidden = hidden.copy()
+            hidden[learned.rows] = True
+            rest = climb_down(self._feed_tiers, hiding(moment.query, hidden), n - len(learned))
+            return learned.above(Ranked.of(rest))
         if moment.page < 0:
             return Ranked.of(climb_down(self._feed_tiers, hiding(moment.query, hidden), n))
         if weights is None:
@@ -172,10 +182,41 @@ class BundleRecommender:
         hidden[alike.rows] = True
         return alike.above(Ranked.of(climb_down(self._similar_tiers, hiding(moment.query, hidden), n - len(alike))))
 
+    def ranks(self, moment: Moment) -> bool:
+        """Whether the bundle's learned ranker orders the candidates of a feed: its user must be known by something."""
+        return self.bundle.ranker is not None and moment.query.vector is not None and len(moment.history) > 0
+
+    def _learned(self, moment: Moment, hidden: NDArray[np.bool_]) -> Ranked:
+        """Candidates of all sources in the order of the learned ranker."""
+        ranker, vector = self.bundle.ranker, moment.query.vector
+        assert ranker is not None and vector is not None  # noqa: S101, PT018 - `ranks` has looked
+        found = gather(self.catalog, self._index, vector[:-1], moment.history, hidden)
+        score = ranker.score(features(self.catalog, vector[:-1], moment.history, found.rows))
+        order = np.lexsort((found.rows, -score))
+        return Ranked(found.rows, score, found.source, found.anchor, in_unit(score), np.ones(len(found.rows))).take(
+            order
+        )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What the learned ranker knows of the items."""
+        bundle = self.bundle
+        return Catalog(
+            item_vectors=bundle.item_vectors,
+            text=partial(self.likeness.vectors, "text"),
+            image=partial(self.likeness.vectors, "image"),
+            popularity=bundle.popularity,
+            together=bundle.together,
+            alike=lambda row: [near.of(row)[0] for near in bundle.neighbors.values()],
+            prices=bundle.prices,
+            match_scores=bundle.match_scores,
+            newcomers=np.flatnonzero(bundle.popularity == 0),
+        )
+
     def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:
         """The slots with outside ids, names of sources and reasons."""
         anchors = ranked.anchor.copy()
-        personal = np.flatnonzero((ranked.source == PERSONALIZED) & (anchors < 0))
+        personal = np.flatnonzero(np.isin(ranked.source, LED_BY_ALL) & (anchors < 0))
         anchors[personal] = moment.strongest(ranked.rows[personal])
         return [
             Recommendation(
@@ -201,7 +242,10 @@ class BundleRecommender:
         """
         rows, vector = ranked.rows, moment.query.vector
         parts: dict[str, NDArray[np.float32]] = {}
-        if moment.page >= 0:
+        if moment.page < 0 and self.ranks(moment) and vector is not None and self.bundle.ranker is not None:
+            of_each = self.bundle.ranker.parts(features(self.catalog, vector[:-1], moment.history, rows))
+            parts = dict(zip(FEATURES, of_each.T, strict=True))
+        elif moment.page >= 0:
             parts = {str(part): of for part, of in self.likeness.split(moment.page, rows).items()}
         elif vector is not None:
             parts["taste"] = dot_products(self.bundle.item_embeddings[rows], vector[:-1])

@@ -102,7 +102,7 @@ class Live:
             searcher.encoding.warm()
         spaces = None if searcher is None else searcher.stored.spaces
         live = cls(bundle, BundleRecommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
-        _ = bundle.attribute_counts  # files may be replaced behind an open bundle: read now what is read by name
+        _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
         if len(bundle.items):
             bundle.display(0)
             live.recommender.similar_items(bundle.items[0], 1)

@@ -112,7 +112,7 @@ class Amendments:
         }
         return AmendedBundle(
             **taken,
-            n_trained=len(base),
+            trained=base,
             shown={row: shown for row, shown in self._changed.items() if shown is not None},
             gone=frozenset(self._gone),
             value_changes=values,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle, NeighborList
-from recsys.bundle_format import ATTRIBUTE_COUNTS
+from recsys.ranking.linear import LinearRanker
 
 Listed = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows, best first, and their scores."""
@@ -70,7 +70,7 @@ class AmendedBundle(Bundle):
     """A bundle and its amendments; made by `recsys.amended.amendments.Amendments`.
 
     Args:
-        n_trained: items of the bundle; rows from here on are new.
+        trained: the bundle; rows beyond its items are new.
         shown: row -> display data, of new and of changed items.
         gone: rows of removed items; they are never shown, and no id leads to them.
         touched: rows whose list of similar items is not the bundle's any more.
@@ -79,13 +79,18 @@ class AmendedBundle(Bundle):
         revision: rises with every amendment of a worker.
     """
 
-    n_trained: int = 0
+    trained: Bundle = field(kw_only=True)
     shown: Mapping[int, bytes] = field(default_factory=dict)
     gone: frozenset[int] = frozenset()
     touched: frozenset[int] = frozenset()
     value_changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     category_changes: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     revision: int = 0
+
+    @property
+    def n_trained(self) -> int:
+        """Items of the bundle; rows from here on are new."""
+        return len(self.trained)
 
     @property
     def removed(self) -> NDArray[np.int64]:
@@ -109,11 +114,27 @@ class AmendedBundle(Bundle):
         return super().category_members(category)
 
     @cached_property
+    def prices(self) -> NDArray[np.float32]:
+        """As `Bundle.prices`."""
+        prices = np.full(len(self), np.nan, dtype=np.float32)
+        prices[: self.n_trained] = self.trained.prices
+        for row, shown in self.shown.items():
+            price = orjson.loads(shown)["price"]
+            prices[row] = np.nan if price is None else price
+        return prices
+
+    @cached_property
     def attribute_counts(self) -> Mapping[str, Mapping[str, int]]:
         """As `Bundle.attribute_counts`."""
-        counts: dict[str, dict[str, int]] = orjson.loads((self.path / ATTRIBUTE_COUNTS).read_bytes())
+        counts = dict(self.trained.attribute_counts)
         for name, changes in self.value_changes.items():
-            of_name = counts.setdefault(name, {})
+            of_name = dict(counts.get(name, {}))
             for value, change in changes.items():
                 of_name[value] = of_name.get(value, 0) + change
+            counts[name] = of_name
         return counts
+
+    @cached_property
+    def ranker(self) -> LinearRanker | None:
+        """As `Bundle.ranker`."""
+        return self.trained.ranker

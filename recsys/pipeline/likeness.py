@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,10 @@ class Likeness:
     def split(self, page: int, rows: NDArray[np.int64]) -> dict[Part, Floats]:
         """Each part of the likeness of some items to that of a page, float32 [n]; NaN where one of the two lacks it."""
         return {part: self._at(page, part, rows) for part in PARTS}
+
+    def vectors(self, kind: Literal["text", "image"], rows: NDArray[np.int64]) -> Floats:
+        """Vectors of some items' words or pictures, float32 [n, d]; 0 where missing."""
+        return (self._text if kind == "text" else self._image).of(rows)
 
     def _top(self, page: int, part: Part, n: int, hidden: NDArray[np.bool_]) -> NDArray[np.int64]:
         if part == "complement":

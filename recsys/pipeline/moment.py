@@ -26,7 +26,7 @@ class Moment:
         viewed: int64; rows the user had to do with lately, and those on the page and in the cart, newest last.
         seen: int64; further rows not to be shown again: met when the bundle was made, or named by the user's state.
         again: int64; rows that may be shown although they were viewed lately.
-        history: int64 [n]; rows the user's vector is made of.
+        history: int64 [n]; rows the user's vector is made of, newest last.
         pull: float32 [n]; how much each is in it.
         excluded: int64; rows that are never shown in this answer.
         query: what the sources are asked, apart from what is hidden from this answer.
@@ -157,8 +157,8 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         viewed=viewed[viewed >= 0],
         seen=seen[~np.isin(seen, again)],
         again=again,
-        history=np.concatenate([recent, before]),
-        pull=np.concatenate([pull, np.full(len(before), kept / max(1, len(before)), dtype=np.float32)]),
+        history=np.concatenate([before, recent]),
+        pull=np.concatenate([np.full(len(before), kept / max(1, len(before)), dtype=np.float32), pull]),
         excluded=np.concatenate([rows_of(bundle, request.exclude), unlike]),
         query=Query(
             np.zeros(0, dtype=np.bool_),

@@ -1,0 +1,143 @@
+"""What a ranker goes by: numbers about a user and a candidate, the same when it is trained and when it serves.
+
+    taste        dot product of the user's vector with the item's
+    prior        what is added to it for everyone
+    together     sum over the history of users who met both / sqrt(met one x met the other), newest counts most
+    together_max the most of it by one item of the history
+    behavior     largest cosine of the places training gave the candidate and an item of the history
+    text, image  largest cosine of the words, or pictures, of the candidate and an item of the history
+    text_mean    mean cosine of the words to the history
+    popularity   log(1 + users) / log(1 + most users)
+    price        |log(price / geometric mean price of the history)|
+    match        agreement of its picture and its words
+    history      log(1 + items of the history)
+
+NaN where one side is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.vectors.rows import unit_rows
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+FEATURES = (
+    "taste",
+    "prior",
+    "together",
+    "together_max",
+    "behavior",
+    "text",
+    "image",
+    "text_mean",
+    "popularity",
+    "price",
+    "match",
+    "history",
+)
+NEWEST = 20
+"""Items of the history that are looked at, the newest."""
+HALF_LIFE = 10.0
+"""An item of the history counts half after so many newer ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """What is known of the items.
+
+    Args:
+        item_vectors: float32 [n_items, dim + 1]; embedding, then prior.
+        text, image: rows -> their vectors, float32 [n, d]; 0 where missing.
+        popularity: float32 [n_items]; users who met each.
+        together: row -> rows met by the same users, and by how many.
+        alike: row -> for each kind of content, the rows nearest by it, best first.
+        prices: float32 [n_items]; NaN where unknown.
+        match_scores: float32 [n_items]; NaN where unknown.
+        newcomers: int64; rows that nobody has met.
+    """
+
+    item_vectors: Floats
+    text: Callable[[Rows], Floats]
+    image: Callable[[Rows], Floats]
+    popularity: Floats
+    together: Callable[[int], tuple[Rows, Rows]]
+    alike: Callable[[int], Sequence[Rows]]
+    prices: Floats
+    match_scores: Floats
+    newcomers: Rows
+
+    @cached_property
+    def voiceless(self) -> NDArray[np.bool_]:
+        """Items without an embedding, of which a dot product says nothing, bool [n_items]."""
+        return np.logical_not(np.any(self.item_vectors[:, :-1], axis=1))
+
+
+def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows) -> Floats:
+    """The features of some candidates for one user, float32 [n, len(FEATURES)].
+
+    Args:
+        catalog: what is known of the items.
+        user: float32 [dim]; the user's vector; None for a stranger.
+        history: int64; rows of what the user met, newest last.
+        rows: int64 [n]; the candidates.
+    """
+    found = np.full((len(rows), len(FEATURES)), np.nan, dtype=np.float32)
+    column = {name: found[:, place] for place, name in enumerate(FEATURES)}
+    vectors = catalog.item_vectors[rows]
+    if user is not None:
+        column["taste"][:] = np.einsum("nd,d->n", vectors[:, :-1], user)
+    column["prior"][:] = vectors[:, -1]
+    most = np.log1p(float(catalog.popularity.max(initial=0)))
+    column["popularity"][:] = np.log1p(catalog.popularity[rows]) / (most or 1.0)
+    column["match"][:] = catalog.match_scores[rows]
+    column["history"][:] = np.log1p(len(history))
+    newest = history[-NEWEST:]
+    if not len(newest):
+        return found
+    column["together"][:], column["together_max"][:] = _together(catalog, newest, rows)
+    column["behavior"][:] = _cosines(vectors[:, :-1], catalog.item_vectors[newest, :-1])[0]
+    column["text"][:], column["text_mean"][:] = _cosines(catalog.text(rows), catalog.text(newest))
+    column["image"][:] = _cosines(catalog.image(rows), catalog.image(newest))[0]
+    paid = catalog.prices[newest]
+    paid = paid[paid > 0]
+    if len(paid):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = np.abs(np.log(catalog.prices[rows]) - np.log(paid).mean())
+        column["price"][:] = np.where(np.isfinite(away), away, np.nan)
+    return found
+
+
+def _together(catalog: Catalog, newest: Rows, rows: Rows) -> tuple[Floats, Floats]:
+    order = np.argsort(rows)
+    rising = rows[order]
+    total, largest = np.zeros(len(rows), dtype=np.float32), np.zeros(len(rows), dtype=np.float32)
+    for place, item in enumerate(newest.tolist()):
+        met, users = catalog.together(item)
+        if not len(met):
+            continue
+        at = np.minimum(np.searchsorted(rising, met), len(rising) - 1)
+        here = rising[at] == met
+        at, met, users = order[at[here]], met[here], users[here]
+        of_both = np.maximum(1, catalog.popularity[item]) * np.maximum(1, catalog.popularity[met])
+        value = (users / np.sqrt(of_both)).astype(np.float32)
+        total[at] += value * np.float32(0.5 ** ((len(newest) - 1 - place) / HALF_LIFE))
+        largest[at] = np.maximum(largest[at], value)
+    return total, largest
+
+
+def _cosines(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
+    """Largest and mean cosine of each of ours with theirs; NaN where one side has no vector."""
+    nothing = np.full(len(ours), np.nan, dtype=np.float32)
+    known = theirs[np.any(theirs, axis=1)] if theirs.shape[1] else theirs
+    if not ours.shape[1] or not len(known):
+        return nothing, nothing
+    cosine = unit_rows(ours) @ unit_rows(known).T
+    there = np.any(ours, axis=1)
+    return np.where(there, cosine.max(axis=1), nothing), np.where(there, cosine.mean(axis=1), nothing)

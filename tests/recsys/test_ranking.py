@@ -1,0 +1,248 @@
+"""The learned ranker: what it goes by, what it learns, when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from features.errors import InputError
+from features.interactions import Interactions
+from features.vocabulary import Vocabulary
+from recsys.bundle import Bundle
+from recsys.held_out import Split
+from recsys.index import ExactIndex
+from recsys.pipeline.request import Request
+from recsys.ranking.config import RankingConfig
+from recsys.ranking.features import FEATURES, Catalog, features
+from recsys.ranking.gather import gather
+from recsys.ranking.learn import learn_ranker
+from recsys.ranking.linear import LinearRanker, fit_linear
+from recsys.recommendation import SOURCES, UserState
+from recsys.recommender import BundleRecommender
+
+MakeBundle = Callable[..., Bundle]
+NOBODY = np.zeros(0, dtype=np.int64)
+
+
+def catalog_of(bundle: Bundle) -> Catalog:
+    return BundleRecommender(bundle).catalog
+
+
+def weighing(**weights: float) -> LinearRanker:
+    """A ranker that goes by these features alone, as they are."""
+    n = len(FEATURES)
+    given = np.array([weights.get(name, 0.0) for name in FEATURES], dtype=np.float32)
+    return LinearRanker(np.zeros(n, dtype=np.float32), np.ones(n, dtype=np.float32), given, {})
+
+
+def with_ranker(bundle: Bundle, ranker: LinearRanker) -> BundleRecommender:
+    bundle.__dict__["ranker"] = ranker
+    return BundleRecommender(bundle)
+
+
+def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
+    bundle = Bundle.open(small_bundle)
+    history = np.array([4, 10, 23, 59])
+    rows = np.array([7, 0, 12, 59, 57])
+    user = np.asarray(bundle.user_embeddings[3])
+    found = features(catalog_of(bundle), user, history, rows)
+    prices = [display["price"] for display in bundle.displays()]
+    met = [{u for u in range(20) if i in bundle.seen(u)} for i in range(60)]
+
+    def cosine(vectors: np.ndarray, a: int, b: int) -> float:
+        lengths = np.linalg.norm(vectors[a]) * np.linalg.norm(vectors[b])
+        return float(vectors[a] @ vectors[b] / lengths) if lengths else np.nan
+
+    for row, item in enumerate(rows.tolist()):
+        both = [
+            len(met[item] & met[h]) / np.sqrt(max(1, len(met[h])) * max(1, len(met[item]))) * (h != item)
+            for h in history.tolist()
+        ]
+        text = [cosine(bundle.text_vectors, item, h) for h in history.tolist()]
+        image = [cosine(bundle.image_vectors, item, h) for h in history.tolist()]
+        expected = {
+            "taste": float(bundle.item_embeddings[item] @ user),
+            "prior": float(bundle.item_prior[item]),
+            "together": sum(v * 0.5 ** ((3 - place) / 10) for place, v in enumerate(both)),
+            "together_max": max(both),
+            "behavior": max(cosine(bundle.item_embeddings, item, h) for h in history.tolist()),
+            "text": np.nan if item == 59 else np.nanmax(text),
+            "image": np.nan if item == 59 else np.nanmax(image),
+            "text_mean": np.nan if item == 59 else np.nanmean(text),
+            "popularity": np.log1p(bundle.popularity[item]) / np.log1p(bundle.popularity.max()),
+            "price": abs(np.log(prices[item]) - np.mean(np.log([prices[h] for h in history.tolist()]))),
+            "match": float(bundle.match_scores[item]),
+            "history": np.log1p(4),
+        }
+        np.testing.assert_allclose(found[row], [expected[name] for name in FEATURES], rtol=1e-4, atol=1e-5)
+    stranger = features(catalog_of(bundle), None, NOBODY, rows)
+    known = {name for name, column in zip(FEATURES, stranger.T, strict=True) if np.isfinite(column).any()}
+    assert known == {"prior", "popularity", "match", "history"}
+
+
+def test_candidates_come_from_all_sources_once_each_and_never_the_hidden(make_bundle: MakeBundle) -> None:
+    embeddings = np.zeros((8, 2))
+    embeddings[:3] = [[1, 0], [0.9, 0], [0.8, 0]]
+    bundle = make_bundle(
+        embeddings,
+        popularity=[1, 1, 1, 1, 1, 0, 1, 1],
+        together={(0, 3): 5, (0, 1): 2, (0, 7): 1},
+        lists={"text": {0: [(4, 0.9), (3, 0.2)]}},
+    )
+    hidden = np.isin(np.arange(8), [0, 7])
+    index = ExactIndex(bundle.item_vectors)
+    found = gather(catalog_of(bundle), index, np.array([1.0, 0]), np.array([0]), hidden, taste=2)
+    told = {
+        row: (SOURCES[source], anchor)
+        for row, source, anchor in zip(found.rows.tolist(), found.source.tolist(), found.anchor.tolist(), strict=True)
+    }
+    assert told == {
+        1: ("personalized", -1),  # and together, but once
+        2: ("personalized", -1),
+        3: ("together", 0),
+        4: ("content", 0),
+        5: ("fresh", -1),
+    }
+
+
+def test_weights_planted_in_choices_are_recovered() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros(len(FEATURES))
+    truth[[0, 2, 8]] = [1.5, -1.0, 0.5]
+    lists, liked = [], []
+    for _ in range(3000):
+        values = rng.standard_normal((12, len(FEATURES)))
+        chosen = np.argmax(values @ truth + rng.gumbel(size=12))  # the choice model whose softmax is learned
+        lists.append(values.astype(np.float32))
+        liked.append(np.arange(12) == chosen)
+    mean, scale, weights = fit_linear(lists, liked, penalty=0.0)
+    np.testing.assert_allclose(weights / scale, truth, atol=0.08)
+    np.testing.assert_allclose(mean, 0, atol=0.05)
+    shrunk = fit_linear(lists, liked, penalty=1.0)[2]
+    assert np.abs(shrunk).sum() < 0.7 * np.abs(weights).sum()
+
+
+def test_a_missing_feature_counts_as_the_mean() -> None:
+    ranker = replace(weighing(taste=2.0, price=5.0), mean=np.full(len(FEATURES), 0.5, dtype=np.float32))
+    values = np.zeros((2, len(FEATURES)), dtype=np.float32)
+    values[:, FEATURES.index("taste")] = 1.5
+    values[1, FEATURES.index("price")] = np.nan
+    assert ranker.score(values).tolist() == [2.0 - 2.5, 2.0]
+
+
+def test_there_is_nothing_to_learn_from_users_who_like_none_of_their_candidates() -> None:
+    with pytest.raises(ValueError, match="there are none"):
+        fit_linear([np.zeros((3, len(FEATURES)), dtype=np.float32)], [np.zeros(3, dtype=np.bool_)], penalty=0.1)
+
+
+# --- learning and adopting --------------------------------------------------------------------------------------------
+
+
+def shop(*, planted: bool, seed: int = 0) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A split in which users go on to like what goes with what they met (or, unplanted, anything); taste is noise."""
+    rng = np.random.default_rng(seed)
+    n_users, n_items = 500, 120
+    partner = np.arange(n_items) ^ 1  # items come in pairs
+    train: list[tuple[int, int]] = []
+    valid: list[tuple[int, int]] = []
+    test: list[tuple[int, int]] = []
+    for user in range(n_users):
+        met = rng.choice(n_items // 2, 8, replace=False) * 2 + rng.integers(2, size=8)
+        for item in met[:4].tolist():
+            train += [(user, item), (user, int(partner[item]))]
+        train += [(user, int(item)) for item in met[4:]]
+        later = partner[met[4:6]] if planted else rng.choice(np.setdiff1d(np.arange(n_items), met), 2, replace=False)
+        later = [item for item in later.tolist() if (user, item) not in set(train)]
+        valid += [(user, item) for item in later[:1]]
+        test += [(user, item) for item in later[1:2]]
+    users, items = (Vocabulary(tuple(f"{kind}{n}" for n in range(size))) for kind, size in (("u", 500), ("i", 120)))
+
+    def side(pairs: list[tuple[int, int]]) -> Interactions:
+        rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        kinds = np.full(len(rows), "view", dtype=object)
+        return Interactions(users, items, rows[:, 0], rows[:, 1], kinds, np.ones(len(rows), dtype=np.float32), None)
+
+    nothing = SimpleNamespace(vectors=np.zeros((n_items, 0), dtype=np.float32))
+    prepared = SimpleNamespace(
+        split=Split("planted", side(train), side(valid), side(test)),
+        vectors=SimpleNamespace(text=nothing, image=nothing),
+        neighbors={},
+        scores=SimpleNamespace(score=np.full(n_items, np.nan, dtype=np.float32)),
+        shop=SimpleNamespace(catalog=SimpleNamespace(price=np.full(n_items, np.nan))),
+    )
+    noise = rng.standard_normal((n_items, 5)).astype(np.float32), rng.standard_normal((n_users, 4)).astype(np.float32)
+    return prepared, *noise
+
+
+def test_a_planted_pattern_is_learned_and_adopted_and_holds_on_test() -> None:
+    prepared, items, users = shop(planted=True)
+    ranker, report = learn_ranker(prepared, items, users, RankingConfig(), seed=0)
+    assert ranker is not None
+    assert report["adopted"] is True
+    for side in ("valid", "test"):
+        told = report[side]["ndcg@20"]
+        assert told["ranker"] > 2 * told["before"]
+        assert told["difference_low"] > 0
+    weights = report["weights"]
+    assert weights["together_max"] + weights["together"] > 5 * abs(weights["taste"])
+    again, _ = learn_ranker(prepared, items, users, RankingConfig(), seed=0)
+    assert again is not None
+    np.testing.assert_array_equal(again.weights, ranker.weights)
+
+
+def test_what_is_no_better_is_not_adopted() -> None:
+    prepared, items, users = shop(planted=False)
+    ranker, report = learn_ranker(prepared, items, users, RankingConfig(), seed=0)
+    assert ranker is None
+    assert report["adopted"] is False
+    assert report["valid"]["ndcg@20"]["difference_low"] <= 0
+
+
+def test_too_few_users_teach_nothing() -> None:
+    prepared, items, users = shop(planted=True)
+    assert learn_ranker(prepared, items, users, RankingConfig(least=400), seed=0) == (None, {"adopted": False})
+    assert learn_ranker(prepared, items, users, RankingConfig(learn=False), seed=0)[0] is None
+
+
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_s_ranker_orders_the_feed_and_the_ladder_fills_the_rest(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(
+        np.array([[1.0, 0], [0.9, 0], [0.8, 0], [0, 0], [0, 0]]),
+        popularity=[9, 4, 4, 4, 1],
+        together={(0, 3): 4, (0, 2): 1},
+    )
+    viewed = UserState(recent_items=("i0",))
+    assert [one.item_id for one in BundleRecommender(bundle).recommend(viewed, k=4)] == ["i1", "i2", "i3", "i4"]
+    recommender = with_ranker(bundle, weighing(together=10.0, taste=1.0))
+    feed = recommender.recommend(viewed, k=4)
+    # together 4 / sqrt(36) = .67 and 1 / 6: i3 6.67, i2 1.67 + .8, i1 .9
+    told = [(one.item_id, one.source, pytest.approx(one.score, abs=1e-3)) for one in feed[:3]]
+    assert told == [("i3", "together", 6.667), ("i2", "personalized", 2.467), ("i1", "personalized", 0.9)]
+    assert (feed[3].item_id, feed[3].source) == ("i4", "popular")
+    assert feed[0].reasons[:2] == ("because you viewed Item 0", "viewed or bought together by 4 shoppers")
+    moment = recommender.moment(Request(3, viewed))
+    ranked = recommender.ranked(moment)
+    split = recommender.split(moment, ranked)
+    for score, parts in zip(ranked.score.tolist(), split, strict=True):
+        assert sum(part or 0 for part in parts.values()) == pytest.approx(score, abs=1e-4)
+    stranger = recommender.recommend(UserState(), k=2)
+    assert [one.source for one in stranger] == ["popular", "popular"]
+    assert {one.source for one in recommender.similar_items("i0", k=2)} <= {"published", "content", "popular"}
+
+
+def test_a_ranker_comes_back_from_a_bundle_as_it_was_written() -> None:
+    ranker = weighing(taste=1.25, match=-0.5)
+    again = LinearRanker.of_dict(orjson.loads(orjson.dumps(ranker.as_dict())))
+    np.testing.assert_array_equal(again.weights, ranker.weights)
+    for broken in ({"format": 2}, {"features": ["taste"]}):
+        with pytest.raises(InputError, match="a ranker must have format 1 and the features taste, prior"):
+            LinearRanker.of_dict({**ranker.as_dict(), **broken})
