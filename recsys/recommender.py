@@ -193,9 +193,8 @@ class BundleRecommender:
         found = gather(self.catalog, self._index, vector[:-1], moment.history, hidden)
         score = ranker.score(features(self.catalog, vector[:-1], moment.history, found.rows))
         order = np.lexsort((found.rows, -score))
-        return Ranked(found.rows, score, found.source, found.anchor, in_unit(score), np.ones(len(found.rows))).take(
-            order
-        )
+        ones = np.ones(len(found.rows))
+        return Ranked(found.rows, score, found.source, found.anchor, in_unit(score), ones, ones).take(order)
 
     @cached_property
     def catalog(self) -> Catalog:

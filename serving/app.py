@@ -24,6 +24,7 @@ from serving.access.described import with_keys
 from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
 from serving.engine import Engine, NotReadyError, UnknownItemError
+from serving.filtering import Filters
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
 from serving.items.keeper import ItemKeeper
@@ -87,7 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         happened=policing.steerer.count_events,
     )
     searches = SearchEngine(engine, policing.steerer, settings)
-    lists = ListEngine(engine, policing.steerer)
+    lists = ListEngine(engine, policing.steerer, Filters(policies.facts))
     desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 
     @asynccontextmanager

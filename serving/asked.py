@@ -12,6 +12,7 @@ MAX_ID_CHARS = 256
 DEFAULT_K = 12
 MAX_K = 100
 MAX_CURSOR_CHARS = 5_400
+MAX_FILTER_CHARS = 1_000
 MAX_BATCH = 100
 MAX_BATCH_SLOTS = 2_000
 
@@ -33,6 +34,9 @@ class ListQuery(NoQuery):
     """Suggestions at most."""
     exclude: list[Id] = Field(default=[], max_length=200)
     """Items not to be shown; unknown ones are ignored."""
+    filter: str | None = Field(None, min_length=1, max_length=MAX_FILTER_CHARS)
+    """Only items for which this holds, such as `price < 50 and brand in ("Acme", "Bolt") and not tag:adult`; a list
+    may come out short, or empty, for it."""
     scenario: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
     """Name of the place the list is for, such as "home" or "cart"; rules and experiments go by it, and it is logged."""
     cursor: str | None = Field(None, min_length=1, max_length=MAX_CURSOR_CHARS, pattern=r"^[A-Za-z0-9_=-]+$")
@@ -42,7 +46,7 @@ class ListQuery(NoQuery):
 
     def question(self) -> dict[str, object]:
         """What must be the same on every page of one list."""
-        return {"scenario": self.scenario}
+        return {"scenario": self.scenario, "filter": self.filter}
 
 
 class SimilarQuery(ListQuery):
@@ -112,6 +116,8 @@ class DebugQuery(NoQuery):
     """Slots of that list."""
     scenario: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9_.-]*$")
     """Scenario of that list."""
+    filter: str | None = Field(None, min_length=1, max_length=MAX_FILTER_CHARS)
+    """Filter of that list."""
 
 
 class RecommendIn(FeedQuery):

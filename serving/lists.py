@@ -25,6 +25,7 @@ from serving.codec import LIST_LENGTH, Slot, unpack
 from serving.cursor import BadCursor, Cursor, question_hash
 from serving.engine import Engine, UnknownItemError
 from serving.entries import slots as by_row
+from serving.filtering import Filters
 from serving.impressions import Shown
 from serving.kept import Kept
 from serving.live import Live
@@ -89,11 +90,13 @@ class ListEngine:
     Args:
         engine: knows the open bundle, users and items, and logs what is shown.
         steerer: knows what holds for a request beside ranking.
+        filters: of requests.
     """
 
-    def __init__(self, engine: Engine, steerer: Steerer) -> None:
+    def __init__(self, engine: Engine, steerer: Steerer, filters: Filters) -> None:
         self._engine = engine
         self._steerer = steerer
+        self._filters = filters
         self._ready: Kept[Hashable, _Ready] = Kept(engine.settings.kept_answers_bytes)
 
     async def similar(self, item_id: str, query: SimilarQuery) -> bytes:
@@ -189,7 +192,7 @@ class ListEngine:
             UnknownItemError: the item, or the page's, is not in the catalog.
         """
         surface = "feed" if query.page is None else "similar"
-        plain = ListQuery(k=query.k, scenario=query.scenario)
+        plain = ListQuery(k=query.k, scenario=query.scenario, filter=query.filter)
         engine, enrolled = self._engine, self._enrolled(surface, plain, query.user_id)
         live, items = enrolled.live, enrolled.live.bundle.items
         for known in (item_id, *(() if query.page is None else (query.page,))):
@@ -206,7 +209,7 @@ class ListEngine:
             user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
         subject = query.page or query.user_id or ""
         asked = Asked(surface, subject, plain, query.page, user, _cursor(surface, subject, plain), steered)
-        moment = live.recommender.moment(_request(live, asked, steered.weights))
+        moment = live.recommender.moment(await self._request(live, asked, steered.weights))
         row = items.idx(item_id)
         found = await engine.ranked(live, partial(standing, live.recommender, moment, row, _stages(asked)))
         return live, found, steered.steering.book.about(row, steered.steering.occasion)
@@ -233,10 +236,28 @@ class ListEngine:
         scenarios = frozenset({surface, query.scenario} - {""})
         return self._steerer.enrolled(self._engine.live, user_id, scenarios, time.time())
 
+    async def _request(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:
+        """What the pipeline is asked for a list."""
+        query, steered = asked.query, asked.steered
+        filtered = await self._filters.mask(live.bundle, query.filter, steered.steering.occasion)
+        return Request(
+            query.k,
+            asked.user,
+            page=asked.page,
+            exclude=query.exclude,
+            allowed=both(both(_not_shown(live, asked.cursor), filtered), steered.allowed),
+            weights=weights,
+            scenario=query.scenario,
+            pool=steered.pool,
+            relax=query.cursor is None,
+            now_s=steered.now_s,
+            seed=int(asked.recommendation_id[:15], 16),
+        )
+
     async def _made(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin) -> bytes:
         """Rank for this request, in this worker."""
         query = asked.query
-        request = _request(live, asked, weights)
+        request = await self._request(live, asked, weights)
         stages = _stages(asked)
         shown, splits = await self._engine.ranked(live, partial(_rank, live, request, stages, split=query.split))
         return await self._sent(
@@ -329,24 +350,6 @@ def _ready_key(live: Live, asked: Asked) -> Hashable:
     steered = asked.steered
     arms = tuple(steered.arms.items())
     return live.version, asked.cursor.question, asked.query.k, steered.rules_version, arms
-
-
-def _request(live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:
-    """What the pipeline is asked for a list."""
-    query = asked.query
-    return Request(
-        query.k,
-        asked.user,
-        page=asked.page,
-        exclude=query.exclude,
-        allowed=both(_not_shown(live, asked.cursor), asked.steered.allowed),
-        weights=weights,
-        scenario=query.scenario,
-        pool=asked.steered.pool,
-        relax=query.cursor is None,
-        now_s=asked.steered.now_s,
-        seed=int(asked.recommendation_id[:15], 16),
-    )
 
 
 def _stages(asked: Asked) -> list[Stage]:

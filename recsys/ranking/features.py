@@ -76,7 +76,8 @@ class Catalog:
     @cached_property
     def voiceless(self) -> NDArray[np.bool_]:
         """Items without an embedding, of which a dot product says nothing, bool [n_items]."""
-        return np.logical_not(np.any(self.item_vectors[:, :-1], axis=1))
+        voiceless: NDArray[np.bool_] = np.logical_not(np.any(self.item_vectors[:, :-1], axis=1))
+        return voiceless
 
 
 def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows) -> Floats:

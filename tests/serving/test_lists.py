@@ -296,3 +296,47 @@ def test_the_scenario_of_a_list_is_logged(service: Any, redis_server: Any, event
     told = [(fields[b"surface"], fields[b"subject"], fields[b"scenario"]) for fields in logged]
     assert told == [(b"feed", b"u1", b"home"), (b"recommend", b"", b"cart")]
     assert all(orjson.loads(fields[b"slots"])["propensities"] == [1.0, 1.0] for fields in logged)
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_filter_holds_on_every_list_and_page(standing_service: Any, small_bundle: Path) -> None:
+    displays = {display["item_id"]: display for display in Bundle.open(small_bundle).displays()}
+    text = "price < 30 and brand in (Acme, Bolt) and not color:red"
+    allowed = {
+        item_id
+        for item_id, display in displays.items()
+        if display["price"] < 30
+        and display["attributes"]["brand"][0] in ("Acme", "Bolt")
+        and display["attributes"]["color"] != ["Red"]
+    }
+    assert len(allowed) > 5
+
+    def similar(**query: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = standing_service.get("/v1/items/i3/similar", filter=text, **query).json()
+        return answer
+
+    assert {item for page in pages(similar, 3) for item in page} == allowed
+    for answer in (
+        standing_service.get("/v1/users/u1/feed", filter=text),
+        standing_service.get("/v1/items/i3/similar", filter=text, mode="image"),
+        standing_service.ask("/v1/recommend", {"session": ["i10"], "filter": text}),
+    ):
+        assert shown(answer.json())
+        assert set(shown(answer.json())) <= allowed
+    nothing = standing_service.get("/v1/users/u1/feed", filter="price < 0").json()
+    assert (nothing["recommendations"], nothing["next_cursor"]) == ([], None)
+    why = standing_service.get("/v1/items/i3/debug", user_id="u2", filter="price < 0").json()["why"]
+    assert "not allowed" in why["hidden_by"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("price <", "character"), ("price < cheap", "character"), ("smell:nice", "smell"), ("color > 3", "color")],
+)
+def test_a_filter_that_means_nothing_is_refused_with_its_place(standing_service: Any, text: str, says: str) -> None:
+    answer = standing_service.get("/v1/users/u1/feed", filter=text)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["place"] == "filter"
+    assert says in answer.json()["detail"]
