@@ -84,8 +84,15 @@ def page_json(page: Page, items: Sequence[bytes]) -> bytes:
     return orjson.dumps({"items": shown, "total": page.total, "next_offset": page.next_offset})
 
 
-def past_json(user_id: str, recent: Sequence[Past], items: Sequence[bytes], *, store: Origin) -> bytes:
-    """A user's recent events with their items."""
+def past_json(
+    user_id: str,
+    recent: Sequence[Past],
+    items: Sequence[bytes],
+    *,
+    attributes: Mapping[str, Sequence[str]],
+    store: Origin,
+) -> bytes:
+    """A user's recent events with their items, and what the shop says of the user."""
     events = [
         {
             "item_id": past.item_id,
@@ -95,7 +102,7 @@ def past_json(user_id: str, recent: Sequence[Past], items: Sequence[bytes], *, s
         }
         for past, item in zip(recent, items, strict=True)
     ]
-    return orjson.dumps({"user_id": user_id, "events": events, "store": store})
+    return orjson.dumps({"user_id": user_id, "attributes": attributes, "events": events, "store": store})
 
 
 def user_state(user_id: str, state: LiveState, known: Known | None = None, *, trained_again: bool = False) -> UserState:

@@ -24,6 +24,7 @@ from serving.access.described import with_keys
 from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
 from serving.engine import Engine, NotReadyError, UnknownItemError
+from serving.erasing import Eraser
 from serving.filtering import Filters
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
@@ -104,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
             background.create_task(watcher.run(closing))
             background.create_task(impressions.run(closing))
             background.create_task(keeper.run(closing))
+            background.create_task(Eraser(store).run(closing, settings.erase_every_s))
             background.create_task(policing.run(closing))
             yield
             closing.set()

@@ -146,7 +146,20 @@ class Engine:
         by_time = sorted(state.recent, key=lambda past: past.timestamp)  # an event may arrive late
         recent = [past for past in by_time if past.item_id in live.bundle.items][-limit:]
         items, _ = await self.items(live, [live.bundle.items.idx(past.item_id) for past in recent])
-        return past_json(user_id, recent, items, store=origin)
+        return past_json(user_id, recent, items, attributes=state.attributes, store=origin)
+
+    async def describe(self, user_id: str, attributes: Mapping[str, Sequence[str]], *, whole: bool) -> None:
+        """Keep what the shop says of a user.
+
+        Args:
+            user_id: whom it is about.
+            attributes: name to values; one without values is not known any more.
+            whole: whether that is all; otherwise other attributes stay.
+
+        Raises:
+            StoreDownError: Redis is away, so nothing can be kept.
+        """
+        await self._store.describe(user_id, attributes, whole=whole)
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state everywhere.

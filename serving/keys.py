@@ -31,6 +31,10 @@ def counters(experiment: str, arm: str) -> str:
     return f"rs:counters:{experiment}:{arm}"
 
 
+ERASING = "rs:erasing"
+"""Sorted set: users whose entries are still to be deleted from the streams, by the millisecond they asked for it."""
+ERASING_LOCK = "rs:erasing:lock"
+"""String with expiry: a worker is at it."""
 ITEMS = "rs:{items}"
 """Set: items that were changed since some model was trained."""
 ITEM_CHANGES = "rs:{items}:changes"
@@ -90,6 +94,11 @@ def seen(user_id: str) -> str:
 def bought(user_id: str) -> str:
     """Sorted set: items the user bought, by time."""
     return f"rs:user:{{{tag(user_id)}}}:bought"
+
+
+def profile(user_id: str) -> str:
+    """Hash: what the shop says of a user, attribute to values, JSON."""
+    return f"rs:user:{{{tag(user_id)}}}:profile"
 
 
 def event(user_id: str, event_id: str) -> str:

@@ -12,7 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serving.events import Event, Past
 
@@ -25,11 +25,13 @@ class LiveState:
         recent: events, newest last.
         seen: items the user had to do with, and when last, UTC seconds.
         bought: those bought, and when last.
+        attributes: what the shop says of the user, name to values.
     """
 
     recent: tuple[Past, ...] = ()
     seen: Mapping[str, float] = field(default_factory=dict)
     bought: Mapping[str, float] = field(default_factory=dict)
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def after(self, events: Iterable[Event], *, recent_cap: int, purchases: Collection[str]) -> LiveState:
         """The state once these events have happened; those that are among the recent ones already change nothing.
@@ -46,7 +48,12 @@ class LiveState:
             if event.tells_taste and event.event_id not in known
         )
         bought = [past for past in added if past.event_type in purchases]
-        return LiveState((self.recent + added)[-recent_cap:], _later(self.seen, added), _later(self.bought, bought))
+        return replace(
+            self,
+            recent=(self.recent + added)[-recent_cap:],
+            seen=_later(self.seen, added),
+            bought=_later(self.bought, bought),
+        )
 
 
 def _later(known: Mapping[str, float], events: Iterable[Past]) -> Mapping[str, float]:
@@ -85,7 +92,7 @@ class WorkerMemory:
 
     def remember(self, user_id: str, state: LiveState) -> None:
         """Keep what Redis said."""
-        if not state.recent and not state.seen and not state.bought:
+        if state == LiveState():
             self._users.pop(user_id, None)
             return
         self._users[user_id] = state

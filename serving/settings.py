@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     """A user's live state is forgotten after so long without an event."""
     event_id_ttl_s: PositiveInt = 86_400
     """An event sent twice within this time is applied once."""
+    erase_every_s: PositiveFloat = 5.0
+    """Seconds between two looks for users whose entries are to be deleted from the streams."""
     stream_cap: PositiveInt = 1_000_000
     """Entries kept, roughly, in each of the event and impression streams."""
     kept_items_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000

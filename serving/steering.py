@@ -228,9 +228,10 @@ def bound(
 
 def segments(live: Live, user_id: str | None, state: LiveState) -> frozenset[str]:
     """The groups that rules may name: "anonymous" without an id; else "known" to the model or "new", "active" with
-    recent events, "buyer" once something was bought.
+    recent events, "buyer" once something was bought; and "name:value" for each attribute the shop gave the user.
     """
     if user_id is None:
         return frozenset({"anonymous"})
     found = {"known" if user_id in live.bundle.users else "new"}
-    return frozenset(found | ({"active"} if state.recent else set()) | ({"buyer"} if state.bought else set()))
+    said = {f"{name}:{value}" for name, values in state.attributes.items() for value in values}
+    return frozenset(found | said | ({"active"} if state.recent else set()) | ({"buyer"} if state.bought else set()))

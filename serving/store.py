@@ -8,10 +8,12 @@ most one timeout, and a slow one cannot pull the service down with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import orjson
 import redis.asyncio
 import structlog
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
@@ -153,6 +155,7 @@ class Store:
             pipeline.lrange(keys.recent(user_id), 0, self._settings.recent_cap - 1)
             pipeline.zrange(keys.seen(user_id), 0, -1, withscores=True)
             pipeline.zrange(keys.bought(user_id), 0, -1, withscores=True)
+            pipeline.hgetall(keys.profile(user_id))
             if version is not None:
                 pipeline.get(keys.feed(version, user_id))
             return await pipeline.execute()
@@ -160,7 +163,31 @@ class Store:
         answer = await self.asked(ask)
         recent = tuple(Past.of_entry(entry) for entry in reversed(answer[0]))
         seen, bought = ({item_id.decode(): at for item_id, at in scored} for scored in answer[1:3])
-        return UserRead(LiveState(recent, seen, bought), answer[3] if version is not None else None)
+        said = {name.decode(): tuple(orjson.loads(values)) for name, values in answer[3].items()}
+        return UserRead(LiveState(recent, seen, bought, said), answer[4] if version is not None else None)
+
+    async def describe(self, user_id: str, attributes: Mapping[str, Sequence[str]], *, whole: bool) -> None:
+        """Keep what the shop says of a user.
+
+        Args:
+            user_id: whom it is about.
+            attributes: name to values; one without values is not known any more.
+            whole: whether that is all; otherwise other attributes stay.
+        """
+
+        async def ask(client: redis.asyncio.Redis) -> None:
+            key = keys.profile(user_id)
+            pipeline = client.pipeline(transaction=True)
+            if whole:
+                pipeline.delete(key)
+            for name, values in attributes.items():
+                if values:
+                    pipeline.hset(key, name, orjson.dumps(list(values)))
+                else:
+                    pipeline.hdel(key, name)
+            await pipeline.execute()
+
+        await self.asked(ask)
 
     async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[bool]:
         """Apply events in one atomic step; in a cluster, in one for each user.
@@ -226,11 +253,12 @@ class Store:
         return [flag == 1 for flag in await self._apply(keys=names, args=values)]
 
     async def forget(self, user_id: str) -> None:
-        """Delete a user's live state, and let every worker know."""
+        """Delete a user's live state, let every worker know, and note that the streams are to be cleared of them."""
 
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
-            pipeline.delete(keys.recent(user_id), keys.seen(user_id), keys.bought(user_id))
+            pipeline.delete(keys.recent(user_id), keys.seen(user_id), keys.bought(user_id), keys.profile(user_id))
+            pipeline.zadd(keys.ERASING, {user_id: int(time.time() * 1000)})
             pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
             await pipeline.execute()
 

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.asked import MAX_ID_CHARS, FeedQuery, NoQuery
-from serving.routes.common import HotRoute, checked_id, engine_of, lists_of, problems, query_of
-from serving.schemas import AnswerOut, UserOut
+from serving.routes.common import HotRoute, body_of, checked_id, engine_of, lists_of, problems, query_of
+from serving.schemas import AnswerOut, UserIn, UserOut
 
 UserId = Annotated[
     str, Path(description="Any id; one never seen is no error. Percent-encoded.", min_length=1, max_length=MAX_ID_CHARS)
@@ -28,7 +28,31 @@ async def feed(request: Request) -> Response:
     )
 
 
-hot = [HotRoute("/v1/users/{user_id:id_before}/feed", feed, methods=["GET"])]
+async def put(request: Request) -> Response:
+    """All that the shop says of a user."""
+    return await _describe(request, whole=True)
+
+
+async def patch(request: Request) -> Response:
+    """Some of it."""
+    return await _describe(request, whole=False)
+
+
+async def _describe(request: Request, *, whole: bool) -> Response:
+    engine = engine_of(request)
+    _ = engine.live
+    user_id = checked_id("user_id", request.path_params["user_id"])
+    said = await body_of(request, UserIn)
+    await engine.describe(user_id, said.attributes, whole=whole)
+    body = await engine.past(user_id, SHOWN_EVENTS)
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+
+hot = [
+    HotRoute("/v1/users/{user_id:id_before}/feed", feed, methods=["GET"]),
+    HotRoute("/v1/users/{user_id:id}", put, methods=["PUT"]),
+    HotRoute("/v1/users/{user_id:id}", patch, methods=["PATCH"]),
+]
 documented = APIRouter(tags=["users"])
 router = APIRouter(tags=["users"])
 
@@ -40,6 +64,16 @@ async def user_feed(user_id: UserId, query: Annotated[FeedQuery, Query()]) -> No
     """
 
 
+@documented.put("/v1/users/{user_id}", response_model=UserOut, responses=problems(413, 415, 422, 503))
+async def put_user(user_id: UserId, user: UserIn) -> None:
+    """Say all there is to say of a user; rules hold for segments of users by it. Events and history stay."""
+
+
+@documented.patch("/v1/users/{user_id}", response_model=UserOut, responses=problems(413, 415, 422, 503))
+async def patch_user(user_id: UserId, user: UserIn) -> None:
+    """Change some of it: an attribute without values is not known any more, others stay as they are."""
+
+
 @router.get("/v1/users/{user_id:id}", response_model=UserOut, responses=problems(422, 503))
 async def user(request: Request, user_id: UserId, _: Annotated[NoQuery, Query()]) -> Response:
     """The user's recent events, newest last."""
@@ -49,6 +83,8 @@ async def user(request: Request, user_id: UserId, _: Annotated[NoQuery, Query()]
 
 @router.delete("/v1/users/{user_id:id}", status_code=204, response_class=Response, responses=problems(422, 503))
 async def forget(request: Request, user_id: UserId, _: Annotated[NoQuery, Query()]) -> Response:
-    """Forget the user's live state: recent events and what is not to be shown again."""
+    """Delete all the service holds of a user: events, what is not to be shown again, attributes, at once; and their
+    entries in the streams of events and answers within a minute. What a model learned stays until the next training.
+    """
     await engine_of(request).forget(user_id)
     return Response(status_code=204)

@@ -60,7 +60,12 @@ def test_what_a_user_did_is_listed_newest_last_with_the_items(service: Any) -> N
     assert [(event["item_id"], event["timestamp"]) for event in answer["events"]] == [("i4", 100.0), ("i6", 200.0)]
     assert answer["events"][1]["item"]["title"] == "Red mug 6"
     assert answer["user_id"] == "u2"
-    assert service.get("/v1/users/nobody").json() == {"user_id": "nobody", "events": [], "store": "redis"}
+    assert service.get("/v1/users/nobody").json() == {
+        "user_id": "nobody",
+        "attributes": {},
+        "events": [],
+        "store": "redis",
+    }
 
 
 def test_an_event_counts_by_its_time_not_by_when_it_arrives_and_once(service: Any) -> None:
@@ -85,6 +90,53 @@ def test_a_forgotten_user_is_a_stranger_again(service: Any, redis_server: Any) -
     assert service.feed_ids("visitor") == before
     with redis_server.client() as client:
         assert client.exists(keys.recent("visitor"), keys.seen("visitor")) == 0
+
+
+def test_what_the_shop_says_of_a_user_is_kept_changed_and_forgotten(service: Any) -> None:
+    def say(method: str, attributes: dict[str, list[str]]) -> Any:
+        answer = httpx.request(method, service.base_url + "/v1/users/u1", json={"attributes": attributes})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["attributes"]
+
+    assert say("PUT", {"tier": ["gold"], "city": ["Oslo", "Bergen"]}) == {"tier": ["gold"], "city": ["Oslo", "Bergen"]}
+    assert say("PATCH", {"tier": ["silver"], "city": []}) == {"tier": ["silver"]}
+    assert say("PUT", {"size": ["M"]}) == {"size": ["M"]}
+    assert service.feed("u1")["source"] == "published"  # it is still the same user
+    assert httpx.delete(service.base_url + "/v1/users/u1").status_code == 204
+    assert service.get("/v1/users/u1").json()["attributes"] == {}
+    refused = httpx.put(service.base_url + "/v1/users/u1", json={"attributes": {"tier": "gold"}})
+    assert refused.json()["errors"][0]["place"] == "body.attributes.tier"
+
+
+def test_a_rule_may_hold_for_users_of_whom_the_shop_says_something(service: Any) -> None:
+    rule = {"name": "no mugs for gold", "hide": "category under Kitchen", "when": {"segments": ["tier:gold"]}}
+    body = {"rules": [rule]}
+    assert httpx.put(service.base_url + "/v1/rules", json=body).status_code in (200, 201)
+    before = service.feed("u2", 4)["recommendations"]  # who likes mugs
+    assert any("mug" in slot["item"]["title"] for slot in before)
+    httpx.put(service.base_url + "/v1/users/u2", json={"attributes": {"tier": ["gold"]}})
+    after = service.feed("u2", 4)["recommendations"]
+    assert after
+    assert not any("mug" in slot["item"]["title"] for slot in after)
+
+
+def test_a_forgotten_user_is_cleared_from_the_streams_but_not_from_what_comes_later(
+    start_service: Any, redis_server: Any, publisher: Any, small_bundle: Path, eventually: Any
+) -> None:
+    publisher.publish(Bundle.open(small_bundle))
+    service = start_service(bundle=small_bundle, redis_url=redis_server.url, erase_every_s=0.1)
+    for user_id in ("gone", "stays"):
+        service.post(view(user_id, "i10"))
+        service.feed(user_id)
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 2)
+        httpx.delete(service.base_url + "/v1/users/gone")
+        time.sleep(0.01)
+        service.post(view("gone", "i12"))
+        eventually(lambda: client.zcard(keys.ERASING) == 0)
+        events = [(fields[b"user_id"], fields[b"item_id"]) for _, fields in client.xrange(keys.EVENTS)]
+        assert events == [(b"stays", b"i10"), (b"gone", b"i12")]
+        assert [fields[b"subject"] for _, fields in client.xrange(keys.IMPRESSIONS)] == [b"stays"]
 
 
 def test_forgetting_reaches_the_memory_of_every_worker(
