@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         happened=policing.steerer.count_events,
     )
     searches = SearchEngine(engine, policing.steerer, settings)
-    lists = ListEngine(engine, policing.steerer, Filters(policies.facts))
+    lists = ListEngine(engine, policing.steerer, Filters(policies))
     desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 
     @asynccontextmanager

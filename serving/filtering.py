@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.rules.compiled import Compiled
-from recsys.rules.facts import Facts
+from recsys.rules.nodes import reads_descriptions
 from recsys.rules.occasion import Occasion
 from recsys.rules.review import review
+from recsys.rules.syntax import parse
 from recsys.rules.tokens import ExpressionError
+from serving.policies import PolicyKeeper
 from serving.problems import ProblemError
 
 KEPT = 256
@@ -26,11 +27,11 @@ class Filters:
     """Filters of requests.
 
     Args:
-        facts: the columns of a catalog.
+        keeper: knows the columns of catalogs.
     """
 
-    def __init__(self, facts: Callable[[Bundle], Facts]) -> None:
-        self._facts = facts
+    def __init__(self, keeper: PolicyKeeper) -> None:
+        self._keeper = keeper
         self._compiled: WeakKeyDictionary[Bundle, OrderedDict[str, Compiled]] = WeakKeyDictionary()
 
     async def mask(self, bundle: Bundle, text: str | None, occasion: Occasion) -> NDArray[np.bool_] | None:
@@ -56,7 +57,7 @@ class Filters:
 
     def _compile(self, bundle: Bundle, text: str) -> Compiled:
         try:
-            facts = self._facts(bundle)
+            facts = self._keeper.facts(bundle, descriptions=reads_descriptions(parse(text)))
             compiled = Compiled(text, facts)
         except ExpressionError as error:
             raise _refused(str(error), text) from error

@@ -184,14 +184,14 @@ class PolicyKeeper:
         found, rules = self.policies.of(version)
         return found, self._compile(bundle, found, rules)
 
-    def facts(self, bundle: Bundle, rules: RuleSet) -> Facts:
-        """The columns of a bundle that rules ask for; the first time takes about a second for 100,000 items."""
+    def facts(self, bundle: Bundle, *, descriptions: bool) -> Facts:
+        """The columns of a bundle, with descriptions or not; the first time takes about a second for 100,000 items."""
         found = self._facts.get(bundle)
-        if found is not None and (found.has_descriptions or not rules.needs_descriptions):
+        if found is not None and (found.has_descriptions or not descriptions):
             return found
         trained = self._trained.get(bundle.version)
-        if trained is None or (rules.needs_descriptions and not trained.has_descriptions):
-            trained = self._trained[bundle.version] = trained_facts(bundle, descriptions=rules.needs_descriptions)
+        if trained is None or (descriptions and not trained.has_descriptions):
+            trained = self._trained[bundle.version] = trained_facts(bundle, descriptions=descriptions)
         found = self._facts[bundle] = facts_of(bundle, trained)
         return found
 
@@ -202,7 +202,7 @@ class PolicyKeeper:
         known = books.get(version)
         if known is not None and known.rules is rules:
             return known
-        book = RuleBook(rules, self.facts(bundle, rules))
+        book = RuleBook(rules, self.facts(bundle, descriptions=rules.needs_descriptions))
         if not isinstance(bundle, AmendedBundle):  # of an amended one it was said before
             for said in (*book.review().errors, *book.review().warnings):
                 log.warning("a rule does not fit the catalog", rules=version, model=bundle.version, said=said)

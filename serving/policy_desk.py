@@ -197,7 +197,9 @@ class PolicyDesk:
 
     async def _book(self, rules: RuleSet) -> RuleBook:
         bundle = self._engine.live.bundle
-        return await asyncio.to_thread(lambda: RuleBook(rules, self._keeper.facts(bundle, rules)))
+        return await asyncio.to_thread(
+            lambda: RuleBook(rules, self._keeper.facts(bundle, descriptions=rules.needs_descriptions))
+        )
 
     async def _put(self, documents: Documents, document: bytes, *, note: str, expected: int | None) -> int:
         try:

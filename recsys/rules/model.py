@@ -34,7 +34,7 @@ from features.section import Section
 from recsys.diversity import DiversityConfig
 from recsys.documents import Document, Window
 from recsys.exploration import ExplorationConfig
-from recsys.rules.nodes import fields_of
+from recsys.rules.nodes import reads_descriptions
 from recsys.rules.occasion import Occasion
 from recsys.rules.seen import SeenPolicy
 from recsys.rules.syntax import parse
@@ -142,8 +142,7 @@ class RuleSet(Document):
     def needs_descriptions(self) -> bool:
         """Whether a rule asks for the items' descriptions."""
         expressions = (rule.expression for rule in self.rules)
-        fields = (field for one in expressions if one is not None for field in fields_of(parse(one)))
-        return any(field.name.casefold() in ("description", "text") for field in fields)
+        return any(reads_descriptions(parse(one)) for one in expressions if one is not None)
 
     @model_validator(mode="after")
     def _different_names(self) -> RuleSet:

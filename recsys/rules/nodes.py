@@ -124,3 +124,8 @@ def fields_of(node: Node) -> Iterator[Field]:
             yield from fields_of(one)
         case _:
             yield node.field
+
+
+def reads_descriptions(node: Node) -> bool:
+    """Whether an expression asks for the items' descriptions."""
+    return any(field.name.casefold() in ("description", "text") for field in fields_of(node))
