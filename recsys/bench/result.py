@@ -31,6 +31,7 @@ class Result:
         test: metrics on test; empty for a fit that was only a trial.
         params: what the fit chose by itself.
         fit_s: seconds of fitting; of both fits where the model was fitted again.
+        cpu_s: seconds of processor time of the same, of all threads: what a busy machine does not change much.
         peak_bytes: most memory by which the process grew while it fitted.
         looks: (epoch, validation recall) of each look, for a trial.
         ended_early: whether the trial was given up.
@@ -45,6 +46,7 @@ class Result:
     test: Mapping[str, float | None] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     fit_s: float = float("nan")
+    cpu_s: float = float("nan")
     peak_bytes: int = 0
     looks: tuple[tuple[int, float], ...] = ()
     ended_early: bool = False

@@ -81,7 +81,7 @@ def trial(task: Task, name: str, config: Section, *, seed: int, run_dir: Path, w
         if watch is not None:
             watch(entry)
 
-    growth, started = Growth(), time.perf_counter()
+    growth, started, used = Growth(), time.perf_counter(), time.process_time()
     result = Result(name, config.model_dump(mode="json"), seed, {})
     try:
         scorer = MODELS[name].fit(task.split, task.known, config, Job(seed, run_dir, watched))
@@ -91,8 +91,8 @@ def trial(task: Task, name: str, config: Section, *, seed: int, run_dir: Path, w
         judged = evaluate(scorer, task.split, on="valid", config=CHOSEN_BY)
         result = replace(result, valid=judged.metrics, params=dict(scorer.params))
     shutil.rmtree(run_dir, ignore_errors=True)
-    seconds = time.perf_counter() - started
-    return replace(result, fit_s=seconds, peak_bytes=growth.bytes(), looks=tuple(looks))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - used
+    return replace(result, fit_s=seconds, cpu_s=cpu, peak_bytes=growth.bytes(), looks=tuple(looks))
 
 
 def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -> Result:
@@ -106,13 +106,13 @@ def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -
         run_dir: for checkpoints; removed when the fit is done.
     """
     model = MODELS[name]
-    growth, started = Growth(), time.perf_counter()
+    growth, started, used = Growth(), time.perf_counter(), time.process_time()
     scorer = model.fit(task.split, task.known, config, Job(seed, run_dir / "chosen"))
     judged_on, last = task.split, scorer
     if task.final is not None:
         settled = model.settle(config, scorer.params)
         judged_on, last = task.final, model.fit(task.final, task.known, settled, Job(seed, run_dir / "final"))
-    seconds, peak = time.perf_counter() - started, growth.bytes()
+    seconds, cpu, peak = time.perf_counter() - started, time.process_time() - used, growth.bytes()
     test = evaluate(last, judged_on, on="test", config=JUDGED)
     result = Result(
         name,
@@ -122,6 +122,7 @@ def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -
         test=test.metrics,
         params=dict(scorer.params),
         fit_s=seconds,
+        cpu_s=cpu,
         peak_bytes=peak,
         users=test.user_idx,
         per_user=test.per_user,

@@ -40,10 +40,11 @@ def bench_json(task: Task, outcomes: Sequence[Outcome], config: BenchConfig, *, 
     Returns:
         `{"dataset": name, "protocol": text, "complete": whether all models are there, "split": counts, "models": {name:
         {"summary": text, "test": {metric: {"mean", "std", "seeds", "values", "interval": [low, high]}}, "valid":
-        likewise, "fit_s": mean over seeds, "peak_bytes": most of any, "tuning": {"changes": settings that differ from
-        the defaults, "tried": n, "seconds": s, "left_out": n}, "params": [each seed's own choices]}}, "failed": {name:
-        why}, "lead": {"of": the best model on validation, "over": {model: {metric: [difference, low, high]}}},
-        "ablation": {model: {what is taken away: {"test": as above, "loss": {metric: [difference, low, high]}}}}}`
+        likewise, "fit_s": mean over seeds, "cpu_s": likewise of processor time, "peak_bytes": most of any, "tuning":
+        {"changes": settings that differ from the defaults, "tried": n, "seconds": s, "left_out": n}, "params": [each
+        seed's own choices]}}, "failed": {name: why}, "lead": {"of": the best model on validation, "over": {model:
+        {metric: [difference, low, high]}}}, "ablation": {model: {what is taken away: {"test": as above, "loss":
+        {metric: [difference, low, high]}}}}}`
     """
     done = [outcome for outcome in outcomes if outcome.results]
     models = {
@@ -52,6 +53,7 @@ def bench_json(task: Task, outcomes: Sequence[Outcome], config: BenchConfig, *, 
             "test": metric_table(outcome.results, "test"),
             "valid": metric_table(outcome.results, "valid"),
             "fit_s": sum(result.fit_s for result in outcome.results) / len(outcome.results),
+            "cpu_s": sum(result.cpu_s for result in outcome.results) / len(outcome.results),
             "peak_bytes": max(result.peak_bytes for result in outcome.results),
             "tuning": _tuning(outcome),
             "params": [result.params for result in outcome.results],
@@ -115,8 +117,8 @@ def markdown(told: Mapping[str, Any]) -> str:
         "",
         told["protocol"],
         "",
-        "| model | recall@20 | ndcg@20 | seeds | spread of recall@20 | fit | memory | settings tried |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | recall@20 | ndcg@20 | seeds | spread of recall@20 | fit | processor | memory | settings tried |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     ordered = sorted(told["models"].items(), key=lambda one: -(_mean(one[1], SHOWN[0]) or 0.0))
     for name, model in ordered:
@@ -125,13 +127,15 @@ def markdown(told: Mapping[str, Any]) -> str:
         label = f"{name} (stopped by its time budget)" if cut else name
         lines.append(
             f"| {label} | {_with_interval(recall)} | {_with_interval(model['test'][SHOWN[1]])} | {recall['seeds']} | "
-            f"{_short(recall['std'])} | {model['fit_s']:.1f} s | {model['peak_bytes'] / 1e6:,.0f} MB | "
+            f"{_short(recall['std'])} | {model['fit_s']:.1f} s | {model['cpu_s']:.1f} s | "
+            f"{model['peak_bytes'] / 1e6:,.0f} MB | "
             f"{model['tuning'].get('tried', 0)} in {model['tuning'].get('seconds', 0.0):.0f} s |"
         )
     lines += [
         "",
         "Brackets: 95% intervals. Spread: standard deviation over the seeds. Fit: seconds of one fit with the settings "
-        "chosen (item_knn, als, bpr and content choose within it). Memory: growth of the process while it fitted.",
+        "chosen; processor: of its processor time (item_knn, als, bpr and content choose within it). Memory: growth of "
+        "the process while it fitted.",
     ]
     if told["lead"]["over"]:
         lines += ["", f"The best on validation, {told['lead']['of']}, leads on test by:", ""]

@@ -88,6 +88,7 @@ def test_the_command_leaves_tables_and_goes_on_where_it_was(folder: Path, tmp_pa
     assert recall["std"] == pytest.approx(np.std(recall["values"], ddof=1))
     assert recall["interval"][0] <= recall["mean"] <= recall["interval"][1]
     assert mf["fit_s"] > 0
+    assert mf["cpu_s"] > 0
     assert 0 < mf["peak_bytes"] < 2**31
     assert mf["tuning"]["tried"] == 2
     assert told["models"]["popularity"]["test"]["recall@20"]["seeds"] == 1, "no chance in it: fitted once"
