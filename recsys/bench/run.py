@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -58,9 +60,18 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def _begin() -> None:
     """Log as the parent does, and take a step: the first one makes PyTorch load much, which is no model's time."""
     log_to_stderr()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     torch.optim.AdamW([parameter]).step()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes; they end themselves."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def trial(task: Task, name: str, config: Section, *, seed: int, run_dir: Path, watch: Watch | None = None) -> Result:

@@ -51,6 +51,7 @@ def search_pairs(trial: Trial) -> Changes:
     """Where the settings that all pair models share are sought."""
     found: dict[str, object] = {
         "loss": trial.suggest_categorical("loss", ["bpr", "softmax"]),
+        "start": trial.suggest_float("start", 3e-3, 0.1, log=True),
         "dim": trial.suggest_categorical("dim", [64, 128]),
         "penalty": trial.suggest_float("penalty", 1e-6, 1e-1, log=True),
     }

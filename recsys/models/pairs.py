@@ -38,8 +38,8 @@ class PairConfig(ObjectiveConfig):
 
     dim: PositiveInt = 64
     """Length of an embedding."""
-    start: float = Field(default=0.1, gt=0)
-    """Standard deviation of the embeddings before training."""
+    start: float = Field(default=0.01, gt=0)
+    """Standard deviation of the embeddings before training; on sparse data a smaller one learned better."""
     loss: Literal["bpr", "softmax"] = "bpr"
     """bpr: against one other item; softmax: against the catalog, or `max_candidates` of it."""
     batch_pairs: PositiveInt = 2048
@@ -47,7 +47,7 @@ class PairConfig(ObjectiveConfig):
     penalty: NonNegativeFloat = 1e-4
     """Weight of half the squared length of a pair's own parameters, before any propagation."""
     epochs: PositiveInt = 400
-    learning_rate: float = Field(default=0.005, gt=0)
+    learning_rate: float = Field(default=0.002, gt=0)
     evaluate_every: PositiveInt = 5
     patience: PositiveInt = 8
     validation_users: PositiveInt = 10_000

@@ -29,7 +29,7 @@ from recsys.split import random_split
 N_USERS, N_ITEMS = 90, 50
 NAMES = tuple(MODELS)
 PERSONAL = tuple(name for name in NAMES if name not in ("random", "popularity"))
-PAIR = {"dim": 16, "epochs": 40, "evaluate_every": 10, "batch_pairs": 128, "learning_rate": 0.02}
+PAIR = {"dim": 16, "start": 0.1, "epochs": 40, "evaluate_every": 10, "batch_pairs": 128, "learning_rate": 0.02}
 GNN = {"model.dim": 16, "train.epochs": 30}
 CLOSED = {"side_weight": (0.3,), "neighbors": 5}
 DENOISER = {"dim": 16, "epochs": 30}
@@ -221,7 +221,15 @@ def test_one_batch_is_learned_by_heart(name: str, loss: str, known: Knowledge, t
     own[np.arange(8), np.arange(8)] = True  # every user likes one item, and nobody else does
     train = events(own)
     nothing = train.where(np.zeros(8, dtype=bool))
-    small = {"dim": 16, "epochs": 80, "evaluate_every": 80, "learning_rate": 0.1, "penalty": 0, "loss": loss}
+    small = {
+        "dim": 16,
+        "start": 0.1,
+        "epochs": 80,
+        "evaluate_every": 80,
+        "learning_rate": 0.1,
+        "penalty": 0,
+        "loss": loss,
+    }
     if name == "freedom":
         small["dropped"] = 0.0
     entries: list[dict[str, float]] = []
@@ -260,7 +268,14 @@ def test_a_pair_of_weightier_events_counts_more(split: Split, known: Knowledge, 
     def gap(weigh: bool) -> float:
         config = changed(
             MODELS["mf"].config,
-            {"loss": "softmax", "event_weights": weigh, "epochs": 60, "learning_rate": 0.05, "penalty": 0},
+            {
+                "loss": "softmax",
+                "start": 0.1,
+                "event_weights": weigh,
+                "epochs": 60,
+                "learning_rate": 0.05,
+                "penalty": 0,
+            },
         )
         scores = MODELS["mf"].fit(alone, known, config, Job(0, tmp_path)).score(np.arange(20))
         return float((scores[:, 0] - scores[:, 1]).mean())
@@ -275,7 +290,7 @@ def test_the_denoiser_learns_one_batch_by_heart(known: Knowledge, tmp_path: Path
     train = events(own)
     nothing = train.where(np.zeros(train.user_idx.shape, dtype=bool))
     entries: list[dict[str, float]] = []
-    small = {"dim": 16, "epochs": 60, "evaluate_every": 60, "learning_rate": 0.1, "temperature": 0.1}
+    small = {"dim": 16, "start": 0.1, "epochs": 60, "evaluate_every": 60, "learning_rate": 0.1, "temperature": 0.1}
     config = changed(MODELS["denoiser"].config, small)
     scorer = MODELS["denoiser"].fit(
         Split("one", train, nothing, nothing), known, config, Job(0, tmp_path, entries.append)

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -143,9 +149,6 @@ def test_a_process_that_is_killed_is_told(task: Task) -> None:
 
 
 def _die() -> None:
-    import os
-    import signal
-
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -303,3 +306,30 @@ def test_settings_are_read_by_model() -> None:
 def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(InputError, match=r"a model must be one of random, popularity, .*, got 'gru'"):
         named(["mf", "gru"])
+
+
+def test_a_fit_ends_with_the_program_that_asked_for_it() -> None:
+    asker = "from recsys.bench.run import apart\nfrom tell import wait\nif __name__ == '__main__':\n    apart(wait)\n"
+    waiter = "import os, time\n\n\ndef wait():\n    print(os.getpid(), flush=True)\n    time.sleep(300)\n"
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "ask.py").write_text(asker)
+        (Path(folder) / "tell.py").write_text(waiter)
+        with subprocess.Popen([sys.executable, "ask.py"], cwd=folder, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            fit = int(program.stdout.readline())
+            assert _alive(fit)
+            program.kill()
+    for _ in range(100):
+        if not _alive(fit):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {fit} outlived its parent")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not (status.is_file() and status.read_text().rsplit(")", 1)[1].split()[0] == "Z")
