@@ -95,7 +95,7 @@ def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Result
     default, seeds = _default(model, config), config.seeds if model.seeded else 1
     try:
         choice = Choice(default)
-        if model.tunable:
+        if model.tunable and (config.trials or model.starts):
             choice = apart(
                 choose, task, model.name, default, trials=config.trials, budget_s=config.time_budget_s, results=results
             )
