@@ -17,7 +17,7 @@ import structlog
 from features.catalog import Catalog
 from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
-from features.shop.shop import read_shop
+from features.shop.shop import Shop, read_shop
 from features.shop.tables import find_table
 from graph.from_shop import graph_of_shop
 from graph.knowledge_graph import KnowledgeGraph
@@ -25,6 +25,7 @@ from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import FitConfig
 from recsys.networks import export_networks
+from recsys.parallel import team
 from recsys.prepare import Prepared, file_fingerprint, prepare
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker
@@ -93,20 +94,13 @@ def fit(
         "version": version("recsys"),
     }
     clock.lap("read")
-    if folder.done(request):
+    if team().agree(folder.done(request)):
         return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
     prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
     clock.lap("prepare")
     folder.remember(request)
-    graph = graph_of_shop(
-        shop,
-        prepared.split.train,
-        prepared.neighbors,
-        config.graph,
-        trust=prepared.scores,
-        content=prepared.content,
-        quarantine=prepared.quarantine,
-    )
+    team().agree(0)
+    graph = _graph(shop, prepared, config)
     prepared.quarantine.write(folder.quarantine)
     fitted, params = train(graph, prepared, config, folder)
     clock.lap("train")
@@ -128,6 +122,35 @@ def fit(
     clock.lap("evaluate")
     folder.remember({**request, "done": True})
     return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
+
+
+def assist(
+    shop_dir: Path, *, out: Path, split_file: Path | None = None, config: FitConfig | None = None, cache_dir: Path
+) -> None:
+    """Take part in the training of the process that leads the team and runs `fit` with the same arguments.
+
+    What it encodes and matches is waited for, and then read from the cache.
+    """
+    config = config or FitConfig()
+    quarantine = Quarantine()
+    shop = read_shop(shop_dir, quarantine=quarantine, fetched=FetchedImages.of_cache(cache_dir))
+    if team().agree(0):  # everything is done
+        return
+    team().agree(0)
+    prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
+    train(_graph(shop, prepared, config), prepared, config, RunFolder(out))
+
+
+def _graph(shop: Shop, prepared: Prepared, config: FitConfig) -> KnowledgeGraph:
+    return graph_of_shop(
+        shop,
+        prepared.split.train,
+        prepared.neighbors,
+        config.graph,
+        trust=prepared.scores,
+        content=prepared.content,
+        quarantine=prepared.quarantine,
+    )
 
 
 def train(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.held_out import among
+from recsys.parallel import Team
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,31 @@ class Batch:
     user: NDArray[np.int64]
     item: NDArray[np.int64]
     weight: NDArray[np.float32]
+
+    def part(self, team: Team) -> tuple[Batch, NDArray[np.bool_], float]:
+        """One process's users with their pairs, against all candidates.
+
+        Returns:
+            The part; which of the pairs are in it, bool [n_pairs]; and the weight of the part's mean loss in a mean
+            over the team that shall be the whole batch's: the share of the pairs' weights x the size of the team.
+        """
+        if team.size == 1:
+            return self, np.ones(len(self.user), dtype=np.bool_), 1.0
+        rows = team.part(len(self.users))
+        mine = self.user % team.size == team.rank
+        share = float(self.weight[mine].sum() / self.weight.sum()) * team.size
+        return (
+            Batch(
+                self.users[rows],
+                self.items,
+                self.log_inclusion,
+                self.user[mine] // team.size,
+                self.item[mine],
+                self.weight[mine],
+            ),
+            mine,
+            share,
+        )
 
 
 def draw_batch(

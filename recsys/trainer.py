@@ -23,6 +23,7 @@ from torch import nn
 from features.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
 from features.progress import bar
 from features.section import Section
+from recsys.parallel import team
 
 log = structlog.get_logger()
 J = TypeVar("J")
@@ -160,7 +161,7 @@ class _Loop(Generic[J]):
     ) -> None:
         self._learner, self._judge, self._config = learner, judge, config
         self._seed, self._path, self._what, self._watch = seed, path, what, watch
-        self._measure = measure
+        self._measure, self._team = measure, team()
         self._optimizer = torch.optim.AdamW(
             learner.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused or None
         )
@@ -193,7 +194,7 @@ class _Loop(Generic[J]):
                 rng = np.random.default_rng([self._seed, self._epoch])
                 loss = float(np.mean([self._step(loss) for loss in self._learner.epoch(rng)]))
                 self._epoch += 1
-                self._spent_s += time.monotonic() - started
+                self._spent_s += self._team.agree(time.monotonic() - started)
                 last_epoch = self._epoch == self._config.epochs or self._late()
                 if self._epoch % self._config.evaluate_every == 0 or last_epoch:
                     self._look(loss)
@@ -227,17 +228,20 @@ class _Loop(Generic[J]):
     def _step(self, loss: torch.Tensor) -> float:
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._team.average_gradients(self._learner.model.parameters())
         self._optimizer.step()
-        return loss.item()
+        return self._team.mean(loss.item())
 
     def _look(self, loss: float) -> None:
         """Judge the present parameters, keep them if they are the best so far, and write a checkpoint."""
         look = self._learner.look(self._judge)
-        if not self._history or not look.value <= self._best_value():
+        value = self._team.agree(look.value)
+        if not self._history or not value <= self._best_value():
             self._best = {name: one.cpu() for name, one in look.embeddings.items()}
             self._best_epoch = self._epoch
-        self._history.append({"epoch": self._epoch, "loss": loss, self._measure: look.value, **look.remarks})
-        self._checkpoint().save(self._path)
+        self._history.append({"epoch": self._epoch, "loss": loss, self._measure: value, **look.remarks})
+        if self._team.leads:
+            self._checkpoint().save(self._path)
         if self._watch is not None:
             self._watch(self._history[-1])
 

@@ -28,6 +28,7 @@ from graph.models.kg_gnn import KGGNN, GNNConfig
 from graph.schema import spell
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
+from recsys.parallel import Team, team
 from recsys.trainer import Entry, Look, Trained, Watch, chosen_device, train_model, value_at
 from recsys.validation import Validator
 
@@ -124,7 +125,7 @@ def fit_gnn(
         valid.item_idx,
     )
     trained = train_model(
-        GNNLearner(model, train, config),
+        GNNLearner(model, train, config, team=team()),
         Validator(train.matrix(binary=True), valid.matrix(binary=True), max_users=config.validation_users, seed=seed),
         config,
         seed=seed,
@@ -143,10 +144,11 @@ class GNNLearner:
         model: what is trained.
         train: events to learn from.
         config: how.
+        team: with whom the batches are shared.
     """
 
-    def __init__(self, model: KGGNN, train: Interactions, config: TrainConfig) -> None:
-        self.model, self._config = model, config
+    def __init__(self, model: KGGNN, train: Interactions, config: TrainConfig, *, team: Team | None = None) -> None:
+        self.model, self._config, self._team = model, config, team or Team()
         self._softmax = UserSoftmax(liked_pairs(train, config), config)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
@@ -157,9 +159,10 @@ class GNNLearner:
             kept = rng.random(self.model.projection.shape[0]) >= self._config.content_dropout
             gain = kept.astype(np.float32) / (1 - self._config.content_dropout)
             users_z, items_z, prior = self.model(torch.from_numpy(hidden).to(device), torch.from_numpy(gain).to(device))
-            items = torch.from_numpy(batch.items).to(device)
-            cosines = users_z[torch.from_numpy(batch.users).to(device)] @ items_z[items].T
-            yield self._softmax.loss(cosines, prior[items], batch)
+            mine, _, share = batch.part(self._team)
+            items = torch.from_numpy(mine.items).to(device)
+            cosines = users_z[torch.from_numpy(mine.users).to(device)] @ items_z[items].T
+            yield share * self._softmax.loss(cosines, prior[items], mine)
 
     def look(self, validator: Validator) -> Look:
         """The embeddings, with the bonus for newcomers that validation asks for."""

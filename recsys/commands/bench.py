@@ -104,9 +104,12 @@ def bench(
     from recsys.bench.settings import model_settings
     from recsys.bench.table import MARKDOWN, console_table
     from recsys.models.registry import MODELS, named
+    from recsys.parallel import team
     from recsys.run_folder import CACHE
 
     console = Console(highlight=False)
+    if team().size > 1:
+        raise InputError("recsys bench gives each fit a process of its own and is not to be started by torchrun")
     out = out or Path(".recsys/bench") / data.resolve().name
     if data.is_dir() and find_table(data, "ratings") is not None:
         if split is not None or ablation or refit is not None or setting:

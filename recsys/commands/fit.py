@@ -41,22 +41,25 @@ def fit(
 
     Interrupted, it goes on where it was; called again with nothing changed, it does nothing. Next:
     recsys publish OUT/bundle, or at once recsys serve --bundle OUT/bundle --shop SHOP.
+
+    Several GPUs (or processes) share the training of one model under torchrun, with equal results up to rounding:
+    torchrun --nproc-per-node 4 -m recsys fit SHOP
     """
     from rich.console import Console
 
     from recsys.config import load_config
     from recsys.console import results_table
+    from recsys.fit import assist
     from recsys.fit import fit as run
+    from recsys.parallel import team
     from recsys.run_folder import CACHE
 
-    overrides = [*(setting or []), *([] if seed is None else [f"seed={seed}"])]
-    summary = run(
-        shop,
-        out=out or Path(".recsys/fit") / shop.resolve().name,
-        split_file=split,
-        config=load_config(config, overrides),
-        cache_dir=cache or CACHE,
-    )
+    settings = load_config(config, [*(setting or []), *([] if seed is None else [f"seed={seed}"])])
+    out, cache = out or Path(".recsys/fit") / shop.resolve().name, cache or CACHE
+    if not team().leads:
+        assist(shop, out=out, split_file=split, config=settings, cache_dir=cache)
+        return
+    summary = run(shop, out=out, split_file=split, config=settings, cache_dir=cache)
     console = Console(highlight=False)
     if summary.up_to_date:
         console.print(f"up to date: {summary.folder.path} was fitted with this shop, split and configuration")

@@ -28,6 +28,7 @@ from recsys.losses import bpr_loss
 from recsys.models.model import Job
 from recsys.negatives import draw_others
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
+from recsys.parallel import Team, team
 from recsys.scorer import EmbeddingScorer
 from recsys.trainer import Look, LoopConfig, chosen_device, train_model
 from recsys.validation import Validator
@@ -122,7 +123,9 @@ def fit_pairs(
         depends_on,
         *(part for side in (split.train, split.valid) for part in (side.user_idx, side.item_idx, side.weight)),
     )
-    learner = PairLearner(build(liked, config, job.seed, device).to(device), split.train, config, device=device)
+    learner = PairLearner(
+        build(liked, config, job.seed, device).to(device), split.train, config, device=device, team=team()
+    )
     trained = train_model(
         learner,
         Validator(liked, split.valid.matrix(binary=True), max_users=config.validation_users, seed=job.seed),
@@ -144,10 +147,19 @@ class PairLearner:
         train: events to learn from.
         config: losses, batches, weights.
         device: where the model lives.
+        team: with whom the batches are shared.
     """
 
-    def __init__(self, model: PairModel, train: Interactions, config: PairConfig, *, device: str = "cpu") -> None:
-        self.model, self._config, self._device = model, config, device
+    def __init__(
+        self,
+        model: PairModel,
+        train: Interactions,
+        config: PairConfig,
+        *,
+        device: str = "cpu",
+        team: Team | None = None,
+    ) -> None:
+        self.model, self._config, self._device, self._team = model, config, device, team or Team()
         self._liked = liked_pairs(train, config)
         self._liked.sort_indices()
         self._softmax = UserSoftmax(self._liked, config)
@@ -165,7 +177,9 @@ class PairLearner:
     def _by_pairs(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         order = rng.permutation(self._liked.nnz)
         others = draw_others(self._liked, self._pair_user, self._chance, rng)
-        for pairs in np.array_split(order, math.ceil(len(order) / self._config.batch_pairs)):
+        for batch in np.array_split(order, math.ceil(len(order) / self._config.batch_pairs)):
+            pairs = batch[self._team.part(len(batch))]
+            share = float(self._liked.data[pairs].sum() / self._liked.data[batch].sum()) * self._team.size
             user, liked, other = (
                 self._moved(rows[pairs].astype(np.int64)) for rows in (self._pair_user, self._liked.indices, others)
             )
@@ -175,18 +189,25 @@ class PairLearner:
                 scores = scores + seen.bias
             weight = self._moved(self._liked.data[pairs]) if self._config.event_weights else None
             loss = bpr_loss(*scores.chunk(2), weight=weight)
-            yield loss + self._further(seen.users, user, liked, other)
+            yield share * loss + self._even(pairs, batch) * self._further(seen.users, user, liked, other)
 
     def _by_users(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         for batch in self._softmax.batches(rng):
-            users, items = self._moved(batch.users), self._moved(batch.items)
+            others = rng.integers(len(batch.items), size=len(batch.item))
+            part, of_batch, share = batch.part(self._team)
+            users, items = self._moved(part.users), self._moved(part.items)
             seen = self.model(users, items)
             cosines = normalize(seen.users) @ normalize(seen.items).T
-            loss = self._softmax.loss(cosines, 0.0 if seen.bias is None else seen.bias, batch)
-            user = self._moved(batch.user)
-            liked = items[self._moved(batch.item)]
-            other = items[self._moved(rng.integers(len(items), size=len(batch.item)))]
-            yield loss + self._further(seen.users[user], users[user], liked, other)
+            loss = self._softmax.loss(cosines, 0.0 if seen.bias is None else seen.bias, part)
+            user = self._moved(part.user)
+            liked = items[self._moved(part.item)]
+            other = items[self._moved(others[of_batch])]
+            further = self._further(seen.users[user], users[user], liked, other)
+            yield share * loss + self._even(part.item, batch.item) * further
+
+    def _even(self, part: NDArray[np.int64], batch: NDArray[np.int64]) -> float:
+        """Weight of the mean over a part's pairs in a mean over the team that shall be the whole batch's."""
+        return len(part) / len(batch) * self._team.size
 
     def _further(
         self, users_z: torch.Tensor, user: torch.Tensor, liked: torch.Tensor, other: torch.Tensor
