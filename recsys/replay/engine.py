@@ -35,17 +35,11 @@ F64 = NDArray[np.float64]
 
 
 INDEPENDENT = ("independent", "sn_independent", "independent_dr")
-CONSISTENT = ("ips", "snips", "dr", "sndr", "mrdr")
-CONSISTENT_LISTS = (
-    *INDEPENDENT,
-    "cascade_dr",
-    "reward_interaction",
-    "sn_reward_interaction",
-    "standard",
-)
-"""The first three hold where a click depends on its own slot alone; the others say where that is contradicted."""
-
-
+SINGLE_RUNGS = (("snips", "dr", "sndr", "mrdr"),)
+LIST_RUNGS = (("sn_standard",), ("sn_reward_interaction", "cascade_dr"), ("sn_independent", "independent_dr"))
+"""Candidates for the headline by what they assume, the least first: nothing, that a click depends on what stands above,
+that it depends on its own slot alone. Without normalization or model an estimator is never quieter in earnest: its
+spread hides what is wrong with its weights."""
 UNEXPLAINED = 0.1
 """Relative spread of propensities within a kind of slot and item above which its cluster shares cannot be counted."""
 
@@ -208,21 +202,24 @@ def _as_unsure_as(dr: Estimate, estimate: Estimate, level: float) -> Estimate:
 
 
 def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) -> str:
-    """The estimator to believe: the quietest of those that are right for large logs and do not contradict each other.
+    """The estimator to believe: the quietest of those that assume as much as the log does not contradict.
 
     Where every weight is 1 the policy wrote the log, and its mean needs no estimator. Clipped and shrunk estimators and
     the reward model alone are reported, but never the headline: their intervals know nothing of their own bias, and on
     a log with few clicks they are confidently wrong. One whose weights leave less than `FEWEST_EFFECTIVE` rows has no
-    say: its error is guessed from a handful of rows.
+    say, unless all do: its error is guessed from a handful of rows.
     """
     weight = sums.columns.index(sums.headline)
     if sums.squares[policy, weight] == sums.n.sum() == sums.sums[policy, weight].sum():
         return "ips"
-    consistent = CONSISTENT_LISTS if log.is_ranked else CONSISTENT
-    heard = [name for name in consistent if found[name].effective_sample_size >= FEWEST_EFFECTIVE] or consistent
-    ladder = sorted(heard, key=lambda name: -_error(found[name]))
-    pick = slope([found[name] for name in ladder])
-    return ladder[pick] if pick >= 0 else heard[0]
+    rungs = LIST_RUNGS if log.is_ranked else SINGLE_RUNGS
+    for least in (FEWEST_EFFECTIVE, 0.0):
+        heard = [[name for name in rung if found[name].effective_sample_size >= least] for rung in rungs]
+        ladder = [min(rung, key=lambda name: _error(found[name])) for rung in heard if rung]
+        pick = slope([found[name] for name in ladder])
+        if pick >= 0:
+            return ladder[pick]
+    return rungs[0][0]
 
 
 def _power(against: Comparison | None, sums: Tally, resampled: Resampled, config: ReplayConfig) -> Power | None:
