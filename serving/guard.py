@@ -64,10 +64,14 @@ class Guard:
             except Exception:  # a worker that no longer looks would keep old rules for ever
                 log.exception("looking at rules and experiments failed")
 
-    async def look(self) -> None:
-        """Take over new rules and experiments, open the models that arms name, and now and then stop what does harm."""
-        if self._store.up:
-            await self._keeper.look(self._bundles())
+    async def look(self, *, probing: bool = False) -> None:
+        """Take over new rules and experiments, open the models that arms name, and now and then stop what does harm.
+
+        Args:
+            probing: look even while Redis is down, as after a change that it took.
+        """
+        if self._store.up or probing:
+            await self._keeper.look(self._bundles(), probing=probing)
             await self._others.hold(self._keeper.models)
         self._keeper.forget(self._bundles())
         now = time.monotonic()

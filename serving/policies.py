@@ -109,6 +109,7 @@ class PolicyKeeper:
         self._facts: WeakKeyDictionary[Bundle, Facts] = WeakKeyDictionary()
         self._books: WeakKeyDictionary[Bundle, dict[int, RuleBook]] = WeakKeyDictionary()
         self._in_use: set[str] = set()
+        self._lock = asyncio.Lock()
         self._refused: tuple[int, int] | None = None
 
     async def start(self) -> None:
@@ -139,27 +140,28 @@ class PolicyKeeper:
         """
         if not (self._store.up or probing):
             return False
-        before = self.policies
-        try:
-            active, of_experiments = await self.rules.active(), await self.experiments.active()
-            stopped = frozenset(await self._store.names(keys.STOPPED))
-            same = (active, of_experiments) == (before.active, before.experiments_version)
-            if same and stopped == before.stopped:
+        async with self._lock:  # what is read is taken before anybody reads again
+            before = self.policies
+            try:
+                active, of_experiments = await self.rules.active(), await self.experiments.active()
+                stopped = frozenset(await self._store.names(keys.STOPPED))
+                same = (active, of_experiments) == (before.active, before.experiments_version)
+                if same and stopped == before.stopped:
+                    return True
+                if (active, of_experiments) == self._refused:
+                    return True
+                policies = await self._read(active, of_experiments, stopped)
+            except StoreDownError:
+                return False
+            except InputError as error:  # only who writes to Redis by hand gets here: what is put is checked
+                self._refused = (active, of_experiments)
+                self._telemetry.policy_failures.inc()
+                log.error("new rules or experiments cannot be used, staying", error=str(error))
                 return True
-            if (active, of_experiments) == self._refused:
-                return True
-            policies = await self._read(active, of_experiments, stopped)
-        except StoreDownError:
-            return False
-        except InputError as error:  # only who writes to Redis by hand gets here: what is put is checked
-            self._refused = (active, of_experiments)
-            self._telemetry.policy_failures.inc()
-            log.error("new rules or experiments cannot be used, staying", error=str(error))
+            await asyncio.to_thread(self._take, policies, list(bundles))
+            self._telemetry.policy_changes.inc()
+            log.info("rules taken", rules=active, experiments=of_experiments, stopped=sorted(stopped))
             return True
-        await asyncio.to_thread(self._take, policies, list(bundles))
-        self._telemetry.policy_changes.inc()
-        log.info("rules taken", rules=active, experiments=of_experiments, stopped=sorted(stopped))
-        return True
 
     @property
     def models(self) -> frozenset[str]:

@@ -95,7 +95,7 @@ class PolicyDesk:
             version = await documents.rollback(to)
         except NoVersionError as error:
             raise ProblemError(409, "no-such-version", str(error)) from None
-        await self._guard.look()
+        await self._guard.look(probing=True)
         return {"version": version}
 
     async def try_rules(self, raw: bytes | None, version: int | None, trial: Trial) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class PolicyDesk:
         except NotCurrentError as error:
             detail = f"{error}; it must be {expected}, on which this change was based"
             raise ProblemError(409, "not-current", detail, active=error.active) from None
-        await self._guard.look()
+        await self._guard.look(probing=True)
         return version
 
     async def _text(self, documents: Documents, what: str, version: int | None, active: int) -> tuple[int, bytes]:

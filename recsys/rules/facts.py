@@ -176,20 +176,20 @@ class Facts:
         return self._groups[key]
 
     def _grouped(self, name: str, depth: int | None) -> Groups:
-        of_row: list[list[str]] = [[] for _ in range(len(self))]
-        for value, rows in self.values(name).items():
-            for row in rows.tolist():
-                of_row[row].append(value)
+        lists = self.values(name)
+        longer: dict[str, list[NDArray[np.int64]]] = {}  # of each value, the items that have it and go on
+        for value, rows in lists.items():
+            longer.setdefault(value.rpartition(PATH_SEPARATOR)[0], []).append(rows)
         codes: dict[str, int] = {}
-        found: list[int] = []
-        ends = [0]
-        for values in of_row:
-            begun = {value.rpartition(PATH_SEPARATOR)[0] for value in values}
-            whole = (value for value in values if value not in begun)
-            cut = (value if depth is None else PATH_SEPARATOR.join(_steps(value)[:depth]) for value in whole)
-            found += [codes.setdefault(value, len(codes)) for value in dict.fromkeys(cut)]
-            ends.append(len(found))
-        return Groups(np.array(ends), np.array(found, dtype=np.int64), tuple(codes))
+        found = [np.zeros((0, 2), dtype=np.int64)]
+        for value, rows in lists.items():
+            whole = np.setdiff1d(rows, np.concatenate(longer[value])) if value in longer else rows
+            cut = value if depth is None else PATH_SEPARATOR.join(_steps(value)[:depth])
+            if len(whole):
+                code = codes.setdefault(cut, len(codes))
+                found.append(np.stack([whole, np.full(len(whole), code)], axis=1))
+        pairs = np.unique(np.concatenate(found), axis=0)
+        return Groups(np.searchsorted(pairs[:, 0], np.arange(len(self) + 1)), pairs[:, 1], tuple(codes))
 
     def _pairs(self, name: str, kept: dict[str, Pairs], read: Any) -> Pairs:
         folded = name.casefold()
