@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.exploration import ExplorationConfig, place_weights
+from recsys.draws import Draws
+from recsys.exploration import COLDEST, ExplorationConfig, place_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,10 @@ class _Walk:
 
     def drawn(self, exploration: ExplorationConfig, rng: np.random.Generator) -> Filled:
         """Drawn items, with their probabilities."""
+        pool = np.flatnonzero(self._free[: exploration.pool])
+        n_open = self._k - len(self._pins)
+        if not self._caps and exploration.temperature >= COLDEST and 0 < n_open <= len(pool):
+            return self._at_once(exploration, pool, n_open, rng)
         shown, conditional, gave_way = self._many(exploration, rng.random((1, self._k)))
         target = shown[0]
         marginal = np.full(len(target), np.nan)
@@ -119,6 +124,27 @@ class _Walk:
         if len(target):
             marginal[0] = conditional[0, 0]
         return Filled(target, conditional[0], marginal, int(gave_way[0]))
+
+    def _at_once(
+        self, exploration: ExplorationConfig, pool: NDArray[np.int64], n_open: int, rng: np.random.Generator
+    ) -> Filled:
+        """As `drawn`, where no cap looks at what stands above."""
+        weight = place_weights(self._n, exploration.temperature)[pool]
+        shown = Draws.of(weight, n_open, 1, exploration.epsilon, rng)
+        conditional = shown.conditional(shown.lists)[0]
+        marginal = np.full(n_open, np.nan)
+        if exploration.marginal_draws:
+            others = Draws.of(weight, n_open, exploration.marginal_draws, exploration.epsilon, rng)
+            means = others.conditional(shown.lists).mean(axis=0)
+            marginal = np.where(means > 0, means, np.nan)
+        marginal[0] = conditional[0]
+        is_open = ~np.isin(np.arange(self._k), list(self._pins))
+        places, ones = np.zeros(self._k, dtype=np.int64), np.ones(self._k)
+        places[list(self._pins)] = list(self._pins.values())
+        places[is_open] = pool[shown.lists[0]]
+        chances, overall = ones.copy(), ones.copy()
+        chances[is_open], overall[is_open] = conditional, marginal
+        return Filled(places, chances, overall, 0)
 
     def _many(
         self, exploration: ExplorationConfig, chance: NDArray[np.float64], target: NDArray[np.int64] | None = None

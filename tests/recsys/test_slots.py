@@ -43,8 +43,8 @@ def test_a_pin_stands_where_it_is_pinned_and_counts_for_the_caps() -> None:
     assert fill(3, 9, pins={7: 0, 8: 1}).places.tolist() == [2, 1, 0]
 
 
-def every_list(k: int, temperature: float, epsilon: float) -> dict[tuple[int, ...], float]:
-    """The probability of every list of the six items with one of a brand, going down every branch."""
+def every_list(k: int, temperature: float, epsilon: float, *, capped: bool = True) -> dict[tuple[int, ...], float]:
+    """The probability of every list of the six items, with one of a brand if capped, going down every branch."""
     weights = place_weights(6, temperature)
     found: dict[tuple[int, ...], float] = {}
 
@@ -54,7 +54,7 @@ def every_list(k: int, temperature: float, epsilon: float) -> dict[tuple[int, ..
             return
         left = [item for item in range(6) if item not in above]
         taken = [group for item in above for group in BRANDS[item]]
-        is_open = [item for item in left if not set(BRANDS[item]) & set(taken)]
+        is_open = [item for item in left if not (capped and set(BRANDS[item]) & set(taken))]
         if not is_open:
             down((*above, left[0]), by_place, by_chance)
             return
@@ -66,10 +66,11 @@ def every_list(k: int, temperature: float, epsilon: float) -> dict[tuple[int, ..
     return found
 
 
+@pytest.mark.parametrize("capped", [True, False])
 @pytest.mark.parametrize(("temperature", "epsilon"), [(1.0, 0.0), (0.5, 0.3), (0.0, 0.4)])
-def test_logged_probabilities_are_those_of_what_is_drawn(temperature: float, epsilon: float) -> None:
-    k, caps = 4, [Cap(BRANDS, 1)]
-    lists = every_list(k, temperature, epsilon)
+def test_logged_probabilities_are_those_of_what_is_drawn(temperature: float, epsilon: float, capped: bool) -> None:
+    k, caps = 4, [Cap(BRANDS, 1)] if capped else []
+    lists = every_list(k, temperature, epsilon, capped=capped)
     assert sum(lists.values()) == pytest.approx(1)
     config = ExplorationConfig(temperature=temperature, epsilon=epsilon, marginal_draws=0)
     drawn = [fill(6, k, caps=caps, exploration=config, seed=seed) for seed in range(2000)]
@@ -78,13 +79,14 @@ def test_logged_probabilities_are_those_of_what_is_drawn(temperature: float, eps
         assert np.isnan(one.marginal[1:]).all()
     counted = Counter(tuple(one.places.tolist()) for one in drawn)
     for one, probability in lists.items():
-        assert counted[one] / 2000 == pytest.approx(probability, abs=4 * np.sqrt(probability / 2000))
+        assert counted[one] / 2000 == pytest.approx(probability, abs=4 * np.sqrt(probability / 2000) + 3 / 2000)
 
 
-def test_marginal_probabilities_are_estimated_without_bias() -> None:
-    k, caps = 4, [Cap(BRANDS, 1)]
+@pytest.mark.parametrize("capped", [True, False])
+def test_marginal_probabilities_are_estimated_without_bias(capped: bool) -> None:
+    k, caps = 4, [Cap(BRANDS, 1)] if capped else []
     slots: dict[tuple[int, int], float] = {}
-    for one, probability in every_list(k, 0.5, 0.3).items():
+    for one, probability in every_list(k, 0.5, 0.3, capped=capped).items():
         for at in enumerate(one):
             slots[at] = slots.get(at, 0.0) + probability
     config = ExplorationConfig(temperature=0.5, epsilon=0.3, marginal_draws=300)
@@ -145,3 +147,18 @@ def test_slots_without_caps_follow_plackett_luce(temperature: float) -> None:
             left[item] = 0
             if not np.isnan(filled.marginal[slot]):
                 assert filled.marginal[slot] == pytest.approx(overall[slot, item], abs=0.02)
+
+
+def test_a_list_drawn_at_once_has_the_probabilities_of_one_drawn_slot_by_slot() -> None:
+    useless = [Cap([[0]] * 30, 99)]  # never full, but it makes each slot look at what stands above
+    for temperature, epsilon in ((0.2, 0.0), (0.05, 0.0), (1.0, 0.5), (0.3, 1.0)):
+        config = ExplorationConfig(temperature=temperature, epsilon=epsilon, pool=20, marginal_draws=0)
+        at_once = fill(30, 8, pins={2: 25}, exploration=config, seed=1)
+        walk = [fill(30, 8, pins={2: 25}, caps=useless, exploration=config, seed=seed) for seed in range(150)]
+        same = [one for one in walk if one.places[0] == at_once.places[0]]
+        assert all(one.conditional[0] == pytest.approx(at_once.conditional[0]) for one in same)
+        both = [one for one in same if one.places[1] == at_once.places[1]]
+        for one in both:
+            assert one.conditional[1] == pytest.approx(at_once.conditional[1])
+        assert same
+        assert at_once.conditional[2] == at_once.marginal[2] == 1.0  # pinned
