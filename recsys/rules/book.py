@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.rules.compiled import MINUTE_S, Compiled, Mask
-from recsys.rules.facts import Facts
+from recsys.rules.facts import Facts, GroupsOf
 from recsys.rules.model import Action, Rule, RuleSet
 from recsys.rules.occasion import Occasion
 from recsys.rules.review import Review, review
@@ -135,8 +135,7 @@ class RuleBook:
 
     def cap_of(self, rule: Rule, rows: NDArray[np.int64]) -> Cap:
         """One rule's cap on these candidates."""
-        groups = self.facts.groups(rule.cap or "", rule.depth)
-        return Cap([groups.of(row) for row in rows.tolist()], rule.at_most)
+        return Cap(GroupsOf(self.facts.groups(rule.cap or "", rule.depth), rows), rule.at_most)
 
     def pins(self, occasion: Occasion) -> dict[int, tuple[int, str]]:
         """Pinned items: slot, from 0 → row and rule. Of two rules for a slot or an item the first one has it."""

@@ -45,6 +45,25 @@ class Groups:
         return codes
 
 
+@dataclass(frozen=True, eq=False)
+class GroupsOf(Sequence[Sequence[int]]):
+    """The codes of some items, each looked up when it is asked for.
+
+    Args:
+        groups: of all items.
+        rows: int64 [n]; of these.
+    """
+
+    groups: Groups
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.groups.of(self.rows[place])
+
+
 class Facts:
     """Columns of one catalog. Names and values are compared whatever their case.
 

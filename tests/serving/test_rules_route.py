@@ -249,7 +249,8 @@ def test_what_is_explored_is_logged_with_its_probabilities(service: Any, redis_s
 
 
 def test_the_next_page_shows_nothing_again_and_pins_nothing_twice(service: Any) -> None:
-    put(service, {"name": "pin", "pin": "i40", "slot": 7}, exploration={"temperature": 0.5})
+    done = put(service, {"name": "pin", "pin": "i40", "slot": 7}, exploration={"temperature": 0.5, "pool": 20})
+    assert done.json()["version"] == 1
     first = similar(service, k=5)
     second = similar(service, k=5, cursor=first["next_cursor"])
     third = similar(service, k=5, cursor=second["next_cursor"])
