@@ -45,8 +45,14 @@ def facts_of(bundle: Bundle, trained: Facts) -> Facts:
         now = _NOTHING if row in bundle.gone else bundle.display(row)
         facts.write(row, now)
         before = orjson.loads(Bundle.display_json(bundle, row)) if row < len(trained) else _NOTHING
-        for shown, changes in ((before, left), (now, joined)):
-            for name, values in (shown.get("attributes") or {}).items():
-                for value in dict.fromkeys(values):
-                    changes.setdefault(name, {}).setdefault(value.casefold(), []).append(row)
+        had, has = _values(before), _values(now)
+        for changes, values in ((left, had - has), (joined, has - had)):
+            for name, value in sorted(values):
+                changes.setdefault(name, {}).setdefault(value, []).append(row)
     return facts.with_values(left, joined)
+
+
+def _values(shown: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Attributes with their values, folded as rules compare them."""
+    attributes = shown.get("attributes") or {}
+    return {(name.casefold(), value.casefold()) for name, values in attributes.items() for value in values}

@@ -131,24 +131,30 @@ class Facts:
         """The same, where some rows have other attribute values; the columns not named stay shared.
 
         Args:
-            left: attribute → value, folded → rows that no longer have it.
-            joined: attribute → value, folded → rows that have it now.
+            left: attribute → value, both folded → rows that no longer have it.
+            joined: attribute → value, both folded → rows that have it now.
         """
-        shown_as = {**{name.casefold(): name for name in joined}, **self._shown}
+        shown_as = {**{name: name for name in joined}, **self._shown}
         lists = dict(self._lists)
         for name in {*left, *joined}:
-            folded = name.casefold()
-            by_value = dict(lists.get(folded, {}))
+            by_value = dict(lists.get(name, {}))
             gone, new = left.get(name, {}), joined.get(name, {})
             for value in {*gone, *new}:
                 rows = np.setdiff1d(by_value.get(value, _NO_ROWS), gone.get(value, ()))
-                rows = np.union1d(rows, new.get(value, ())).astype(np.int64)
-                by_value[value] = rows
-                if not len(rows):
+                by_value[value] = np.union1d(rows, new.get(value, ())).astype(np.int64)
+                if not len(by_value[value]):
                     del by_value[value]
-            lists[folded] = by_value
+            lists[name] = by_value
         changed = copy.copy(self)
         changed._take(shown_as, lists)
+        touched = {*left, *joined}
+        changed._numbers = {name: kept for name, kept in self._numbers.items() if name not in touched}
+        changed._dates = {name: kept for name, kept in self._dates.items() if name not in touched}
+        changed._groups = {
+            key: kept
+            for key, kept in self._groups.items()
+            if key[0] not in touched and len(kept.indptr) == len(changed) + 1
+        }
         return changed
 
     def __len__(self) -> int:
