@@ -14,7 +14,7 @@ from recsys.replay.power import Power
 from recsys.replay.result import Judged, Replay
 
 _STYLES = {"trustworthy": "green", "wide": "yellow"}
-ALWAYS = ("ips", "snips", "dr")
+SHOWN, SHOWN_OF_LISTS = ("ips", "snips", "dr"), ("sn_independent", "cascade_dr", "sn_standard")
 
 
 def tables(replay: Replay, *, every: bool = False) -> Iterator[RenderableType]:
@@ -34,7 +34,8 @@ def tables(replay: Replay, *, every: bool = False) -> Iterator[RenderableType]:
     for head in ("value", "95% interval", "matched", "worth", "better"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, judged in replay.policies.items():
-        shown = list(judged.estimators) if every else [*(n for n in ALWAYS if n in judged.estimators), "auto"]
+        best_known = SHOWN_OF_LISTS if "standard" in judged.estimators else SHOWN
+        shown = list(judged.estimators) if every else [*(n for n in best_known if n in judged.estimators), "auto"]
         for place, estimator in enumerate(shown):
             estimate = judged.estimators[estimator]
             headline = estimator == "auto"

@@ -151,6 +151,9 @@ def _estimates(
         return evaluate(formula, sums, policy, resampled, level=config.level, span=span, note=note)
 
     found = {name: ask(name, formula) for name, formula in estimators.SINGLE.items()}
+    if log.is_ranked and log.given_above:
+        remark = "slot by slot, what stands above being as it was logged"
+        found = {name: replace(one, note=one.note or remark) for name, one in found.items()}
     if log.is_ranked:
         found |= {name: ask(name, formula) for name, formula in estimators.RANKED.items()}
         if log.given_above and log.marginal is None:
