@@ -17,6 +17,7 @@ class Draws:
     """Drawn lists with what their probabilities are made of.
 
     Args:
+        weight: float64 [pool]; of each item.
         lists: int64 [draws, slots]; places in the pool.
         left: float64 [draws, slots]; weight of the items left before each slot.
         belief: float64 [draws, slots]; how probable the items above make it that the list was drawn by weight, and not

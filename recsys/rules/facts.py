@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ from features.vocabulary import Vocabulary
 
 AGE_ATTRIBUTES = ("added_at", "added", "created_at", "created", "release_date", "released", "published", "date", "year")
 """Attributes taken for the day an item came, where none is named; the first one the catalog has."""
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_SPELLED = re.compile(r"(\d{1,2})[ -]([a-z]{3})[a-z]*[ -](\d{4})")
 
 Lists = Mapping[str, NDArray[np.int64]]
 Changes = Mapping[str, Mapping[str, Sequence[int]]]
@@ -241,9 +245,13 @@ def _number(text: str) -> float | None:
 
 
 def _seconds(text: str) -> float | None:
-    """A date or a time in ISO 8601, a year, or UTC seconds since 1970; without a zone it is UTC."""
+    """A date or a time in ISO 8601, 1 Aug 1997 or 01-Aug-1997, a year, or UTC seconds since 1970; UTC where no zone is
+    given. Dates whose day and month could be taken for one another are none.
+    """
     if len(text) == 4 and text.isdigit():
         text = f"{text}-01-01"
+    elif (spelled := _SPELLED.fullmatch(text.casefold())) is not None and spelled[2] in _MONTHS:
+        text = f"{spelled[3]}-{_MONTHS.index(spelled[2]) + 1:02}-{int(spelled[1]):02}"
     try:
         when = datetime.fromisoformat(text.upper())
     except ValueError:

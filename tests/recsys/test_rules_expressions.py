@@ -225,6 +225,16 @@ def test_a_review_names_fields_and_values_that_the_catalog_does_not_have(shelf: 
     ]
 
 
+def test_dates_are_read_in_every_form_that_cannot_be_mistaken() -> None:
+    days = {"1997-08-01": 870_393_600.0, "01-Aug-1997": 870_393_600.0, "1 august 1997": 870_393_600.0}
+    days |= {"1997-08-01T12:00:00+02:00": 870_429_600.0, "870393600": 870_393_600.0, "1997": 852_076_800.0}
+    wrong = ["01/08/1997", "soon", "31-Foo-1997", "45 Aug 1997", "12"]
+    values = [*days, *wrong]
+    facts = Facts(Vocabulary(tuple(values)), [item(released=[value]) for value in values])
+    rows, seconds = facts.dates("released")
+    assert {values[row]: at for row, at in zip(rows.tolist(), seconds.tolist(), strict=True)} == days
+
+
 def test_without_dates_an_age_is_refused() -> None:
     facts = Facts(Vocabulary(("i0",)), [item(brand=["Acme"])])
     assert "age needs an attribute that holds a date" in review(parse("age < 5d"), facts).errors[0]
