@@ -29,7 +29,7 @@ from recsys.split import random_split
 N_USERS, N_ITEMS = 90, 50
 NAMES = tuple(MODELS)
 PERSONAL = tuple(name for name in NAMES if name not in ("random", "popularity"))
-PAIR = {"dim": 16, "start": 0.1, "epochs": 40, "evaluate_every": 10, "batch_pairs": 128, "learning_rate": 0.02}
+PAIR = {"dim": 16, "start": 0.1, "epochs": 20, "evaluate_every": 5, "batch_pairs": 128, "learning_rate": 0.02}
 GNN = {"model.dim": 16, "train.epochs": 30}
 CLOSED = {"side_weight": (0.3,), "neighbors": 5}
 DENOISER = {"dim": 16, "epochs": 30}
