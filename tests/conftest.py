@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from recsys.bundle import Bundle
+    from recsys.ranking.linear import LinearRanker
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -152,6 +153,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
         popularity: Sequence[float] | None = None,
         unavailable: frozenset[int] = frozenset(),
         together: dict[tuple[int, int], int] | None = None,
+        ranker: LinearRanker | None = None,
     ) -> Bundle:
         items = np.asarray(embeddings, dtype=np.float32)
         n_items = len(items)
@@ -199,6 +201,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             config={},
             metrics={},
             fingerprints={},
+            ranker=ranker,
         )
         return Bundle.open(path)
 
