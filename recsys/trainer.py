@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -140,7 +141,25 @@ def train_model(
     """
     loop = _Loop(learner, judge, config, seed=seed, path=path, what=what, measure=measure, fused=fused, watch=watch)
     loop.resume()
-    return loop.run()
+    with _sums_in_order(learner.model):
+        return loop.run()
+
+
+@contextmanager
+def _sums_in_order(model: nn.Module) -> Iterator[None]:
+    """Equal numbers under a seed on a CPU: without this, the gradients of a row that a batch holds several times are
+    added in whichever order the threads come to them.
+    """
+    settings: Any = torch.utils.deterministic
+    before, filled = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
+    if all(parameter.device.type == "cpu" for parameter in model.parameters()):
+        torch.use_deterministic_algorithms(True)
+        settings.fill_uninitialized_memory = False  # a check for mistakes, which costs a pass over all memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = filled
 
 
 class _Loop(Generic[J]):
