@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -29,6 +31,8 @@ from serving.embedded_redis import EmbeddedRedis
 from serving.publishing import Publisher
 from serving.settings import Settings
 
+T = TypeVar("T")
+
 
 def wait_for(true: Callable[[], bool], *, within_s: float = 10.0) -> None:
     """Wait until something holds; fail if it does not in time."""
@@ -42,6 +46,17 @@ def wait_for(true: Callable[[], bool], *, within_s: float = 10.0) -> None:
 def eventually() -> Callable[..., None]:
     """Wait until something holds; fail if it does not in time."""
     return wait_for
+
+
+@pytest.fixture(scope="session")
+def run_apart() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Run a coroutine in a thread of its own, as tests in a browser hold an event loop in this one."""
+
+    def run(story: Coroutine[Any, Any, T]) -> T:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, story).result()
+
+    return run
 
 
 @dataclass

@@ -62,14 +62,14 @@ def test_a_shop_can_be_asked_and_told_by_typed_calls(service: Any) -> None:
         assert client.item("i3").title == "Red shoe 3"
 
 
-def test_the_asynchronous_client_answers_the_same(service: Any) -> None:
+def test_the_asynchronous_client_answers_the_same(service: Any, run_apart: Any) -> None:
     async def ask() -> tuple[list[str], list[str]]:
         async with AsyncClient(service.base_url) as client:
             similar, feed = await asyncio.gather(client.similar("i3"), client.feed("u1", FeedQuery(k=3)))
             return ids(similar), ids(feed)
 
     with Client(service.base_url) as client:
-        assert asyncio.run(ask()) == (ids(client.similar("i3")), ids(client.feed("u1", FeedQuery(k=3))))
+        assert run_apart(ask()) == (ids(client.similar("i3")), ids(client.feed("u1", FeedQuery(k=3))))
 
 
 def test_a_refusal_is_an_error_with_its_kind_and_words(service: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -24,18 +25,18 @@ class Keys:
         return [None if key == "absent" else key.encode() for key in keys]
 
 
-def test_what_is_asked_in_one_turn_is_one_round_trip_and_each_key_is_fetched_once() -> None:
+def test_what_is_asked_in_one_turn_is_one_round_trip_and_each_key_is_fetched_once(run_apart: Any) -> None:
     keys = Keys()
 
     async def ask() -> list[list[bytes | None]]:
         values = Coalesced(keys.fetch)
         return await asyncio.gather(values.get(["a", "b"]), values.get(["b", "absent", "b"]), values.get([]))
 
-    assert asyncio.run(ask()) == [[b"a", b"b"], [b"b", None, b"b"], []]
+    assert run_apart(ask()) == [[b"a", b"b"], [b"b", None, b"b"], []]
     assert keys.asked == [["a", "b", "absent"]]
 
 
-def test_a_later_turn_is_another_round_trip_and_does_not_wait_for_the_first() -> None:
+def test_a_later_turn_is_another_round_trip_and_does_not_wait_for_the_first(run_apart: Any) -> None:
     keys = Keys()
 
     async def ask() -> None:
@@ -45,11 +46,11 @@ def test_a_later_turn_is_another_round_trip_and_does_not_wait_for_the_first() ->
         assert await values.get(["a"]) == [b"a"]
         assert await first == [b"a"]
 
-    asyncio.run(ask())
+    run_apart(ask())
     assert keys.asked == [["a"], ["a"]]
 
 
-def test_a_failure_is_everybodys_who_waits_for_it_and_nobody_elses() -> None:
+def test_a_failure_is_everybodys_who_waits_for_it_and_nobody_elses(run_apart: Any) -> None:
     keys = Keys()
 
     async def ask() -> list[object]:
@@ -58,13 +59,13 @@ def test_a_failure_is_everybodys_who_waits_for_it_and_nobody_elses() -> None:
         await asyncio.sleep(0.001)
         return [*await failed, await values.get(["a"])]
 
-    bad, beside, later = asyncio.run(ask())
+    bad, beside, later = run_apart(ask())
     assert isinstance(bad, ConnectionError)
     assert isinstance(beside, ConnectionError)
     assert later == [b"a"]
 
 
-def test_a_request_that_is_given_up_takes_nobody_with_it() -> None:
+def test_a_request_that_is_given_up_takes_nobody_with_it(run_apart: Any) -> None:
     keys = Keys()
 
     async def ask() -> list[bytes | None]:
@@ -75,10 +76,10 @@ def test_a_request_that_is_given_up_takes_nobody_with_it() -> None:
         given_up.cancel()
         return await kept
 
-    assert asyncio.run(ask()) == [b"a", b"b"]
+    assert run_apart(ask()) == [b"a", b"b"]
 
 
-def test_a_round_trip_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_trip_has_a_length(monkeypatch: pytest.MonkeyPatch, run_apart: Any) -> None:
     monkeypatch.setattr(coalesced, "MOST_KEYS", 4)
     keys = Keys()
 
@@ -86,5 +87,5 @@ def test_a_round_trip_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
         values = Coalesced(keys.fetch)
         return await asyncio.gather(*(values.get([f"{one}{two}" for two in range(3)]) for one in "abc"))
 
-    assert [len(one) for one in asyncio.run(ask())] == [3, 3, 3]
+    assert [len(one) for one in run_apart(ask())] == [3, 3, 3]
     assert [len(one) for one in keys.asked] == [3, 3, 3]
