@@ -132,4 +132,4 @@ def test_a_method_that_is_not_there_is_a_problem_405(standing_service: Any) -> N
         assert answer.status_code == 405, (method, path)
         assert answer.headers["content-type"] == "application/problem+json"
         assert method not in answer.headers["allow"]
-    assert httpx.options(standing_service.base_url + "/v1/users/u1").headers["allow"] == "DELETE, GET"
+    assert httpx.options(standing_service.base_url + "/v1/users/u1").headers["allow"] == "DELETE, GET, PATCH, PUT"
