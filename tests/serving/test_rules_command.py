@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 from recsys.bundle import Bundle
@@ -26,6 +29,15 @@ name = "at home"
 hide = "brand = Acme"
 when = { scenarios = ["home"] }
 """
+
+
+@pytest.fixture(autouse=True)
+def logs_aside() -> Iterator[None]:
+    """What the service of a test logs must not stand among what the command prints."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
