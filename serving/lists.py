@@ -160,7 +160,7 @@ class ListEngine:
             kept = (slot for slot in unpack(published) if available[slot.item_idx])
             slots = [slot for slot in kept if items[slot.item_idx] not in state.seen][: query.k]
             if len(slots) == query.k:
-                return await self._sent(live, asked, slots, origin)
+                return (await self._answer(live, asked, slots, origin))[1]
         return await self._made(live, asked, None, origin)
 
     async def recommend(self, query: RecommendIn) -> bytes:
@@ -260,7 +260,7 @@ class ListEngine:
         request = await self._request(live, asked, weights)
         stages = _stages(asked)
         shown, splits = await self._engine.ranked(live, partial(_rank, live, request, stages, split=query.split))
-        return await self._sent(
+        _, answer = await self._answer(
             live,
             asked,
             by_row(live.bundle, shown),
@@ -268,22 +268,6 @@ class ListEngine:
             propensities=[one.propensity for one in shown],
             marginals=[one.marginal for one in shown],
             splits=splits,
-        )
-
-    async def _sent(
-        self,
-        live: Live,
-        asked: Asked,
-        slots: Sequence[Slot],
-        origin: Origin = "redis",
-        *,
-        propensities: Sequence[float] | None = None,
-        marginals: Sequence[float] = (),
-        splits: Sequence[dict[str, float | None]] | None = None,
-    ) -> bytes:
-        """Log slots and send them."""
-        _, answer = await self._answer(
-            live, asked, slots, origin, propensities=propensities, marginals=marginals, splits=splits
         )
         return answer
 
@@ -298,6 +282,7 @@ class ListEngine:
         marginals: Sequence[float] = (),
         splits: Sequence[dict[str, float | None]] | None = None,
     ) -> tuple[Shown, bytes]:
+        """Log slots and make the answer that is sent."""
         items, whole = await self._engine.items(live, [slot.item_idx for slot in slots])
         if not whole and origin == "redis":
             origin = self._engine.whence(asked.surface, whole=False)
