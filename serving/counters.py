@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import redis.asyncio
 
-from serving import keys
 from serving.live import passed
 from serving.store import Store, StoreDownError
 
@@ -55,7 +54,7 @@ class Counters:
             for (experiment, arm), counts in held.items():
                 for name, n in counts.items():
                     if n:
-                        pipeline.hincrby(keys.counters(experiment, arm), name, n)
+                        pipeline.hincrby(self._store.keys.counters(experiment, arm), name, n)
             await pipeline.execute()
 
         try:
@@ -79,7 +78,7 @@ class Counters:
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             for experiment, arm in arms:
-                pipeline.hgetall(keys.counters(experiment, arm))
+                pipeline.hgetall(self._store.keys.counters(experiment, arm))
             return await pipeline.execute()
 
         found = await self._store.asked(ask) if arms else []

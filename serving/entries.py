@@ -8,10 +8,10 @@ from dataclasses import replace
 from recsys.bundle import Bundle
 from recsys.recommendation import Recommendation, UserState
 from recsys.recommender import BundleRecommender
-from serving import keys
 from serving.codec import LIST_LENGTH, Slot, pack
 from serving.display import item_json
 from serving.footprint import string_bytes
+from serving.keys import Keys
 
 SAMPLE = 100
 """Items, and users, whose lists are made ahead to predict the memory of all."""
@@ -24,22 +24,22 @@ def n_entries(bundle: Bundle) -> int:
     return 2 * len(bundle.items) + len(bundle.users)
 
 
-def entries(bundle: Bundle, recommender: BundleRecommender) -> Entries:
+def entries(bundle: Bundle, recommender: BundleRecommender, keys: Keys) -> Entries:
     """Every key of a version with its value: items, similar items, feeds of the known users."""
-    yield from _of_items(bundle, recommender, range(len(bundle.items)))
-    yield from _of_users(bundle, recommender, range(len(bundle.users)))
+    yield from _of_items(bundle, recommender, keys, range(len(bundle.items)))
+    yield from _of_users(bundle, recommender, keys, range(len(bundle.users)))
 
 
-def predicted_bytes(bundle: Bundle, recommender: BundleRecommender) -> int:
+def predicted_bytes(bundle: Bundle, recommender: BundleRecommender, keys: Keys) -> int:
     """Redis memory of all entries, from evenly spaced items and users."""
     total = 0.0
-    kinds: tuple[tuple[int, Callable[[Bundle, BundleRecommender, range], Entries]], ...] = (
+    kinds: tuple[tuple[int, Callable[[Bundle, BundleRecommender, Keys, range], Entries]], ...] = (
         (len(bundle.items), _of_items),
         (len(bundle.users), _of_users),
     )
     for n, made in kinds:
         rows = spaced(n)
-        sampled = sum(string_bytes(key, len(value)) for key, value in made(bundle, recommender, rows))
+        sampled = sum(string_bytes(key, len(value)) for key, value in made(bundle, recommender, keys, rows))
         total += sampled * n / max(1, len(rows))
     return round(total)
 
@@ -54,7 +54,7 @@ def slots(bundle: Bundle, shown: list[Recommendation]) -> list[Slot]:
     return [Slot(bundle.items.idx(one.item_id), one.score, one.source, one.reasons) for one in shown]
 
 
-def _of_items(bundle: Bundle, recommender: BundleRecommender, rows: range) -> Entries:
+def _of_items(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Entries:
     for row in rows:
         item_id = bundle.items[row]
         yield keys.item(bundle.version, item_id), item_json(bundle, row)
@@ -62,7 +62,7 @@ def _of_items(bundle: Bundle, recommender: BundleRecommender, rows: range) -> En
         yield keys.similar(bundle.version, item_id), pack(slots(bundle, shown))
 
 
-def _of_users(bundle: Bundle, recommender: BundleRecommender, rows: range) -> Entries:
+def _of_users(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Entries:
     """Feeds as of training; what was personal then is the "published" tier from now on."""
     for row in rows:
         shown = recommender.recommend(UserState(bundle.users[row]), LIST_LENGTH)

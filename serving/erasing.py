@@ -14,7 +14,6 @@ from typing import Any, cast
 import redis.asyncio
 import structlog
 
-from serving import keys
 from serving.live import passed
 from serving.store import Store, StoreDownError
 
@@ -56,20 +55,20 @@ class Eraser:
         Raises:
             StoreDownError: Redis went away; the notes stay.
         """
-        noted = await self._store.asked(lambda client: client.zrange(keys.ERASING, 0, -1, withscores=True))
+        noted = await self._store.asked(lambda client: client.zrange(self._store.keys.erasing, 0, -1, withscores=True))
         if not noted or not await self._store.asked(
-            lambda client: client.set(keys.ERASING_LOCK, b"1", nx=True, ex=LOCK_S)
+            lambda client: client.set(self._store.keys.erasing_lock, b"1", nx=True, ex=LOCK_S)
         ):
             return 0
         until = {user_id: int(at) for user_id, at in cast("list[tuple[bytes, float]]", noted)}
         deleted = 0
-        for stream in (keys.EVENTS, keys.IMPRESSIONS):
+        for stream in (self._store.keys.events, self._store.keys.impressions):
             deleted += await self._clear(stream, until)
 
         async def strike_off(client: redis.asyncio.Redis) -> None:
             for user_id, at in until.items():
-                await client.eval(STRIKE_OFF, 1, keys.ERASING, user_id, str(at))
-            await client.delete(keys.ERASING_LOCK)
+                await client.eval(STRIKE_OFF, 1, self._store.keys.erasing, user_id, str(at))
+            await client.delete(self._store.keys.erasing_lock)
 
         await self._store.asked(strike_off)
         log.info("streams cleared of the forgotten", users=len(until), entries=deleted)
@@ -98,7 +97,7 @@ class Eraser:
             if len(entries) < CHUNK:
                 return deleted
             last = f"({entries[-1][0].decode()}"
-            await self._store.asked(lambda client: client.expire(keys.ERASING_LOCK, LOCK_S))
+            await self._store.asked(lambda client: client.expire(self._store.keys.erasing_lock, LOCK_S))
 
 
 def _user_of(fields: Mapping[bytes, bytes]) -> bytes:

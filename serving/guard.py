@@ -12,7 +12,6 @@ import structlog
 from recsys.bundle import Bundle
 from recsys.experiments import Experiment
 from recsys.guard_rails import Finding, look
-from serving import keys
 from serving.counters import Counters
 from serving.live import Watcher, passed
 from serving.models import OtherModels
@@ -111,5 +110,7 @@ class Guard:
 
     async def _stop(self, experiment: str, finding: Finding, now_s: float) -> bool:
         said = orjson.dumps({**vars(finding), "stopped_s": now_s})
-        done = await self._store.asked(lambda client: cast("Any", client.hsetnx(keys.STOPPED, experiment, said)))
+        done = await self._store.asked(
+            lambda client: cast("Any", client.hsetnx(self._store.keys.stopped, experiment, said))
+        )
         return bool(done)

@@ -6,49 +6,7 @@ step. The keys of several users, of a list's items, and the streams lie where th
 
 from __future__ import annotations
 
-CURRENT = "rs:current"
-"""String: the version that workers answer from."""
-VERSIONS = "rs:versions"
-"""Set: every version that has keys and no expiry."""
-PUBLISHING = "rs:publishing"
-"""String with expiry: who is publishing; two cannot at once."""
-EVENTS = "rs:events"
-"""Stream: every accepted event."""
-IMPRESSIONS = "rs:impressions"
-"""Stream: every answer, with the probability of each slot."""
-FORGOTTEN = "rs:forgotten"
-"""Stream: users whose live state was deleted, so that every worker drops its copy."""
-RULES = "rs:rules"
-"""Hash: the rule sets of the shop, every version, and which is active; see `serving/documents.py`."""
-EXPERIMENTS = "rs:experiments"
-"""Hash: the experiments, likewise."""
-STOPPED = "rs:experiments:stopped"
-"""Hash: experiments that a guard-rail has stopped, with what it found, JSON."""
-
-
-def counters(experiment: str, arm: str) -> str:
-    """Hash: what an arm showed and what came of it, numbers."""
-    return f"rs:counters:{experiment}:{arm}"
-
-
-ERASING = "rs:erasing"
-"""Sorted set: users whose entries are still to be deleted from the streams, by the millisecond they asked for it."""
-ERASING_LOCK = "rs:erasing:lock"
-"""String with expiry: a worker is at it."""
-ITEMS = "rs:{items}"
-"""Set: items that were changed since some model was trained."""
-ITEM_CHANGES = "rs:{items}:changes"
-"""Stream: which items changed, so that every worker takes it in."""
-
-
-def item_now(item_id: str) -> str:
-    """Hash: what was said of an item since some model was trained, field by field, and the vectors made of it."""
-    return f"rs:{{items}}:now:{item_id}"
-
-
-def item_picture(item_id: str) -> str:
-    """String: an item's picture, as it was sent."""
-    return f"rs:{{items}}:picture:{item_id}"
+from functools import cached_property
 
 
 def tag(user_id: str) -> str:
@@ -56,51 +14,132 @@ def tag(user_id: str) -> str:
     return user_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
 
 
-def meta(version: str) -> str:
-    """Hash: bundle path, number of items, previous version, time of publishing."""
-    return f"rs:{version}:meta"
+class Keys:
+    """The keys of one tenant.
 
+    Every key begins with the tenant's root and a colon, and no tenant's name holds a colon, so the keys of two tenants
+    never meet; in a Redis ACL, `~rs@NAME:*` is all of one tenant's.
 
-def similar(version: str, item_id: str) -> str:
-    """String: the packed list of similar items."""
-    return f"rs:{version}:sim:{item_id}"
+    Args:
+        tenant: its name; "": the service has one shop.
+    """
 
+    def __init__(self, tenant: str = "") -> None:
+        self.root = f"rs@{tenant}" if tenant else "rs"
 
-def item(version: str, item_id: str) -> str:
-    """String: the item as the API shows it, JSON."""
-    return f"rs:{version}:item:{item_id}"
+    @cached_property
+    def current(self) -> str:
+        """String: the version that workers answer from."""
+        return f"{self.root}:current"
 
+    @cached_property
+    def versions(self) -> str:
+        """Set: every version that has keys and no expiry."""
+        return f"{self.root}:versions"
 
-def feed(version: str, user_id: str) -> str:
-    """String: the packed list published for a user known from training."""
-    return f"rs:{version}:feed:{user_id}"
+    @cached_property
+    def publishing(self) -> str:
+        """String with expiry: who is publishing; two cannot at once."""
+        return f"{self.root}:publishing"
 
+    @cached_property
+    def events(self) -> str:
+        """Stream: every accepted event."""
+        return f"{self.root}:events"
 
-def of_version(version: str) -> str:
-    """Pattern of every key of a version."""
-    return f"rs:{version}:*"
+    @cached_property
+    def impressions(self) -> str:
+        """Stream: every answer, with the probability of each slot."""
+        return f"{self.root}:impressions"
 
+    @cached_property
+    def forgotten(self) -> str:
+        """Stream: users whose live state was deleted, so that every worker drops its copy."""
+        return f"{self.root}:forgotten"
 
-def recent(user_id: str) -> str:
-    """List: a user's recent events, newest first, JSON."""
-    return f"rs:user:{{{tag(user_id)}}}:recent"
+    @cached_property
+    def rules(self) -> str:
+        """Hash: the rule sets of the shop, every version, and which is active; see `serving/documents.py`."""
+        return f"{self.root}:rules"
 
+    @cached_property
+    def experiments(self) -> str:
+        """Hash: the experiments, likewise."""
+        return f"{self.root}:experiments"
 
-def seen(user_id: str) -> str:
-    """Sorted set: items the user had to do with, by time."""
-    return f"rs:user:{{{tag(user_id)}}}:seen"
+    @cached_property
+    def stopped(self) -> str:
+        """Hash: experiments that a guard-rail has stopped, with what it found, JSON."""
+        return f"{self.root}:experiments:stopped"
 
+    @cached_property
+    def erasing(self) -> str:
+        """Sorted set: users whose entries are still to be deleted from the streams, by the millisecond of asking."""
+        return f"{self.root}:erasing"
 
-def bought(user_id: str) -> str:
-    """Sorted set: items the user bought, by time."""
-    return f"rs:user:{{{tag(user_id)}}}:bought"
+    @cached_property
+    def erasing_lock(self) -> str:
+        """String with expiry: a worker is at it."""
+        return f"{self.root}:erasing:lock"
 
+    @cached_property
+    def items(self) -> str:
+        """Set: items that were changed since some model was trained."""
+        return f"{self.root}:{{items}}"
 
-def profile(user_id: str) -> str:
-    """Hash: what the shop says of a user, attribute to values, JSON."""
-    return f"rs:user:{{{tag(user_id)}}}:profile"
+    @cached_property
+    def item_changes(self) -> str:
+        """Stream: which items changed, so that every worker takes it in."""
+        return f"{self.root}:{{items}}:changes"
 
+    def counters(self, experiment: str, arm: str) -> str:
+        """Hash: what an arm showed and what came of it, numbers."""
+        return f"{self.root}:counters:{experiment}:{arm}"
 
-def event(user_id: str, event_id: str) -> str:
-    """String with expiry: this event has been applied."""
-    return f"rs:user:{{{tag(user_id)}}}:event:{event_id}"
+    def item_now(self, item_id: str) -> str:
+        """Hash: what was said of an item since some model was trained, field by field, and the vectors made of it."""
+        return f"{self.root}:{{items}}:now:{item_id}"
+
+    def item_picture(self, item_id: str) -> str:
+        """String: an item's picture, as it was sent."""
+        return f"{self.root}:{{items}}:picture:{item_id}"
+
+    def meta(self, version: str) -> str:
+        """Hash: bundle path, number of items, previous version, time of publishing."""
+        return f"{self.root}:{version}:meta"
+
+    def similar(self, version: str, item_id: str) -> str:
+        """String: the packed list of similar items."""
+        return f"{self.root}:{version}:sim:{item_id}"
+
+    def item(self, version: str, item_id: str) -> str:
+        """String: the item as the API shows it, JSON."""
+        return f"{self.root}:{version}:item:{item_id}"
+
+    def feed(self, version: str, user_id: str) -> str:
+        """String: the packed list published for a user known from training."""
+        return f"{self.root}:{version}:feed:{user_id}"
+
+    def of_version(self, version: str) -> str:
+        """Pattern of every key of a version."""
+        return f"{self.root}:{version}:*"
+
+    def recent(self, user_id: str) -> str:
+        """List: a user's recent events, newest first, JSON."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:recent"
+
+    def seen(self, user_id: str) -> str:
+        """Sorted set: items the user had to do with, by time."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:seen"
+
+    def bought(self, user_id: str) -> str:
+        """Sorted set: items the user bought, by time."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:bought"
+
+    def profile(self, user_id: str) -> str:
+        """Hash: what the shop says of a user, attribute to values, JSON."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:profile"
+
+    def event(self, user_id: str, event_id: str) -> str:
+        """String with expiry: this event has been applied."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:event:{event_id}"

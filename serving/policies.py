@@ -26,7 +26,6 @@ from recsys.rules.amended import facts_of, trained_facts
 from recsys.rules.book import RuleBook
 from recsys.rules.facts import Facts
 from recsys.rules.model import RuleSet
-from serving import keys
 from serving.documents import Documents
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
@@ -99,8 +98,8 @@ class PolicyKeeper:
     """
 
     def __init__(self, store: Store, settings: Settings, telemetry: Telemetry) -> None:
-        self.rules = Documents(store, keys.RULES)
-        self.experiments = Documents(store, keys.EXPERIMENTS)
+        self.rules = Documents(store, store.keys.rules)
+        self.experiments = Documents(store, store.keys.experiments)
         self.policies = Policies()
         self._store = store
         self._settings = settings
@@ -144,7 +143,7 @@ class PolicyKeeper:
             before = self.policies
             try:
                 active, of_experiments = await self.rules.active(), await self.experiments.active()
-                stopped = frozenset(await self._store.names(keys.STOPPED))
+                stopped = frozenset(await self._store.names(self._store.keys.stopped))
                 same = (active, of_experiments) == (before.active, before.experiments_version)
                 if same and stopped == before.stopped:
                     return True
@@ -252,7 +251,7 @@ class PolicyKeeper:
 
     @property
     def _kept(self) -> Path:
-        return self._settings.state_dir / "policies.json"
+        return self._settings.home / "policies.json"
 
 
 def _of_files(settings: Settings) -> Policies:

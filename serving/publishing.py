@@ -22,10 +22,10 @@ from features.progress import bar
 from recsys.bundle import Bundle
 from recsys.bundle_format import read_manifest
 from recsys.recommender import BundleRecommender
-from serving import keys
 from serving.connection import many, memories
 from serving.entries import entries, n_entries, predicted_bytes
 from serving.items.pruning import prune_items
+from serving.keys import Keys
 from serving.versions import Versions, batches
 
 log = structlog.get_logger()
@@ -62,13 +62,21 @@ class Publisher:
         state_dir: where the files of published bundles are kept.
         keep: versions kept beside the current one.
         memory_budget: largest Redis memory in bytes; None: the server's maxmemory, if it has one.
+        tenant: whose bundles they are; "": the service has one shop.
     """
 
     def __init__(
-        self, client: redis.Redis, *, state_dir: Path, keep: int = 1, memory_budget: int | None = None
+        self,
+        client: redis.Redis,
+        *,
+        state_dir: Path,
+        keep: int = 1,
+        memory_budget: int | None = None,
+        tenant: str = "",
     ) -> None:
         self._client = client
-        self._versions = Versions(client, state_dir.absolute() / "bundles")
+        self._keys = Keys(tenant)
+        self._versions = Versions(client, state_dir.absolute() / "bundles", self._keys)
         self._keep = keep
         self._memory_budget = memory_budget
 
@@ -91,7 +99,7 @@ class Publisher:
                     bundle.version, self._versions.previous_of(bundle.version), 0, 0, 0, time.monotonic() - began
                 )
             recommender = BundleRecommender(bundle)
-            predicted = predicted_bytes(bundle, recommender)
+            predicted = predicted_bytes(bundle, recommender, self._keys)
             used = self._used_bytes()
             self._check_budget(predicted, used)
             known = previous == bundle.version or self._versions.kept(bundle.version)
@@ -106,7 +114,7 @@ class Publisher:
                 raise
             measured = self._used_bytes() - used
             self._versions.switch(bundle.version)
-            prune_items(self._client, self._bundles(self._versions.retire(self._keep)))
+            prune_items(self._client, self._keys, self._bundles(self._versions.retire(self._keep)))
         log.info("published", version=bundle.version, previous=previous, keys=len(digests), bytes=measured)
         return Published(bundle.version, previous, len(digests), predicted, measured, time.monotonic() - began)
 
@@ -143,12 +151,12 @@ class Publisher:
         """Write every key; returns the digest of each value."""
         digests: dict[str, bytes] = {}
         with bar("publish", total=n_entries(bundle)) as progress:
-            for batch in batches(entries(bundle, recommender)):
+            for batch in batches(entries(bundle, recommender, self._keys)):
                 pipeline = self._client.pipeline(transaction=False)
                 for key, value in batch:
                     pipeline.set(key, value)
                     digests[key] = _digest(value)
-                pipeline.expire(keys.PUBLISHING, LOCK_S)
+                pipeline.expire(self._keys.publishing, LOCK_S)
                 pipeline.execute()
                 progress.advance(len(batch))
         return digests
@@ -161,7 +169,7 @@ class Publisher:
                     if value is None or _digest(value) != digests[key]:
                         found = "nothing" if value is None else f"{len(value)} other bytes"
                         raise InputError(f"{key} must read back as it was written, Redis holds {found} (is it full?)")
-                self._client.expire(keys.PUBLISHING, LOCK_S)
+                self._client.expire(self._keys.publishing, LOCK_S)
                 progress.advance(len(batch))
 
     def _bundles(self, versions: list[str]) -> list[Bundle]:
@@ -187,13 +195,13 @@ class Publisher:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         token = secrets.token_hex(8)
-        if not self._client.set(keys.PUBLISHING, token, nx=True, ex=LOCK_S):
+        if not self._client.set(self._keys.publishing, token, nx=True, ex=LOCK_S):
             raise InputError(f"another publish is running on this Redis (or ended badly: wait {LOCK_S} s)")
         try:
             yield
         finally:
-            if self._client.get(keys.PUBLISHING) == token.encode():
-                self._client.delete(keys.PUBLISHING)
+            if self._client.get(self._keys.publishing) == token.encode():
+                self._client.delete(self._keys.publishing)
 
 
 def _digest(value: bytes) -> bytes:

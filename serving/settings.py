@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     `serving/connection.py` spells; none: the commands start the embedded server."""
     state_dir: Path = Path(".recsys")
     """Where the embedded Redis keeps its data, and a worker the rules it read last."""
+    tenant: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?$")] = ""
+    """Whose shop this is, where several share one Redis: all its keys lie under a prefix of its own."""
     redis_timeout_s: PositiveFloat = 0.1
     """Longest wait for Redis within a request; then the bundle answers."""
     redis_pool_size: PositiveInt = 64
@@ -151,6 +153,11 @@ class Settings(BaseSettings):
     """Open the encoders of queries with the bundle; otherwise the first query waits about half a second for them."""
     log_requests: bool = True
     """One structured log line a request."""
+
+    @property
+    def home(self) -> Path:
+        """Where this tenant's files lie: the state folder itself where there is one shop."""
+        return self.state_dir / "tenants" / self.tenant if self.tenant else self.state_dir
 
     @classmethod
     def load(cls, **given: object) -> Settings:

@@ -18,10 +18,10 @@ import redis.asyncio
 import structlog
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
-from serving import keys
 from serving.coalesced import Coalesced
 from serving.connection import close, connect_async, is_cluster, many_async
 from serving.events import Event, Past
+from serving.keys import Keys
 from serving.memory import LiveState
 from serving.settings import Settings
 from serving.telemetry import Telemetry
@@ -91,9 +91,13 @@ class Store:
         url: where it is; None: there is none, and the store is down for good.
         settings: timeouts, caps and times to live.
         telemetry: counts failures and shows the state.
+
+    Attributes:
+        keys: of the tenant whose data this is.
     """
 
     def __init__(self, url: str | None, settings: Settings, telemetry: Telemetry) -> None:
+        self.keys = Keys(settings.tenant)
         self._settings = settings
         self._telemetry = telemetry
         self._failures = 0
@@ -136,13 +140,13 @@ class Store:
 
     async def similar(self, version: str, item_id: str) -> bytes | None:
         """The packed list of similar items, None where none is published."""
-        return (await self._values.get([keys.similar(version, item_id)]))[0]
+        return (await self._values.get([self.keys.similar(version, item_id)]))[0]
 
     async def items(self, version: str, item_ids: Sequence[str]) -> list[bytes | None]:
         """The items as the API shows them, None where absent."""
         if not item_ids:
             return []
-        return await self._values.get([keys.item(version, item_id) for item_id in item_ids])
+        return await self._values.get([self.keys.item(version, item_id) for item_id in item_ids])
 
     async def _mget(self, names: list[str]) -> list[bytes | None]:
         return await self.asked(lambda client: many_async(client, names))
@@ -152,12 +156,12 @@ class Store:
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
-            pipeline.lrange(keys.recent(user_id), 0, self._settings.recent_cap - 1)
-            pipeline.zrange(keys.seen(user_id), 0, -1, withscores=True)
-            pipeline.zrange(keys.bought(user_id), 0, -1, withscores=True)
-            pipeline.hgetall(keys.profile(user_id))
+            pipeline.lrange(self.keys.recent(user_id), 0, self._settings.recent_cap - 1)
+            pipeline.zrange(self.keys.seen(user_id), 0, -1, withscores=True)
+            pipeline.zrange(self.keys.bought(user_id), 0, -1, withscores=True)
+            pipeline.hgetall(self.keys.profile(user_id))
             if version is not None:
-                pipeline.get(keys.feed(version, user_id))
+                pipeline.get(self.keys.feed(version, user_id))
             return await pipeline.execute()
 
         answer = await self.asked(ask)
@@ -176,7 +180,7 @@ class Store:
         """
 
         async def ask(client: redis.asyncio.Redis) -> None:
-            key = keys.profile(user_id)
+            key = self.keys.profile(user_id)
             pipeline = client.pipeline(transaction=True)
             if whole:
                 pipeline.delete(key)
@@ -197,7 +201,7 @@ class Store:
         """
         if self._clustered:
             return await self.asked(lambda client: self._apply_apart(client, events), probing=probing)
-        return await self.asked(lambda _: self._apply_together(events, stream=keys.EVENTS), probing=probing)
+        return await self.asked(lambda _: self._apply_together(events, stream=self.keys.events), probing=probing)
 
     async def _apply_apart(self, client: redis.asyncio.Redis, events: Sequence[Event]) -> list[bool]:
         """The event stream lies in another slot than a user's keys, so it is told first: a worker that dies in between
@@ -206,13 +210,13 @@ class Store:
         """
         pipeline = client.pipeline(transaction=False)
         for event in events:
-            pipeline.exists(keys.event(event.user_id, event.event_id))
+            pipeline.exists(self.keys.event(event.user_id, event.event_id))
         known = await pipeline.execute()
         pipeline = client.pipeline(transaction=False)
         for event, old in zip(events, known, strict=True):
             if not old:
                 fields: dict[Any, Any] = dict(event.fields())
-                pipeline.xadd(keys.EVENTS, fields, maxlen=self._settings.stream_cap, approximate=True)
+                pipeline.xadd(self.keys.events, fields, maxlen=self._settings.stream_cap, approximate=True)
         if not all(known):
             await pipeline.execute()
         places: dict[str, list[int]] = {}
@@ -230,15 +234,15 @@ class Store:
     async def _apply_together(self, events: Sequence[Event], *, stream: str | None) -> list[bool]:
         """Apply events in one script; without a stream, they must be of one user and are not logged."""
         settings = self._settings
-        names: list[str] = [keys.recent(events[0].user_id) if stream is None else stream]
+        names: list[str] = [self.keys.recent(events[0].user_id) if stream is None else stream]
         caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
         values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None), settings.bought_ttl_s]
         for event in events:
             names += [
-                keys.event(event.user_id, event.event_id),
-                keys.recent(event.user_id),
-                keys.seen(event.user_id),
-                keys.bought(event.user_id),
+                self.keys.event(event.user_id, event.event_id),
+                self.keys.recent(event.user_id),
+                self.keys.seen(event.user_id),
+                self.keys.bought(event.user_id),
             ]
             fields = [part for pair in event.fields().items() for part in pair]
             values += [
@@ -257,9 +261,14 @@ class Store:
 
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
-            pipeline.delete(keys.recent(user_id), keys.seen(user_id), keys.bought(user_id), keys.profile(user_id))
-            pipeline.zadd(keys.ERASING, {user_id: int(time.time() * 1000)})
-            pipeline.xadd(keys.FORGOTTEN, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
+            pipeline.delete(
+                self.keys.recent(user_id),
+                self.keys.seen(user_id),
+                self.keys.bought(user_id),
+                self.keys.profile(user_id),
+            )
+            pipeline.zadd(self.keys.erasing, {user_id: int(time.time() * 1000)})
+            pipeline.xadd(self.keys.forgotten, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
             await pipeline.execute()
 
         await self.asked(ask)
@@ -270,7 +279,7 @@ class Store:
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
             for entry in entries:
-                pipeline.xadd(keys.IMPRESSIONS, entry, maxlen=self._settings.stream_cap, approximate=True)  # type: ignore[arg-type]
+                pipeline.xadd(self.keys.impressions, entry, maxlen=self._settings.stream_cap, approximate=True)  # type: ignore[arg-type]
             await pipeline.execute()
 
         await self.asked(ask)
@@ -287,11 +296,11 @@ class Store:
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
-            pipeline.get(keys.CURRENT)
+            pipeline.get(self.keys.current)
             if forgotten_after is None:
-                pipeline.xrevrange(keys.FORGOTTEN, count=1)
+                pipeline.xrevrange(self.keys.forgotten, count=1)
             else:
-                pipeline.xrange(keys.FORGOTTEN, min=f"({forgotten_after}", count=FORGOTTEN_CAP)
+                pipeline.xrange(self.keys.forgotten, min=f"({forgotten_after}", count=FORGOTTEN_CAP)
             return await pipeline.execute()
 
         version, forgotten = await self.asked(ask, probing=True)
@@ -301,7 +310,7 @@ class Store:
     async def meta(self, version: str) -> dict[str, str]:
         """What was recorded about a version when it was published; empty where it is unknown."""
         found = await self.asked(
-            lambda client: cast("Awaitable[dict[bytes, bytes]]", client.hgetall(keys.meta(version))), probing=True
+            lambda client: cast("Awaitable[dict[bytes, bytes]]", client.hgetall(self.keys.meta(version))), probing=True
         )
         return {name.decode(): value.decode() for name, value in found.items()}
 

@@ -18,8 +18,8 @@ import redis
 import structlog
 
 from recsys.bundle import Bundle
-from serving import keys
 from serving.entries import spaced
+from serving.keys import Keys
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -36,32 +36,34 @@ class Versions:
     Args:
         client: the Redis.
         folder: where the files of each version are kept.
+        keys: of the tenant whose versions they are.
     """
 
-    def __init__(self, client: redis.Redis, folder: Path) -> None:
+    def __init__(self, client: redis.Redis, folder: Path, keys: Keys) -> None:
         self._client = client
+        self._keys = keys
         self._folder = folder
 
     def current(self) -> str | None:
         """The version that workers answer from."""
-        version = cast("bytes | None", self._client.get(keys.CURRENT))
+        version = cast("bytes | None", self._client.get(self._keys.current))
         return None if version is None else version.decode()
 
     def switch(self, version: str) -> None:
         """Make a version current, in one command."""
-        self._client.set(keys.CURRENT, version)
+        self._client.set(self._keys.current, version)
 
     def announce(self, version: str) -> None:
         """Note that a version may have keys, so that they are found even if its publisher dies."""
-        self._client.sadd(keys.VERSIONS, version)
+        self._client.sadd(self._keys.versions, version)
 
     def kept(self, version: str) -> bool:
         """Whether a version is not expiring."""
-        return bool(self._client.sismember(keys.VERSIONS, version))
+        return bool(self._client.sismember(self._keys.versions, version))
 
     def meta(self, version: str) -> dict[str, str]:
         """A version's record; empty where there is none."""
-        found = cast("dict[bytes, bytes]", self._client.hgetall(keys.meta(version)))
+        found = cast("dict[bytes, bytes]", self._client.hgetall(self._keys.meta(version)))
         return {name.decode(): value.decode() for name, value in found.items()}
 
     def previous_of(self, version: str) -> str | None:
@@ -80,8 +82,8 @@ class Versions:
         if before is not None:
             meta["previous"] = before
         pipeline = self._client.pipeline(transaction=True)
-        pipeline.delete(keys.meta(bundle.version))
-        pipeline.hset(keys.meta(bundle.version), mapping=meta)
+        pipeline.delete(self._keys.meta(bundle.version))
+        pipeline.hset(self._keys.meta(bundle.version), mapping=meta)
         pipeline.execute()
 
     def intact(self, bundle: Bundle) -> bool:
@@ -94,8 +96,8 @@ class Versions:
         ):
             return False
         rows = spaced(len(bundle.items))
-        names = [keys.item(bundle.version, bundle.items[row]) for row in rows]
-        names += [keys.similar(bundle.version, bundle.items[row]) for row in rows]
+        names = [self._keys.item(bundle.version, bundle.items[row]) for row in rows]
+        names += [self._keys.similar(bundle.version, bundle.items[row]) for row in rows]
         return self._client.exists(*names) == len(names)
 
     def retire(self, keep: int) -> list[str]:
@@ -105,15 +107,15 @@ class Versions:
         while version is not None and version not in kept and len(kept) <= keep:
             kept.append(version)
             version = self.previous_of(version)
-        known = {found.decode() for found in cast("set[bytes]", self._client.smembers(keys.VERSIONS))}
+        known = {found.decode() for found in cast("set[bytes]", self._client.smembers(self._keys.versions))}
         for old in sorted(known - set(kept)):
             self.expire(old)
         return kept
 
     def expire(self, version: str) -> None:
         """Let a version's keys expire, and drop its files."""
-        self._client.srem(keys.VERSIONS, version)
-        for batch in batches(self._client.scan_iter(match=keys.of_version(version), count=1000)):
+        self._client.srem(self._keys.versions, version)
+        for batch in batches(self._client.scan_iter(match=self._keys.of_version(version), count=1000)):
             pipeline = self._client.pipeline(transaction=False)
             for key in batch:
                 pipeline.expire(key, RETIRE_S)

@@ -40,12 +40,11 @@ class Desk:
             return None
 
 
-def with_documents(redis: str | None, key: str, run: Callable[[Desk], Awaitable[T]]) -> T:
-    """Do something with the versions of a document.
+def with_rules(redis: str | None, run: Callable[[Desk], Awaitable[T]]) -> T:
+    """Do something with the versions of the rules.
 
     Args:
         redis: URL; None: that of the environment, else the embedded server.
-        key: of the document, `keys.RULES` or `keys.EXPERIMENTS`.
         run: what to do.
 
     Raises:
@@ -62,7 +61,7 @@ def with_documents(redis: str | None, key: str, run: Callable[[Desk], Awaitable[
         async def talk() -> T:
             store = Store(url, settings, Telemetry())
             try:
-                return await run(Desk(Documents(store, key), store))
+                return await run(Desk(Documents(store, store.keys.rules), store))
             finally:
                 await store.close()
 

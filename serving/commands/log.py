@@ -25,6 +25,9 @@ def collect(
     worker: Annotated[
         str, typer.Option(help="This worker's name: its own, and the same after a restart.")
     ] = "collector-1",
+    tenant: Annotated[
+        str | None, typer.Option(help="Whose shop it is, where several share one Redis; else RECSYS_TENANT.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
 ) -> None:
     """Keep every answer and every event, each once, though workers be killed and started again.
@@ -44,7 +47,8 @@ def collect(
     from serving.settings import Settings
     from serving.telemetry import configure_logging
 
-    settings = Settings.load(**({} if redis is None else {"redis_url": redis}))
+    given = {"redis_url": redis, "tenant": tenant}
+    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
     stop = threading.Event()
     configure_logging()
     with ExitStack() as stack:
@@ -56,7 +60,7 @@ def collect(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         try:
-            counts = run(client, archive, worker=worker, stop=stop, once=once)
+            counts = run(client, archive, worker=worker, stop=stop, once=once, tenant=settings.tenant)
         except RedisError as error:
             raise InputError(f"Redis does not answer: {error}") from error
     for name, entries in counts.entries.items():

@@ -27,6 +27,9 @@ def publish(
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Return to the version published before.")] = False,
     keep: Annotated[int, typer.Option(min=0, max=20, help="Versions kept beside the new one, for rollback.")] = 1,
+    tenant: Annotated[
+        str | None, typer.Option(help="Whose shop it is, where several share one Redis; else RECSYS_TENANT.")
+    ] = None,
     memory_budget: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +75,7 @@ def publish(
     console = Console(highlight=False)
     if gate is not None and gate_log is not None and bundle_dir is not None:
         _must_pass(gate, bundle_dir, gate_log, console)
-    settings = Settings.load()
+    settings = Settings.load(**({} if tenant is None else {"tenant": tenant}))
     budget = settings.memory_budget if memory_budget is None else parse_bytes(memory_budget)
     with ExitStack() as stack:
         url = redis or (None if settings.redis_url is None else settings.redis_url.get_secret_value())
@@ -80,7 +83,9 @@ def publish(
             url = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis")).url
         try:
             client = stack.enter_context(connect(url, socket_timeout=60.0))
-            publisher = Publisher(client, state_dir=settings.state_dir, keep=keep, memory_budget=budget)
+            publisher = Publisher(
+                client, state_dir=settings.home, keep=keep, memory_budget=budget, tenant=settings.tenant
+            )
             if bundle_dir is None:
                 left, current = publisher.rollback()
                 console.print(f"rolled back from {left} to [bold]{current}[/]")

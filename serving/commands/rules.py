@@ -122,9 +122,8 @@ def put(
     """Store a rule set as the next version; running services go by it within about a second."""
     from features.errors import InputError
     from recsys.rules.model import RuleSet
-    from serving.commands.documents import with_documents
+    from serving.commands.documents import with_rules
     from serving.documents import NotCurrentError
-    from serving.keys import RULES
 
     rules = RuleSet.load(file)
 
@@ -140,7 +139,7 @@ def put(
         except NotCurrentError as error:
             raise InputError(f"{error}, --expect says {expect}") from None
 
-    version = with_documents(redis, RULES, run)
+    version = with_rules(redis, run)
     typer.echo(f"version {version} of the rules holds")
 
 
@@ -155,8 +154,7 @@ def show(
     from datetime import UTC, datetime
 
     from features.errors import InputError
-    from serving.commands.documents import with_documents
-    from serving.keys import RULES
+    from serving.commands.documents import with_rules
 
     async def run(at: Desk) -> str:
         if history:
@@ -171,7 +169,7 @@ def show(
             raise InputError(f"there is no version {wanted} of the rules")
         return raw.decode()
 
-    typer.echo(with_documents(redis, RULES, run))
+    typer.echo(with_rules(redis, run))
 
 
 @app.command()
@@ -182,9 +180,8 @@ def rollback(
 ) -> None:
     """Make the version that was active before active again, or the one named."""
     from features.errors import InputError
-    from serving.commands.documents import with_documents
+    from serving.commands.documents import with_rules
     from serving.documents import NoVersionError
-    from serving.keys import RULES
 
     async def run(at: Desk) -> int:
         try:
@@ -192,7 +189,7 @@ def rollback(
         except NoVersionError as error:
             raise InputError(str(error)) from None
 
-    typer.echo(f"version {with_documents(redis, RULES, run)} of the rules holds")
+    typer.echo(f"version {with_rules(redis, run)} of the rules holds")
 
 
 def _review(file: Path, bundle: Path) -> list[str]:

@@ -85,7 +85,12 @@ def serve(
             os.environ["RECSYS_REDIS_URL"] = server.url
             if opened is not None:
                 with Redis.from_url(server.url) as client:
-                    publisher = Publisher(client, state_dir=settings.state_dir, memory_budget=settings.memory_budget)
+                    publisher = Publisher(
+                        client,
+                        state_dir=settings.home,
+                        memory_budget=settings.memory_budget,
+                        tenant=settings.tenant,
+                    )
                     done = publisher.publish(opened)
                 how = f"published in {done.seconds:.1f} s" if done.n_keys else "was published before"
                 console.print(f"version {done.version} {how}")

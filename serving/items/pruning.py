@@ -9,8 +9,8 @@ import redis
 import structlog
 
 from recsys.bundle import Bundle
-from serving import keys
 from serving.items.said import FIELDS, Said
+from serving.keys import Keys
 
 log = structlog.get_logger()
 
@@ -24,18 +24,19 @@ def says_the_same(item_id: str, said: Said, bundle: Bundle) -> bool:
     return shown is not None and all(_plain(shown[name]) == _plain(own[name]) for name in FIELDS)
 
 
-def prune_items(client: redis.Redis, bundles: Sequence[Bundle]) -> int:
+def prune_items(client: redis.Redis, keys: Keys, bundles: Sequence[Bundle]) -> int:
     """Forget what all of these bundles say by themselves; a change that comes meanwhile is kept.
 
     Args:
         client: Redis.
+        keys: of the tenant.
         bundles: the one that is current, and those that a rollback may return to.
 
     Returns:
         How many items need nothing said of them any more.
     """
     dropped = 0
-    for member in cast("set[bytes]", client.smembers(keys.ITEMS)):
+    for member in cast("set[bytes]", client.smembers(keys.items)):
         item_id = member.decode()
         key = keys.item_now(item_id)
 
@@ -44,7 +45,7 @@ def prune_items(client: redis.Redis, bundles: Sequence[Bundle]) -> int:
             pipeline.multi()
             if packed and all(says_the_same(item_id, Said.unpacked(packed), bundle) for bundle in bundles):
                 pipeline.delete(key, keys.item_picture(item_id))
-                pipeline.srem(keys.ITEMS, item_id)
+                pipeline.srem(keys.items, item_id)
 
         dropped += bool(client.transaction(drop, key))
     if dropped:

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import redis.asyncio
 
-from serving import keys
 from serving.items.said import Said
 from serving.store import Store
 
@@ -45,16 +44,16 @@ class ItemShelf:
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=True)
             for item_id, said in changes.items():
-                key = keys.item_now(item_id)
+                key = self._store.keys.item_now(item_id)
                 if said.whole or said.deleted:
                     pipeline.delete(key)
                     if item_id not in pictures:
-                        pipeline.delete(keys.item_picture(item_id))
+                        pipeline.delete(self._store.keys.item_picture(item_id))
                 pipeline.hset(key, mapping=said.packed())  # type: ignore[arg-type]
-                pipeline.sadd(keys.ITEMS, item_id)
+                pipeline.sadd(self._store.keys.items, item_id)
                 if item_id in pictures:
-                    pipeline.set(keys.item_picture(item_id), pictures[item_id])
-                pipeline.xadd(keys.ITEM_CHANGES, {"item_id": item_id}, maxlen=CHANGES_CAP, approximate=True)
+                    pipeline.set(self._store.keys.item_picture(item_id), pictures[item_id])
+                pipeline.xadd(self._store.keys.item_changes, {"item_id": item_id}, maxlen=CHANGES_CAP, approximate=True)
             await pipeline.execute()
 
         await self._store.asked(ask)
@@ -69,7 +68,7 @@ class ItemShelf:
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
             for item_id in asked:
-                pipeline.hgetall(keys.item_now(item_id))
+                pipeline.hgetall(self._store.keys.item_now(item_id))
             return await pipeline.execute()
 
         found: dict[str, Said] = {}
@@ -89,8 +88,8 @@ class ItemShelf:
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
-            pipeline.xrevrange(keys.ITEM_CHANGES, count=1)
-            pipeline.smembers(keys.ITEMS)
+            pipeline.xrevrange(self._store.keys.item_changes, count=1)
+            pipeline.smembers(self._store.keys.items)
             return await pipeline.execute()
 
         newest, members = await self._store.asked(ask)
@@ -105,7 +104,9 @@ class ItemShelf:
         """
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
-            return cast("list[Any]", await client.xrange(keys.ITEM_CHANGES, min=f"({change}", count=10 * BATCH))
+            return cast(
+                "list[Any]", await client.xrange(self._store.keys.item_changes, min=f"({change}", count=10 * BATCH)
+            )
 
         entries = await self._store.asked(ask)
         item_ids = list(dict.fromkeys(fields[b"item_id"].decode() for _, fields in entries))
@@ -119,6 +120,6 @@ class ItemShelf:
         """
 
         async def ask(client: redis.asyncio.Redis) -> bytes | None:
-            return cast("bytes | None", await client.get(keys.item_picture(item_id)))
+            return cast("bytes | None", await client.get(self._store.keys.item_picture(item_id)))
 
         return await self._store.asked(ask)

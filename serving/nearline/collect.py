@@ -10,7 +10,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from serving import keys
+from serving.keys import Keys
 from serving.nearline.archive import Archive
 from serving.nearline.group import StreamGroup
 from serving.nearline.rows import event_rows, impression_rows
@@ -46,6 +46,7 @@ def collect(
     size: int = 5000,
     wait_s: float = 1.0,
     abandoned_after_s: float = 60.0,
+    tenant: str = "",
 ) -> Collected:
     """Move entries from the streams to `folder/impressions` and `folder/events`.
 
@@ -60,10 +61,12 @@ def collect(
         size: entries a part at most.
         wait_s: pause between two looks at streams without news.
         abandoned_after_s: entries that another worker has held for so long are taken over.
+        tenant: whose streams they are; "": the service has one shop.
     """
+    keys = Keys(tenant)
     streams = {
-        "impressions": (keys.IMPRESSIONS, impression_rows),
-        "events": (keys.EVENTS, event_rows),
+        "impressions": (keys.impressions, impression_rows),
+        "events": (keys.events, event_rows),
     }
     archives = {name: Archive(folder / name, rows) for name, (_, rows) in streams.items()}
     groups = {

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving import keys
+from serving.keys import Keys
 
 
 def view(user_id: str, item_id: str, **more: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def test_a_batch_sent_again_is_applied_once(service: Any, redis_server: Any) -> 
     events = service.get("/v1/users/u1").json()["events"]
     assert [event["item_id"] for event in events] == ["i10", "i12"]
     with redis_server.client() as client:
-        assert client.xlen(keys.EVENTS) == 2
+        assert client.xlen(Keys().events) == 2
 
 
 def test_an_event_twice_in_one_batch_counts_once_and_per_user(service: Any) -> None:
@@ -112,15 +112,15 @@ def test_recent_events_are_capped_and_expire(
     events = service.get("/v1/users/u1").json()["events"]
     assert [event["item_id"] for event in events] == ["i7", "i8", "i9"]
     with redis_server.client() as client:
-        assert client.zrange(keys.seen("u1"), 0, -1) == [b"i6", b"i7", b"i8", b"i9"]
-        assert 0 < client.ttl(keys.recent("u1")) <= 100
-        assert 0 < client.ttl(keys.seen("u1")) <= 100
+        assert client.zrange(Keys().seen("u1"), 0, -1) == [b"i6", b"i7", b"i8", b"i9"]
+        assert 0 < client.ttl(Keys().recent("u1")) <= 100
+        assert 0 < client.ttl(Keys().seen("u1")) <= 100
 
 
 def test_an_accepted_event_is_in_the_stream_with_the_answer_it_followed_from(service: Any, redis_server: Any) -> None:
     service.post(view("u1", "i10", event_id="e1", recommendation_id="r1", timestamp=12.5))
     with redis_server.client() as client:
-        [(_, fields)] = client.xrange(keys.EVENTS)
+        [(_, fields)] = client.xrange(Keys().events)
     assert fields == {
         b"event_id": b"e1",
         b"user_id": b"u1",

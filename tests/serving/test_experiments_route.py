@@ -9,7 +9,7 @@ import orjson
 
 from recsys.bundle import Bundle
 from recsys.experiments import Experiments
-from serving import keys
+from serving.keys import Keys
 from serving.publishing import Publisher
 
 
@@ -49,8 +49,8 @@ def test_arms_differ_in_rules_and_the_answer_and_the_log_say_which(
     assert service.get("/v1/items/i3/similar").json()["arms"] == {}  # nobody asks, so nobody takes part
     assert set(service.get("/v1/items/i3/similar", user_id="visitor1").json()["arms"]) == {"test"}
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 14)
-        logged = [fields for _, fields in client.xrange(keys.IMPRESSIONS)]
+        eventually(lambda: client.xlen(Keys().impressions) == 14)
+        logged = [fields for _, fields in client.xrange(Keys().impressions)]
     assert {orjson.loads(fields[b"arms"]).get("test") for fields in logged} == {"control", "other", None}
 
 
@@ -120,7 +120,7 @@ def test_arms_are_counted_with_what_came_of_them(service: Any, redis_server: Any
     assert counted()["holdout"]["answers"] == len(by_arm["holdout"])
     assert service.metric("recsys_arm_answers_total", experiment="test", arm="other") == len(by_arm["other"])
     with redis_server.client() as client:
-        assert client.hget(keys.counters("test", "other"), "clicks") == b"1"
+        assert client.hget(Keys().counters("test", "other"), "clicks") == b"1"
 
 
 def test_a_broken_guard_rail_stops_the_experiment_for_every_worker(
@@ -131,8 +131,8 @@ def test_a_broken_guard_rail_stops_the_experiment_for_every_worker(
     assert put(service, {**two_arms(exploration={"epsilon": 1.0}), "guard_rails": [rail]}).status_code == 200
     visitor = next(f"v{n}" for n in range(50) if service.feed(f"v{n}")["arms"]["test"] == "other")
     with redis_server.client() as client:
-        client.hset(keys.counters("test", "control"), mapping={"answers": 1000, "clicks": 200})
-        client.hset(keys.counters("test", "other"), mapping={"answers": 1000, "clicks": 50})
+        client.hset(Keys().counters("test", "control"), mapping={"answers": 1000, "clicks": 200})
+        client.hset(Keys().counters("test", "other"), mapping={"answers": 1000, "clicks": 50})
     eventually(lambda: service.get("/v1/experiments").json()["stopped"] == ["test"])
     assert other.metric("recsys_experiments_stopped_total", experiment="test") == 1
     eventually(lambda: other.feed(visitor)["arms"] == {})

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from recsys.bundle import Bundle
-from serving import keys
 from serving.codec import pack, unpack
 from serving.kept import Kept
+from serving.keys import Keys
 from serving.publishing import Publisher
 
 
@@ -46,15 +46,15 @@ def test_a_kept_list_is_sent_under_a_new_id_and_logged_again(service: Any, redis
     assert len(set(ids)) == 3
     assert answers[0] == answers[1] == answers[2]
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 3)
-        logged = [fields for _, fields in client.xrange(keys.IMPRESSIONS)]
+        eventually(lambda: client.xlen(Keys().impressions) == 3)
+        logged = [fields for _, fields in client.xrange(Keys().impressions)]
     assert [fields[b"recommendation_id"].decode() for fields in logged] == ids
     assert len({fields[b"slots"] for fields in logged}) == 1
 
 
 def test_a_kept_list_is_as_new_as_what_redis_holds(service: Any, redis_server: Any) -> None:
     first = service.get("/v1/items/i3/similar", k=3).json()
-    key = keys.similar(first["model_version"], "i3")
+    key = Keys().similar(first["model_version"], "i3")
     with redis_server.client() as client:
         stored = client.get(key)
         assert isinstance(stored, bytes)

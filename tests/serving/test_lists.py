@@ -11,8 +11,8 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
-from serving import keys
 from serving.cursor import MAX_SHOWN, BadCursor, Cursor, checksums, question_hash
+from serving.keys import Keys
 
 
 def shown(answer: dict[str, Any]) -> list[str]:
@@ -291,8 +291,8 @@ def test_the_scenario_of_a_list_is_logged(service: Any, redis_server: Any, event
     service.get("/v1/users/u1/feed", k=2, scenario="home")
     service.ask("/v1/recommend", {"session": ["i10"], "k": 2, "scenario": "cart"})
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 2)
-        logged = [fields for _, fields in client.xrange(keys.IMPRESSIONS)]
+        eventually(lambda: client.xlen(Keys().impressions) == 2)
+        logged = [fields for _, fields in client.xrange(Keys().impressions)]
     told = [(fields[b"surface"], fields[b"subject"], fields[b"scenario"]) for fields in logged]
     assert told == [(b"feed", b"u1", b"home"), (b"recommend", b"", b"cart")]
     assert all(orjson.loads(fields[b"slots"])["propensities"] == [1.0, 1.0] for fields in logged)

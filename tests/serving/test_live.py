@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from serving import keys
 from serving.events import Event
 from serving.items.keeper import ItemKeeper
 from serving.items.shelf import ItemShelf
+from serving.keys import Keys
 from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.settings import Settings
@@ -55,12 +55,12 @@ def with_worker(redis_server: Any, memory: WorkerMemory) -> Callable[[Callable[[
 def forget(redis_server: Any, user_id: str, *, seconds_ago: float = 0.0) -> None:
     """As another worker does it."""
     with redis_server.client() as client:
-        client.xadd(keys.FORGOTTEN, {"user_id": user_id}, id=f"{int((time.time() - seconds_ago) * 1000)}-0")
+        client.xadd(Keys().forgotten, {"user_id": user_id}, id=f"{int((time.time() - seconds_ago) * 1000)}-0")
 
 
 def applied(redis_server: Any) -> list[bytes]:
     with redis_server.client() as client:
-        return [fields[b"event_id"] for _, fields in client.xrange(keys.EVENTS)]
+        return [fields[b"event_id"] for _, fields in client.xrange(Keys().events)]
 
 
 @pytest.mark.parametrize("looked_before", [False, True])

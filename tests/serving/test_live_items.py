@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from recsys.bundle import Bundle
-from serving import keys
+from serving.keys import Keys
 
 MUG: dict[str, Any] = {
     "title": "Crimson cup",
@@ -164,8 +164,8 @@ def test_changes_made_while_a_worker_was_cut_off_reach_it(
     assert service.get("/v1/items/i1").json()["price"] == 0.5
     mortal_redis.start()
     with mortal_redis.client() as client:
-        client.hset(keys.item_now("i1"), "price", b"0.7")
-        client.xadd(keys.ITEM_CHANGES, {"item_id": "i1"})
+        client.hset(Keys().item_now("i1"), "price", b"0.7")
+        client.xadd(Keys().item_changes, {"item_id": "i1"})
     eventually(lambda: service.get("/v1/items/i1").json()["price"] == 0.7)
 
 
@@ -265,6 +265,6 @@ def test_what_the_models_say_by_themselves_need_not_be_said_any_more(
     shop.say("DELETE", "n1")
     publisher.publish(Bundle.open(searchable / "bundle"))
     with redis_server.client() as client:
-        assert client.smembers(keys.ITEMS) == {b"i4", b"n0"}
-        assert client.exists(keys.item_now("i3"), keys.item_now("n1")) == 0
+        assert client.smembers(Keys().items) == {b"i4", b"n0"}
+        assert client.exists(Keys().item_now("i3"), Keys().item_now("n1")) == 0
     assert shop.get("/v1/items/i4").json()["price"] == 0.5

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from features.errors import InputError
-from serving import keys
+from serving.keys import Keys
 from serving.nearline.archive import Archive, merge
 from serving.nearline.collect import GROUP, collect
 from serving.nearline.group import StreamGroup
@@ -57,8 +57,8 @@ def run_once(client: Any, folder: Path, *, worker: str = "a", **given: Any) -> A
 def test_a_slot_is_a_row_and_an_event_is_a_row_in_the_order_of_the_streams(redis_server: Any, tmp_path: Path) -> None:
     with redis_server.client() as client:
         for number in range(12):
-            client.xadd(keys.IMPRESSIONS, answer(number, arm="b"))
-            client.xadd(keys.EVENTS, event(number))
+            client.xadd(Keys().impressions, answer(number, arm="b"))
+            client.xadd(Keys().events, event(number))
         counts = run_once(client, tmp_path, size=5)
     assert counts.entries == {"impressions": 12, "events": 12}
     assert merge(tmp_path / "impressions", tmp_path / "impressions.parquet", kind="impressions") == (24, 0)
@@ -77,14 +77,14 @@ def test_a_slot_is_a_row_and_an_event_is_a_row_in_the_order_of_the_streams(redis
 def test_entries_of_a_worker_that_died_before_it_acknowledged_are_kept_once(redis_server: Any, tmp_path: Path) -> None:
     with redis_server.client() as client:
         for number in range(10):
-            client.xadd(keys.EVENTS, event(number))
-        group = StreamGroup(client, keys.EVENTS, group=GROUP, worker="a", size=4, abandoned_after_s=60)
+            client.xadd(Keys().events, event(number))
+        group = StreamGroup(client, Keys().events, group=GROUP, worker="a", size=4, abandoned_after_s=60)
         group.join()
         batches = group.batches()
         written = next(batches)
         Archive(tmp_path / "events", event_rows).write(written.entries, again=False)  # and dies: no acknowledgment
         run_once(client, tmp_path)  # the same worker, started again
-        pending: Any = client.xpending(keys.EVENTS, GROUP)
+        pending: Any = client.xpending(Keys().events, GROUP)
         assert pending["pending"] == 0
     assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (10, 0)
 
@@ -92,8 +92,8 @@ def test_entries_of_a_worker_that_died_before_it_acknowledged_are_kept_once(redi
 def test_another_worker_takes_over_what_a_dead_one_held(redis_server: Any, tmp_path: Path) -> None:
     with redis_server.client() as client:
         for number in range(10):
-            client.xadd(keys.EVENTS, event(number))
-        dead = StreamGroup(client, keys.EVENTS, group=GROUP, worker="dead", size=6, abandoned_after_s=60)
+            client.xadd(Keys().events, event(number))
+        dead = StreamGroup(client, Keys().events, group=GROUP, worker="dead", size=6, abandoned_after_s=60)
         dead.join()
         next(dead.batches())
         run_once(client, tmp_path, worker="b", abandoned_after_s=60)
@@ -121,6 +121,7 @@ import sys, threading
 from pathlib import Path
 from redis import Redis
 from serving.nearline.collect import collect
+from serving.keys import Keys
 collect(Redis.from_url(sys.argv[1]), Path(sys.argv[2]), worker=sys.argv[3], stop=threading.Event(), size=7, wait_s=0.01)
 """
     rng = random.Random(5)
@@ -134,7 +135,7 @@ collect(Redis.from_url(sys.argv[1]), Path(sys.argv[2]), worker=sys.argv[3], stop
     with redis_server.client() as client:
         for _ in range(6):
             for _ in range(150):
-                client.xadd(keys.EVENTS, event(n))
+                client.xadd(Keys().events, event(n))
                 n += 1
             time.sleep(rng.uniform(0.2, 0.6))
             name = rng.choice(["a", "b"])
@@ -146,7 +147,7 @@ collect(Redis.from_url(sys.argv[1]), Path(sys.argv[2]), worker=sys.argv[3], stop
             worker.wait()
         for name in workers:
             run_once(client, tmp_path, worker=name)
-        pending: Any = client.xpending(keys.EVENTS, GROUP)
+        pending: Any = client.xpending(Keys().events, GROUP)
         assert pending["pending"] == 0
     assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (n, 0)
     assert sorted(pd.read_parquet(tmp_path / "all.parquet")["event_id"]) == sorted(f"e{k}" for k in range(n))
@@ -154,12 +155,12 @@ collect(Redis.from_url(sys.argv[1]), Path(sys.argv[2]), worker=sys.argv[3], stop
 
 def test_what_cannot_be_read_is_kept_with_its_reason_and_holds_nothing_up(redis_server: Any, tmp_path: Path) -> None:
     with redis_server.client() as client:
-        client.xadd(keys.IMPRESSIONS, answer(0, slots=b"{"))
-        client.xadd(keys.IMPRESSIONS, answer(1, timestamp="soon"))
-        client.xadd(keys.IMPRESSIONS, {"surface": "feed"})
+        client.xadd(Keys().impressions, answer(0, slots=b"{"))
+        client.xadd(Keys().impressions, answer(1, timestamp="soon"))
+        client.xadd(Keys().impressions, {"surface": "feed"})
         zero = orjson.dumps({"items": ["a"], "sources": ["popular"], "propensities": [0.0]})
-        client.xadd(keys.IMPRESSIONS, answer(2, slots=zero))
-        client.xadd(keys.IMPRESSIONS, answer(3))
+        client.xadd(Keys().impressions, answer(2, slots=zero))
+        client.xadd(Keys().impressions, answer(3))
         run_once(client, tmp_path)
     assert merge(tmp_path / "impressions", tmp_path / "all.parquet", kind="impressions") == (2, 0)
     refused = [orjson.loads(line) for line in (tmp_path / "impressions" / "refused.jsonl").read_bytes().splitlines()]
@@ -176,11 +177,11 @@ def test_what_cannot_be_read_is_kept_with_its_reason_and_holds_nothing_up(redis_
 def test_entries_cut_off_before_they_were_read_are_counted(redis_server: Any, tmp_path: Path) -> None:
     with redis_server.client() as client:
         for number in range(10):
-            client.xadd(keys.EVENTS, event(number))
+            client.xadd(Keys().events, event(number))
         run_once(client, tmp_path)
         for number in range(10, 30):
-            client.xadd(keys.EVENTS, event(number))
-        client.xtrim(keys.EVENTS, maxlen=5, approximate=False)
+            client.xadd(Keys().events, event(number))
+        client.xtrim(Keys().events, maxlen=5, approximate=False)
         counts = run_once(client, tmp_path)
     assert counts.lost["events"] == 15
     assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (15, 0)
@@ -189,13 +190,13 @@ def test_entries_cut_off_before_they_were_read_are_counted(redis_server: Any, tm
 def test_entries_cut_off_while_a_worker_held_them_do_not_hold_it_up(redis_server: Any, tmp_path: Path) -> None:
     with redis_server.client() as client:
         for number in range(10):
-            client.xadd(keys.EVENTS, event(number))
-        group = StreamGroup(client, keys.EVENTS, group=GROUP, worker="a", size=8, abandoned_after_s=60)
+            client.xadd(Keys().events, event(number))
+        group = StreamGroup(client, Keys().events, group=GROUP, worker="a", size=8, abandoned_after_s=60)
         group.join()
         next(group.batches())
-        client.xtrim(keys.EVENTS, maxlen=4, approximate=False)
+        client.xtrim(Keys().events, maxlen=4, approximate=False)
         run_once(client, tmp_path, size=3)
-        pending: Any = client.xpending(keys.EVENTS, GROUP)
+        pending: Any = client.xpending(Keys().events, GROUP)
         assert pending["pending"] == 0
     merge(tmp_path / "events", tmp_path / "all.parquet", kind="events")
     assert pd.read_parquet(tmp_path / "all.parquet")["event_id"].tolist() == ["e6", "e7", "e8", "e9"]
@@ -215,7 +216,7 @@ def test_what_the_service_shows_and_hears_reaches_the_tables(
         {"user_id": "u4", "item_id": clicked, "event_type": "click", "recommendation_id": shown["recommendation_id"]}
     )
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 1)
+        eventually(lambda: client.xlen(Keys().impressions) == 1)
         run_once(client, tmp_path)
     merge(tmp_path / "impressions", tmp_path / "impressions.parquet", kind="impressions")
     merge(tmp_path / "events", tmp_path / "events.parquet", kind="events")

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from recsys.bundle import Bundle
-from serving import keys
+from serving.keys import Keys
 from serving.publishing import Publisher
 
 
@@ -88,9 +88,9 @@ def test_events_of_an_outage_are_applied_once_when_redis_is_back(
     eventually(lambda: published.get("/ready").json()["redis"] == "up")
     assert published.get("/ready").json()["pending_events"] == 0
     with mortal_redis.client() as client:
-        stored = [entry[0] for entry in map(orjson.loads, client.lrange(keys.recent("visitor"), 0, -1))]
+        stored = [entry[0] for entry in map(orjson.loads, client.lrange(Keys().recent("visitor"), 0, -1))]
         assert stored == ["i14", "i12", "i10"]
-        assert client.xlen(keys.EVENTS) == 3
+        assert client.xlen(Keys().events) == 3
     assert published.metric("recsys_pending_events_replayed_total") == 3
     assert published.post(*batch).json()["duplicates"] == 2
 
@@ -165,14 +165,14 @@ def test_a_redis_that_takes_no_writes_still_answers_and_hears_of_the_events_late
         assert published.get("/ready").json()["pending_events"] == 6
         assert published.metric("recsys_redis_up") == 1
         assert published.metric("recsys_redis_refusals_total") >= 6
-        assert client.llen(keys.recent("ann")) == 0
+        assert client.llen(Keys().recent("ann")) == 0
         if trouble == "full":
             client.config_set("maxmemory", 0)
         else:
             client.execute_command("REPLICAOF", "NO", "ONE")
         eventually(lambda: published.get("/ready").json()["pending_events"] == 0)
-        assert client.llen(keys.recent("ann")) == 6
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 18)  # what was shown meanwhile is logged too
+        assert client.llen(Keys().recent("ann")) == 6
+        eventually(lambda: client.xlen(Keys().impressions) == 18)  # what was shown meanwhile is logged too
 
 
 def test_a_redis_that_hangs_does_not_hang_the_service(

@@ -11,8 +11,9 @@ import redis
 from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
-from serving import keys, versions
+from serving import versions
 from serving.codec import unpack
+from serving.keys import Keys
 from serving.publishing import Publisher
 
 
@@ -32,14 +33,14 @@ def test_a_published_version_holds_every_item_list_and_feed(
     done = publisher.publish(small)
     assert (done.version, done.previous, done.n_keys) == (small.version, None, 60 + 60 + 20)
     with redis_server.client() as client:
-        assert client.get(keys.CURRENT).decode() == small.version
-        assert len(list(client.scan_iter(match=keys.of_version(small.version)))) == 140 + 1
-        item = orjson.loads(client.get(keys.item(small.version, "i3")))
+        assert client.get(Keys().current).decode() == small.version
+        assert len(list(client.scan_iter(match=Keys().of_version(small.version)))) == 140 + 1
+        item = orjson.loads(client.get(Keys().item(small.version, "i3")))
         assert (item["title"], item["image_url"]) == ("Red shoe 3", "/v1/images/i3")
-        slots = unpack(client.get(keys.similar(small.version, "i3")))
+        slots = unpack(client.get(Keys().similar(small.version, "i3")))
         expected = BundleRecommender(small).similar_items("i3", 50)
         assert [small.items[slot.item_idx] for slot in slots] == [one.item_id for one in expected]
-        feed = unpack(client.get(keys.feed(small.version, "u1")))
+        feed = unpack(client.get(Keys().feed(small.version, "u1")))
         assert feed[0].source == "published"
 
 
@@ -49,10 +50,10 @@ def test_what_is_current_already_is_not_loaded_again_unless_keys_are_missing(
     publisher.publish(small)
     assert publisher.publish(small).n_keys == 0
     with redis_server.client() as client:
-        client.delete(keys.similar(small.version, "i7"))
+        client.delete(Keys().similar(small.version, "i7"))
     assert publisher.publish(small).n_keys == 140
     with redis_server.client() as client:
-        assert client.exists(keys.similar(small.version, "i7"))
+        assert client.exists(Keys().similar(small.version, "i7"))
 
 
 def test_rollback_returns_to_the_version_before_and_then_there_is_none(
@@ -78,7 +79,7 @@ def test_a_version_without_all_its_keys_is_not_returned_to(
     publisher.publish(small)
     publisher.publish(changed)
     with redis_server.client() as client:
-        client.delete(keys.item(small.version, "i0"))
+        client.delete(Keys().item(small.version, "i0"))
     with pytest.raises(InputError, match=f"version {small.version} lacks keys"):
         publisher.rollback()
     assert publisher.current() == changed.version
@@ -105,10 +106,10 @@ def test_versions_past_the_kept_ones_expire(
         publisher = Publisher(client, state_dir=tmp_path, keep=keep)
         publisher.publish(small)
         publisher.publish(changed)
-        for name in (keys.item(small.version, "i0"), keys.meta(small.version), keys.feed(small.version, "u0")):
+        for name in (Keys().item(small.version, "i0"), Keys().meta(small.version), Keys().feed(small.version, "u0")):
             ttl = client.ttl(name)
             assert ttl == -1 if keep else 0 < ttl <= versions.RETIRE_S
-        assert client.ttl(keys.item(changed.version, "i0")) == -1
+        assert client.ttl(Keys().item(changed.version, "i0")) == -1
         assert (tmp_path / "bundles" / small.version).exists() == bool(keep)
 
 
@@ -119,7 +120,7 @@ def test_a_version_that_was_expiring_lives_when_it_is_published_again(
         publisher = Publisher(client, state_dir=tmp_path, keep=0)
         for bundle in (small, changed, small):
             publisher.publish(bundle)
-        names = list(client.scan_iter(match=keys.of_version(small.version)))
+        names = list(client.scan_iter(match=Keys().of_version(small.version)))
         assert len(names) == 141
         assert {client.ttl(name) for name in names} == {-1}
 
@@ -148,7 +149,7 @@ def test_predicted_memory_is_near_what_the_server_accounts(
 ) -> None:
     done = publisher.publish(small)
     with redis_server.client() as client:
-        names = list(client.scan_iter(match=keys.of_version(small.version)))
+        names = list(client.scan_iter(match=Keys().of_version(small.version)))
         told = sum(client.memory_usage(name, samples=0) for name in names if b":meta" not in name)
     assert done.predicted_bytes == pytest.approx(told, rel=0.15)
 
@@ -161,7 +162,7 @@ def test_what_does_not_read_back_as_written_is_not_made_current(
 
     def meddled(self: Publisher, digests: dict[str, bytes]) -> None:
         with redis_server.client() as client:
-            client.set(keys.item(changed.version, "i5"), b"something else")
+            client.set(Keys().item(changed.version, "i5"), b"something else")
         read_back(self, digests)
 
     monkeypatch.setattr(Publisher, "_read_back", meddled)
@@ -169,7 +170,7 @@ def test_what_does_not_read_back_as_written_is_not_made_current(
         publisher.publish(changed)
     assert publisher.current() == small.version
     with redis_server.client() as client:  # what was loaded for nothing goes away by itself
-        assert 0 < client.ttl(keys.item(changed.version, "i0")) <= versions.RETIRE_S
+        assert 0 < client.ttl(Keys().item(changed.version, "i0")) <= versions.RETIRE_S
 
 
 def test_a_failing_publish_of_a_version_kept_for_rollback_leaves_it_whole(
@@ -185,16 +186,16 @@ def test_a_failing_publish_of_a_version_kept_for_rollback_leaves_it_whole(
     with pytest.raises(InputError, match="does not read back"):
         publisher.publish(small)
     with redis_server.client() as client:
-        assert {client.ttl(name) for name in client.scan_iter(match=keys.of_version(small.version))} == {-1}
+        assert {client.ttl(name) for name in client.scan_iter(match=Keys().of_version(small.version))} == {-1}
     assert publisher.rollback() == (changed.version, small.version)
 
 
 def test_two_cannot_publish_at_once(publisher: Publisher, small: Bundle, redis_server: Any) -> None:
     with redis_server.client() as client:
-        client.set(keys.PUBLISHING, "somebody", ex=60)
+        client.set(Keys().publishing, "somebody", ex=60)
         with pytest.raises(InputError, match="another publish is running"):
             publisher.publish(small)
-        assert client.get(keys.PUBLISHING) == b"somebody"
+        assert client.get(Keys().publishing) == b"somebody"
 
 
 def test_a_redis_that_is_gone_is_an_error_of_its_own_kind(small: Bundle, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from recsys.bundle import Bundle
-from serving import keys
+from serving.keys import Keys
 from serving.publishing import Publisher
 
 
@@ -200,7 +200,7 @@ def test_a_dry_run_tells_what_each_rule_would_move_and_changes_nothing(service: 
     at_home = post(service, "/v1/rules/dry-run", rules=rules, user_id="u1", scenario="home").json()
     assert at_home["after"] == []
     with redis_server.client() as client:
-        assert client.exists(keys.RULES) == 0
+        assert client.exists(Keys().rules) == 0
     assert post(service, "/v1/rules/dry-run", rules=rules, item_id="nobody").status_code == 404
     assert post(service, "/v1/rules/dry-run", rules={"rules": [{"name": "x"}]}).status_code == 422
 
@@ -237,8 +237,8 @@ def test_what_is_explored_is_logged_with_its_probabilities(service: Any, redis_s
     answers = [similar(service, k=5) for _ in range(6)]
     assert len({tuple(ids(answer)) for answer in answers}) > 1
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 6)
-        logged = {fields[b"recommendation_id"].decode(): fields for _, fields in client.xrange(keys.IMPRESSIONS)}
+        eventually(lambda: client.xlen(Keys().impressions) == 6)
+        logged = {fields[b"recommendation_id"].decode(): fields for _, fields in client.xrange(Keys().impressions)}
     for answer in answers:
         fields = logged[answer["recommendation_id"]]
         slots = orjson.loads(fields[b"slots"])

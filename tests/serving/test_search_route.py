@@ -225,15 +225,15 @@ def test_what_was_shown_is_logged_like_other_answers(
     searchable: Path,
     eventually: Callable[..., None],
 ) -> None:
-    from serving import keys
+    from serving.keys import Keys
 
     publisher.publish(Bundle.open(searchable / "bundle"))
     service = start_service(redis_url=redis_server.url)
     answer = httpx.post(service.base_url + "/v1/search", json={"words": "red", "k": 3, "user_id": "u0"}).json()
     assert answer["store"] == "redis"
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 1)
-        (_, entry), *_ = client.xrange(keys.IMPRESSIONS)
+        eventually(lambda: client.xlen(Keys().impressions) == 1)
+        (_, entry), *_ = client.xrange(Keys().impressions)
     assert entry[b"surface"] == b"search"
     assert entry[b"subject"] == b"u0"
     assert entry[b"recommendation_id"].decode() == answer["recommendation_id"]

@@ -9,7 +9,7 @@ import httpx
 import orjson
 
 from recsys.bundle import Bundle
-from serving import keys
+from serving.keys import Keys
 
 
 def view(user_id: str, item_id: str, **more: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_forgotten_user_is_a_stranger_again(service: Any, redis_server: Any) -
     assert service.get("/v1/users/visitor").json()["events"] == []
     assert service.feed_ids("visitor") == before
     with redis_server.client() as client:
-        assert client.exists(keys.recent("visitor"), keys.seen("visitor")) == 0
+        assert client.exists(Keys().recent("visitor"), Keys().seen("visitor")) == 0
 
 
 def test_what_the_shop_says_of_a_user_is_kept_changed_and_forgotten(service: Any) -> None:
@@ -129,14 +129,14 @@ def test_a_forgotten_user_is_cleared_from_the_streams_but_not_from_what_comes_la
         service.post(view(user_id, "i10"))
         service.feed(user_id)
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 2)
+        eventually(lambda: client.xlen(Keys().impressions) == 2)
         httpx.delete(service.base_url + "/v1/users/gone")
         time.sleep(0.01)
         service.post(view("gone", "i12"))
-        eventually(lambda: client.zcard(keys.ERASING) == 0)
-        events = [(fields[b"user_id"], fields[b"item_id"]) for _, fields in client.xrange(keys.EVENTS)]
+        eventually(lambda: client.zcard(Keys().erasing) == 0)
+        events = [(fields[b"user_id"], fields[b"item_id"]) for _, fields in client.xrange(Keys().events)]
         assert events == [(b"stays", b"i10"), (b"gone", b"i12")]
-        assert [fields[b"subject"] for _, fields in client.xrange(keys.IMPRESSIONS)] == [b"stays"]
+        assert [fields[b"subject"] for _, fields in client.xrange(Keys().impressions)] == [b"stays"]
 
 
 def test_forgetting_reaches_the_memory_of_every_worker(
@@ -163,8 +163,8 @@ def test_every_answer_is_logged_with_the_probability_of_each_slot(
 ) -> None:
     answers = {"feed": service.feed("u1", 3), "similar": service.get("/v1/items/i3/similar", k=3).json()}
     with redis_server.client() as client:
-        eventually(lambda: client.xlen(keys.IMPRESSIONS) == 2)
-        logged = {fields[b"surface"].decode(): fields for _, fields in client.xrange(keys.IMPRESSIONS)}
+        eventually(lambda: client.xlen(Keys().impressions) == 2)
+        logged = {fields[b"surface"].decode(): fields for _, fields in client.xrange(Keys().impressions)}
     for surface, answer in answers.items():
         fields = logged[surface]
         assert fields[b"recommendation_id"].decode() == answer["recommendation_id"]
