@@ -44,7 +44,7 @@ from serving.routes import policies as policy_routes
 from serving.search_engine import SearchEngine
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
-from serving.telemetry import Telemetry, configure_logging
+from serving.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         InputError: a folder named in the settings cannot be used (the bundle is opened at start, not here).
     """
-    telemetry = Telemetry()
+    telemetry = Telemetry(settings.tenant)
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     store = Store(url, settings, telemetry)
     memory = WorkerMemory(
@@ -179,12 +179,6 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
     if settings.keys is not None:
         layers.append(Middleware(Gate, ring=KeyRing(settings.keys), telemetry=telemetry))
     return layers
-
-
-def create_app_from_environment() -> FastAPI:
-    """The application as a server's worker process makes it: settings from `RECSYS_*`, logs as JSON lines."""
-    configure_logging()
-    return create_app(Settings.load())
 
 
 def _handlers() -> dict[int | type[Exception], Any]:

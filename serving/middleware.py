@@ -108,7 +108,8 @@ class Shell:
         return max(above, self._larger.get(path, self._max_body_bytes))
 
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", "unmatched")
+        matched = scope.get("route")
+        route = str(getattr(matched, "path_format", None) or getattr(matched, "path", "unmatched"))
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._telemetry.requests.labels(route, method, str(status)).inc()
         self._telemetry.latency.labels(route).observe(seconds)

@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     `serving/connection.py` spells; none: the commands start the embedded server."""
     state_dir: Path = Path(".recsys")
     """Where the embedded Redis keeps its data, and a worker the rules it read last."""
+    tenants: Path | None = None
+    """File of tenants (TOML): several shops in one service, each with settings of its own; see docs/operations.md."""
     tenant: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?$")] = ""
     """Whose shop this is, where several share one Redis: all its keys lie under a prefix of its own."""
     redis_timeout_s: PositiveFloat = 0.1

@@ -4,130 +4,156 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from typing import Generic, Literal, TypeVar, cast
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+M = TypeVar("M", bound=Counter | Gauge | Histogram)
+
+
+class Of(Generic[M]):
+    """A metric of one tenant.
+
+    Args:
+        metric: its first label is the tenant.
+        tenant: its name.
+    """
+
+    def __init__(self, metric: M, tenant: str) -> None:
+        self._metric = metric
+        self._tenant = tenant
+
+    def labels(self, *values: str) -> M:
+        """The metric with these values of its other labels."""
+        return cast("M", self._metric.labels(self._tenant, *values))
 
 
 class Telemetry:
     """The metrics of one application.
 
     With several workers, set `PROMETHEUS_MULTIPROC_DIR` before they start: any of them then reports the sum of all.
+
+    Args:
+        tenant: whose application it is, the first label of every metric; "" where there is one shop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tenant: str = "") -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "recsys_requests", "Requests answered.", ("route", "method", "status"), registry=self.registry
-        )
-        self.latency = Histogram(
-            "recsys_request_seconds",
-            "Time from request to answer.",
-            ("route",),
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        self.answers = Counter(
+        self._tenant = tenant
+        self.requests = self._counter("recsys_requests", "Requests answered.", "route", "method", "status")
+        self.latency = self._histogram("recsys_request_seconds", "Time from request to answer.", "route")
+        self.answers = self._counter(
             "recsys_answers",
             "Lists answered, by surface, tier of the first slot, and whether Redis or the bundle held them.",
-            ("surface", "source", "store"),
-            registry=self.registry,
+            "surface",
+            "source",
+            "store",
         )
-        self.events = Counter(
-            "recsys_events", "Events by outcome: accepted, duplicate, refused.", ("outcome",), registry=self.registry
+        self.events = self._counter("recsys_events", "Events by outcome: accepted, duplicate, refused.", "outcome")
+        self.refused = self._counter(
+            "recsys_requests_refused", "Requests refused at the gate: no-valid-key, scope-missing, rate-limit.", "why"
         )
-        self.refused = Counter(
-            "recsys_requests_refused",
-            "Requests refused at the gate: no-valid-key, scope-missing, rate-limit.",
-            ("why",),
-            registry=self.registry,
-        )
-        self.redis_failures = Counter(
-            "recsys_redis_failures", "Calls to Redis that failed or timed out.", registry=self.registry
-        )
-        self.redis_refusals = Counter(
-            "recsys_redis_refusals",
-            "Writes that Redis refused, as it is full or only a replica.",
-            registry=self.registry,
-        )
-        self.kept_items = Counter(
-            "recsys_kept_items", "Items shown that a worker still knew and did not fetch.", registry=self.registry
-        )
-        self.kept_answers = Counter(
-            "recsys_kept_answers",
-            "Lists that a worker still knew, made of the same published bytes.",
-            registry=self.registry,
-        )
-        self.bundle_fallbacks = Counter(
+        self.redis_failures = self._counter(
+            "recsys_redis_failures", "Calls to Redis that failed or timed out."
+        ).labels()
+        self.redis_refusals = self._counter(
+            "recsys_redis_refusals", "Writes that Redis refused, as it is full or only a replica."
+        ).labels()
+        self.kept_items = self._counter(
+            "recsys_kept_items", "Items shown that a worker still knew and did not fetch."
+        ).labels()
+        self.kept_answers = self._counter(
+            "recsys_kept_answers", "Lists that a worker still knew, made of the same published bytes."
+        ).labels()
+        self.bundle_fallbacks = self._counter(
             "recsys_bundle_fallbacks",
             "Answers taken from the bundle, by why: Redis is down, or does not hold the version's keys.",
-            ("surface", "reason"),
-            registry=self.registry,
+            "surface",
+            "reason",
         )
-        self.pending_replayed = Counter(
-            "recsys_pending_events_replayed", "Held events applied after Redis came back.", registry=self.registry
-        )
-        self.pending_dropped = Counter(
-            "recsys_pending_events_dropped", "Held events lost as too many were waiting.", registry=self.registry
-        )
-        self.impressions_dropped = Counter(
-            "recsys_impressions_dropped", "Answers whose impressions were not logged.", registry=self.registry
-        )
-        self.version_switches = Counter(
-            "recsys_version_switches", "Times a worker moved to another version.", registry=self.registry
-        )
-        self.version_failures = Counter(
-            "recsys_version_failures", "Times the current version's bundle could not be opened.", registry=self.registry
-        )
-        self.items_changed = Counter(
-            "recsys_items_changed", "Changes of items that a worker took in.", registry=self.registry
-        )
-        self.items_unplaced = Counter(
-            "recsys_items_unplaced", "New items that the current bundle cannot place.", registry=self.registry
-        )
-        self.policy_changes = Counter(
-            "recsys_policy_changes", "Times a worker took over other rules or experiments.", registry=self.registry
-        )
-        self.policy_failures = Counter(
-            "recsys_policy_failures",
-            "Rules, experiments or models of arms that could not be used.",
-            registry=self.registry,
-        )
-        self.arms = Counter(
+        self.pending_replayed = self._counter(
+            "recsys_pending_events_replayed", "Held events applied after Redis came back."
+        ).labels()
+        self.pending_dropped = self._counter(
+            "recsys_pending_events_dropped", "Held events lost as too many were waiting."
+        ).labels()
+        self.impressions_dropped = self._counter(
+            "recsys_impressions_dropped", "Answers whose impressions were not logged."
+        ).labels()
+        self.version_switches = self._counter(
+            "recsys_version_switches", "Times a worker moved to another version."
+        ).labels()
+        self.version_failures = self._counter(
+            "recsys_version_failures", "Times the current version's bundle could not be opened."
+        ).labels()
+        self.items_changed = self._counter("recsys_items_changed", "Changes of items that a worker took in.").labels()
+        self.items_unplaced = self._counter(
+            "recsys_items_unplaced", "New items that the current bundle cannot place."
+        ).labels()
+        self.policy_changes = self._counter(
+            "recsys_policy_changes", "Times a worker took over other rules or experiments."
+        ).labels()
+        self.policy_failures = self._counter(
+            "recsys_policy_failures", "Rules, experiments or models of arms that could not be used."
+        ).labels()
+        self.arms = self._counter(
             "recsys_arm_answers",
             "Answers by experiment and arm, by whether they were as long as asked for.",
-            ("experiment", "arm", "full"),
-            registry=self.registry,
+            "experiment",
+            "arm",
+            "full",
         )
-        self.experiments_stopped = Counter(
-            "recsys_experiments_stopped",
-            "Experiments stopped by a guard-rail.",
-            ("experiment",),
-            registry=self.registry,
+        self.experiments_stopped = self._counter(
+            "recsys_experiments_stopped", "Experiments stopped by a guard-rail.", "experiment"
         )
-        self.redis_up = Gauge(
-            "recsys_redis_up",
-            "1 while Redis answers; the least of all workers.",
-            registry=self.registry,
-            multiprocess_mode="livemin",
-        )
-        self.pending = Gauge(
-            "recsys_pending_events",
-            "Events held in memory until Redis is back.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
-        )
+        self.redis_up = self._gauge(
+            "recsys_redis_up", "1 while Redis answers; the least of all workers.", "livemin"
+        ).labels()
+        self.pending = self._gauge(
+            "recsys_pending_events", "Events held in memory until Redis is back.", "livesum"
+        ).labels()
 
     def exposition(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            gathered = CollectorRegistry()
-            MultiProcessCollector(gathered)  # type: ignore[no-untyped-call]
-            return generate_latest(gathered)
-        return generate_latest(self.registry)
+        """The metrics of this tenant in Prometheus' text format."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        gathered, own = CollectorRegistry(), CollectorRegistry()
+        MultiProcessCollector(gathered)  # type: ignore[no-untyped-call]
+        own.register(_OfTenant(gathered, self._tenant))
+        return generate_latest(own)
+
+    def _counter(self, name: str, said: str, *labels: str) -> Of[Counter]:
+        return Of(Counter(name, said, ("tenant", *labels), registry=self.registry), self._tenant)
+
+    def _histogram(self, name: str, said: str, *labels: str) -> Of[Histogram]:
+        made = Histogram(name, said, ("tenant", *labels), buckets=LATENCY_BUCKETS, registry=self.registry)
+        return Of(made, self._tenant)
+
+    def _gauge(self, name: str, said: str, of_workers: Literal["livemin", "livesum"], *labels: str) -> Of[Gauge]:
+        made = Gauge(name, said, ("tenant", *labels), registry=self.registry, multiprocess_mode=of_workers)
+        return Of(made, self._tenant)
+
+
+class _OfTenant(Collector):
+    """What all workers gathered, of one tenant alone."""
+
+    def __init__(self, gathered: CollectorRegistry, tenant: str) -> None:
+        self._gathered = gathered
+        self._tenant = tenant
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics that have something of this tenant."""
+        for metric in self._gathered.collect():
+            metric.samples = [one for one in metric.samples if one.labels.get("tenant", "") == self._tenant]
+            if metric.samples:
+                yield metric
 
 
 def configure_logging() -> None:

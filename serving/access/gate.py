@@ -74,10 +74,10 @@ class Gate:
         needed = need(scope["method"], scope["path"])
         if needed == "public":
             return
-        presented = _presented(Headers(scope=scope))
-        key = self._ring.find(presented) if presented else None
+        sent = presented(Headers(scope=scope))
+        key = self._ring.find(sent) if sent else None
         if key is None:
-            why = "this API key is not known" if presented else "an API key is needed"
+            why = "this API key is not known" if sent else "an API key is needed"
             detail = f"{why}: send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
             raise ProblemError(401, "no-valid-key", detail, headers={"www-authenticate": "Bearer"})
         scope[CALLER] = key.name
@@ -92,6 +92,7 @@ class Gate:
             raise ProblemError(429, "rate-limit", detail, headers={"retry-after": str(math.ceil(wait_s))})
 
 
-def _presented(headers: Headers) -> str:
+def presented(headers: Headers) -> str:
+    """The key that a request brings, "" for none."""
     kind, _, value = headers.get("authorization", "").partition(" ")
     return value.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")

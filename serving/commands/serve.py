@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from serving.settings import Settings
 
 
 def is_loopback(host: str) -> bool:
@@ -38,6 +41,14 @@ def serve(
         Path | None,
         typer.Option(help="File of API keys (`recsys keys create`); without one, everybody may ask for everything."),
     ] = None,
+    tenants: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of several shops to serve side by side, each with its own bundle and keys (docs/operations.md); "
+            "in place of --bundle, --shop and --keys.",
+            show_default=False,
+        ),
+    ] = None,
     anyone: Annotated[
         bool, typer.Option("--anyone", help="Listen on an address that others reach although there are no API keys.")
     ] = False,
@@ -66,37 +77,39 @@ def serve(
     from serving.publishing import Publisher
     from serving.settings import Settings
 
-    given = {"bundle": bundle, "shop": shop, "keys": keys}
+    given = {"bundle": bundle, "shop": shop, "keys": keys, "tenants": tenants}
     settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
-    if settings.shop is not None and not settings.shop.is_dir():
-        raise InputError(f"--shop must be a folder, got {str(settings.shop)!r}")
-    if settings.keys is None and not is_loopback(host) and not anyone:
+    if settings.tenants is not None and (bundle or shop or keys):
+        raise InputError(
+            "--tenants names the bundle, the shop and the keys of each: leave out --bundle, --shop, --keys"
+        )
+    shops = _shops(settings)
+    for one in shops:
+        if one.shop is not None and not one.shop.is_dir():
+            raise InputError(f"--shop must be a folder, got {str(one.shop)!r}")
+        if one.keys is not None:
+            read_keys(one.keys)
+    if not all(one.keys for one in shops) and not is_loopback(host) and not anyone:
         raise InputError(
             f"--host {host} lets other machines in, and there are no API keys: make some (`recsys keys create`) and "
             "name their file by --keys, or say --anyone where something in front of the service keeps strangers out"
         )
-    if settings.keys is not None:
-        read_keys(settings.keys)
     console = Console(stderr=True, highlight=False)
     with ExitStack() as stack:
-        opened = None if settings.bundle is None else Bundle.open(settings.bundle)
+        opened = [(one, Bundle.open(one.bundle)) for one in shops if one.bundle is not None and one.redis_url is None]
         if settings.redis_url is None:
             server = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis", supervise=True))
             os.environ["RECSYS_REDIS_URL"] = server.url
-            if opened is not None:
+            for one, to_publish in opened:
                 with Redis.from_url(server.url) as client:
-                    publisher = Publisher(
-                        client,
-                        state_dir=settings.home,
-                        memory_budget=settings.memory_budget,
-                        tenant=settings.tenant,
-                    )
-                    done = publisher.publish(opened)
+                    budget = one.memory_budget
+                    publisher = Publisher(client, state_dir=one.home, memory_budget=budget, tenant=one.tenant)
+                    done = publisher.publish(to_publish)
                 how = f"published in {done.seconds:.1f} s" if done.n_keys else "was published before"
-                console.print(f"version {done.version} {how}")
-        elif opened is None:
+                console.print(f"{one.tenant} version {done.version} {how}".lstrip())
+        elif not any(one.bundle for one in shops):
             console.print("no --bundle: answering what Redis names, and not ready until it names something")
-        for name, value in (("BUNDLE", settings.bundle), ("SHOP", settings.shop), ("KEYS", settings.keys)):
+        for name, value in (("BUNDLE", bundle), ("SHOP", shop), ("KEYS", keys), ("TENANTS", tenants)):
             if value is not None:
                 os.environ[f"RECSYS_{name}"] = str(value.resolve())
         if workers > 1:
@@ -106,7 +119,7 @@ def serve(
         console.print(f"storefront http://{host}:{port}/   API http://{host}:{port}/docs")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once it has shut down
         uvicorn.run(
-            "serving.app:create_app_from_environment",
+            "serving.tenants:create_service_from_environment",
             factory=True,
             host=host,
             port=port,
@@ -116,3 +129,12 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=10,
         )
+
+
+def _shops(settings: Settings) -> list[Settings]:
+    """The settings of each shop that is served."""
+    from serving.tenants import read_tenants
+
+    if settings.tenants is None:
+        return [settings]
+    return [tenant.settings for tenant in read_tenants(settings.tenants).values()]

@@ -267,6 +267,34 @@ class Service:
         return sum(found)
 
 
+def listen(app: Any, stack: ExitStack) -> str:
+    """Serve an application until the stack ends; its address."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none", server_header=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+    stack.callback(stop)
+    wait_for(lambda: server.started or not thread.is_alive())
+    assert server.started, "the service did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def start_asgi() -> Iterator[Callable[[Any], str]]:
+    """Serves applications of any kind until the test ends."""
+    with ExitStack() as stack:
+        yield lambda app: listen(app, stack)
+
+
 @contextmanager
 def starter() -> Iterator[Callable[..., Service]]:
     """Starts services that end with the context; takes settings by name."""
@@ -277,23 +305,7 @@ def starter() -> Iterator[Callable[..., Service]]:
             patient = {"redis_timeout_s": 2.0, "state_dir": state_dir}  # a busy machine is no lost Redis
             settings = Settings(**{"poll_s": 0.05, "log_requests": False, **patient, **given})
             app = create_app(settings)
-            config = uvicorn.Config(
-                app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none", server_header=False
-            )
-            server = uvicorn.Server(config)
-            thread = threading.Thread(target=server.run, daemon=True)
-            thread.start()
-
-            def stop() -> None:
-                server.should_exit = True
-                thread.join(20)
-                assert not thread.is_alive()
-
-            stack.callback(stop)
-            wait_for(lambda: server.started or not thread.is_alive())
-            assert server.started, "the service did not start"
-            port = server.servers[0].sockets[0].getsockname()[1]
-            return Service(app, f"http://127.0.0.1:{port}")
+            return Service(app, listen(app, stack))
 
         yield start
 

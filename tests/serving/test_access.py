@@ -97,7 +97,7 @@ def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_are_not_held_u
     assert 0 < int(refused.headers["retry-after"]) <= 100
     assert ask(service, "GET", path, keys["reader"]).status_code == 200
     metrics = ask(service, "GET", "/metrics", keys["owner"]).text
-    assert 'recsys_requests_refused_total{why="rate-limit"} 2.0' in metrics
+    assert 'recsys_requests_refused_total{tenant="",why="rate-limit"} 2.0' in metrics
 
 
 def test_a_bucket_holds_its_burst_and_fills_at_its_rate() -> None:
