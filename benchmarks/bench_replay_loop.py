@@ -1,14 +1,16 @@
 """The whole way round: a service that explores, visitors with known tastes, the log it wrote, and what a replay says.
 
-    .venv/bin/python benchmarks/bench_replay_loop.py --requests 50000 --repeats 100 --json
+    .venv/bin/python benchmarks/bench_replay_loop.py --requests 50000 --repeats 100 --json loop.json
 
 A real service over real sockets answers feeds of four slots with exploration on; simulated visitors click by position
 (their true rates are known for any policy exactly); `recsys log`'s collector brings slots and clicks from Redis to
-parquet; `recsys replay` reads it. Then
+parquet; `recsys replay` reads it. Told is what the replay says of the logging policy beside the observed rate and the
+truth, and of two others: the best items without exploration, and lists drawn with another temperature.
 
-- what the replay says of the logging policy beside the observed rate, and beside its true value
-- two other policies: the best items without exploration, and lists drawn with another temperature; the log is cut
-  into `--repeats` parts of as many requests each, and it is counted in how many the 95% interval holds the truth.
+Whether intervals cover the truth takes many logs. Each of the `--repeats` is as long as the served one, with visits,
+draws and clicks of its own by its seed, and judged as the served log is; its lists come from the same recommender and
+the same draws as the service's, in this process: a hundred such logs over sockets would take hours. Finished repeats
+are kept in --json and not run again, so a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,17 @@ import httpx
 import numpy as np
 import uvicorn
 from redis import Redis
+from replay_town import EPSILON, SLOTS, TEMPERATURE, Town, as_log, drawn_traffic, make_town
+from scipy import stats
 
+from features.progress import bar
 from features.quarantine import Quarantine
-from features.vocabulary import Vocabulary
-from recsys.bundle import Bundle
-from recsys.bundle_writer import write_bundle
-from recsys.recommendation import UserState
-from recsys.recommender import BundleRecommender
 from recsys.replay.bundle_policy import answer_log
 from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.log import Log
-from recsys.replay.plackett_luce import slot_probabilities
+from recsys.replay.placed import PlacedLists
 from recsys.replay.policy import ListPolicy, Logged, Policy
 from recsys.replay.reading import read_logs
-from recsys.replay.simulator.world import World, make_world
 from serving.app import create_app
 from serving.embedded_redis import EmbeddedRedis
 from serving.nearline.archive import merge
@@ -51,75 +49,8 @@ from serving.nearline.collect import collect
 from serving.publishing import Publisher
 from serving.settings import Settings
 
-SLOTS = 4
-TEMPERATURE, EPSILON = 1.0, 0.1
 OTHER_TEMPERATURE = 0.6
-
-
-@dataclass(frozen=True, eq=False)
-class Town:
-    """Visitors, their true tastes, and a bundle that knows them roughly."""
-
-    world: World
-    bundle: Bundle
-    n_users: int
-
-    def kind(self, user: int) -> int:
-        """The group of a visitor."""
-        return user % self.world.n_groups
-
-    def order(self, kind: int) -> list[int]:
-        """What the bundle would show a visitor of a kind, best first."""
-        answer = BundleRecommender(self.bundle).recommend(UserState(f"user-{kind}"), self.world.n_items)
-        return [self.bundle.items.idx(one.item_id) for one in answer]
-
-    def rate(self, temperature: float, epsilon: float = 0.0) -> float:
-        """True clicks a slot where lists are drawn by place to the power of -1 / temperature, or evenly."""
-        n = self.world.n_items
-        places = np.arange(1.0, n + 1.0)
-        drawn = slot_probabilities(-np.log(places) / temperature, SLOTS) if temperature else np.eye(SLOTS, n)
-        table = (1 - epsilon) * drawn + epsilon / n
-        total = 0.0
-        for kind in range(self.world.n_groups):
-            liked = self.world.attraction[0, kind, self.order(kind)]
-            total += float(self.world.examination @ table @ liked) / SLOTS
-        return total / self.world.n_groups
-
-
-def make_town(folder: Path, *, n_users: int, seed: int) -> Town:
-    """A bundle whose users are of six kinds; what it believes of their tastes is half true."""
-    world = make_world(n_items=20, n_groups=6, n_positions=SLOTS, click_rate=0.2, seed=seed)
-    rng = np.random.default_rng(seed)
-    liked = np.log(world.attraction[0] / (1 - world.attraction[0]))
-    believed = liked + rng.normal(0.0, 0.8, liked.shape)
-    n = world.n_items
-    none = np.full((n, 1), -1), np.zeros((n, 1), dtype=np.float32)
-    path = write_bundle(
-        folder / "bundle",
-        items=world.items,
-        users=Vocabulary(tuple(f"user-{row}" for row in range(n_users))),
-        item_embeddings=believed.T.astype(np.float32),
-        user_embeddings=np.eye(6, dtype=np.float32)[np.arange(n_users) % 6],
-        text_vectors=np.zeros((n, 0), dtype=np.float32),
-        image_vectors=np.zeros((n, 0), dtype=np.float32),
-        popularity=np.ones(n, dtype=np.float32),
-        match_scores=np.full(n, np.nan, dtype=np.float32),
-        display=(
-            {"item_id": f"item-{row}", "title": f"Item {row}", "description": "", "price": 1.0, "available": True,
-             "image": "", "attributes": {}}
-            for row in range(n)
-        ),
-        seen=(np.zeros(n_users + 1, dtype=np.int64), np.zeros(0, dtype=np.int64)),
-        similar_idx=none[0],
-        similar_score=none[1],
-        neighbors={},
-        co_idx=none[0],
-        co_count=np.zeros((n, 1), dtype=np.int32),
-        config={},
-        metrics={},
-        fingerprints={},
-    )  # fmt: skip
-    return Town(world, Bundle.open(path), n_users)
+OTHERS: dict[str, float | None] = {"best items": None, "other temperature": OTHER_TEMPERATURE}
 
 
 @contextmanager
@@ -132,7 +63,7 @@ def serving(town: Town, state: Path, redis_url: str) -> Iterator[str]:
         poll_s=0.1,
         redis_timeout_s=30.0,
         log_requests=False,
-    )  # type: ignore[arg-type]
+    )
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -196,52 +127,57 @@ def gathered(client: Redis, folder: Path, n_requests: int) -> Log:
     return log
 
 
-def judged(town: Town, log: Log, repeats: int, seed: int) -> dict[str, Any]:
-    """Both questions, as figures."""
+def policies(town: Town, log: Log) -> list[Policy]:
+    """The other policies on a log: what the bundle answers each user, asked once a user as nothing else shapes it."""
+    one_each = np.zeros((town.n_users, SLOTS))
+    asked = as_log(town, np.arange(town.n_users), one_each.astype(np.int32), one_each > 0, propensity=one_each + 1.0,
+                   marginal=one_each + 1.0)  # fmt: skip
+    of_user = np.array([int(user.removeprefix("user-")) for user in log.users])[log.user_idx]
+    of_log = log.items.idxs(asked.items.ids)
+    found: list[Policy] = []
+    for name, temperature in OTHERS.items():
+        policy = answer_log(name, town.bundle, asked, temperature=temperature).policy
+        if isinstance(policy, ListPolicy):
+            items = of_log[policy.items.reshape(town.n_users, SLOTS)[of_user, log.position]]
+            found.append(ListPolicy(name, len(log.items), items[:, None], np.ones((len(log), 1))))
+        elif isinstance(policy, PlacedLists):
+            first = np.flatnonzero(np.diff(log.request_idx, prepend=-1))
+            orders = of_log[policy.items[of_user[first]]].astype(np.int32)
+            weights = np.arange(1.0, orders.shape[1] + 1) ** (-1 / OTHER_TEMPERATURE)
+            found.append(
+                PlacedLists(name, len(log.items), first_request=0, items=orders, weights=weights, n_slots=SLOTS)
+            )
+    return found
+
+
+def judged(town: Town, log: Log, seed: int) -> dict[str, Any]:
+    """What a replay says of every policy: value, ends of the interval, worth, by estimator."""
     config = ReplayConfig(seed=seed, segments=False)
-    own = replay(log, [Logged(log)], config=config).policies["logged"].estimators
-    truth = town.rate(TEMPERATURE, EPSILON)
-    error = own["ips"].standard_error
-    figures: dict[str, Any] = {
-        "requests": log.n_requests,
-        "logging policy": {
-            "observed": log.reward.mean(),
-            "ips": own["ips"].value,
-            "dr": own["dr"].value,
-            "truth": truth,
-            "z": (own["ips"].value - truth) / error,
-        },
-    }
-    parts = np.array_split(np.arange(log.n_requests), repeats)
-    for name, temperature in (("best items", None), ("other temperature", OTHER_TEMPERATURE)):
-        truth = town.rate(temperature or 0.0)
-        policy = answer_log(name, town.bundle, log, temperature=temperature).policy
-        whole = replay(log, [policy], config=config).policies[name]
-        held: dict[str, list[bool]] = {}
-        for part in parts:
-            mask = (log.request_idx >= part[0]) & (log.request_idx <= part[-1])
-            one = log.where(mask)
-            again: Policy = policy  # lists are looked up by request, single answers by row
-            if isinstance(policy, ListPolicy):
-                again = ListPolicy(name, len(log.items), policy.items[mask], policy.probability[mask])
-            for estimator, found in replay(one, [again], config=config).policies[name].estimators.items():
-                if math.isfinite(found.value):
-                    held.setdefault(estimator, []).append(found.low <= truth <= found.high)
-        figures[name] = {
-            "truth": truth,
-            "auto": [whole.estimators["auto"].value, whole.estimators["auto"].low, whole.estimators["auto"].high],
-            "estimator": whole.chosen["auto"],
-            "verdict": whole.verdict.label,
-            "held": {estimator: float(np.mean(found)) for estimator, found in held.items()},
+    found = replay(log, [Logged(log), *policies(town, log)], config=config).policies
+    return {
+        name: {
+            "chosen": one.chosen["auto"],
+            "verdict": one.verdict.label,
+            "estimators": {
+                estimator: [said.value, said.low, said.high, said.standard_error, said.effective_sample_size]
+                for estimator, said in one.estimators.items()
+                if math.isfinite(said.value)
+            },
         }
-    return figures
+        for name, one in found.items()
+    } | {"observed": float(log.reward.mean()), "requests": log.n_requests}
 
 
-def run(n_requests: int, repeats: int, *, n_users: int = 600, seed: int = 0) -> dict[str, Any]:
+def truths(town: Town) -> dict[str, float]:
+    """The true clicks a slot of every policy."""
+    return {"logged": town.rate(TEMPERATURE, EPSILON)} | {
+        name: town.rate(temperature or 0.0) for name, temperature in OTHERS.items()
+    }
+
+
+def served(town: Town, folder: Path, n_requests: int, *, seed: int) -> dict[str, Any]:
     """Serve, visit, collect, replay."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loop")))
-        town = make_town(folder, n_users=n_users, seed=seed)
         redis_url = stack.enter_context(EmbeddedRedis(folder / "redis")).url
         client = stack.enter_context(Redis.from_url(redis_url))
         Publisher(client, state_dir=folder / "state").publish(town.bundle)
@@ -252,7 +188,30 @@ def run(n_requests: int, repeats: int, *, n_users: int = 600, seed: int = 0) -> 
             asyncio.run(visit(town, base, n_requests, seed=seed))
             took = time.perf_counter() - start
             log = gathered(client, folder / "log", n_requests)
-        return {"requests_a_second": round(n_requests / took), **judged(town, log, repeats, seed)}
+        return {"requests_a_second": round(n_requests / took), **judged(town, log, seed)}
+
+
+def coverage(repeats: list[dict[str, Any]], truth: dict[str, float]) -> dict[str, Any]:
+    """By policy and estimator: in how many repeats the interval holds the truth, and what that says of the share."""
+    found: dict[str, Any] = {}
+    for name, true in truth.items():
+        of_policy: dict[str, Any] = {}
+        for estimator in repeats[0][name]["estimators"]:
+            said = [one[name]["estimators"][estimator] for one in repeats if estimator in one[name]["estimators"]]
+            held = sum(low <= true <= high for _, low, high, _, _ in said)
+            errors = np.array([value - true for value, *_ in said])
+            exact = stats.binomtest(held, len(said)).proportion_ci()
+            of_policy[estimator] = {
+                "held": held,
+                "of": len(said),
+                "share_low": round(float(exact.low), 3),
+                "share_high": round(float(exact.high), 3),
+                "bias": float(errors.mean()),
+                "bias_error": float(errors.std(ddof=1) / math.sqrt(len(said))) if len(said) > 1 else math.nan,
+                "worth": float(np.median([worth for *_, worth in said])),
+            }
+        found[name] = of_policy
+    return found
 
 
 def main() -> None:
@@ -261,10 +220,39 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    parser.add_argument("--json", type=Path, help="where results are kept; what is there is not run again")
     options = parser.parse_args()
-    figures = run(options.requests, options.repeats, seed=options.seed)
-    print(json.dumps(figures) if options.json else json.dumps(figures, indent=2))
+    kept: dict[str, Any] = {}
+    if options.json is not None and options.json.is_file():
+        kept = json.loads(options.json.read_text())
+    asked = {"requests": options.requests, "seed": options.seed}
+    if kept.get("asked", asked) != asked:
+        parser.error(f"{options.json} holds a run of {kept['asked']}, not of {asked}")
+
+    def keep() -> None:
+        if options.json is not None:
+            options.json.write_text(json.dumps(kept))
+
+    with tempfile.TemporaryDirectory(prefix="loop") as folder:
+        town = make_town(Path(folder), n_users=600, seed=options.seed)
+        kept |= {"asked": asked, "truth": truths(town)}
+        repeats = kept.setdefault("repeats", [])
+        with bar("Repeats", total=options.repeats) as progress:
+            progress.advance(len(repeats))
+            while len(repeats) < options.repeats:
+                seed = 1 + options.seed * 1_000_000 + len(repeats)
+                repeats.append(judged(town, drawn_traffic(town, options.requests, seed=seed), seed))
+                progress.advance()
+                keep()
+        if "served" not in kept:
+            kept["served"] = served(town, Path(folder), options.requests, seed=options.seed)
+            keep()
+    told = {"truth": kept["truth"], "served": kept["served"]}
+    if options.repeats:
+        told["repeats"] = coverage(repeats[: options.repeats], kept["truth"])
+    kept["summary"] = told
+    keep()
+    print(json.dumps(told, indent=2))
 
 
 if __name__ == "__main__":

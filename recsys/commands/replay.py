@@ -109,6 +109,13 @@ def replay(
     learn: Annotated[
         float, typer.Option(help="Share of the traffic, the earliest, for policies that learn from clicks.")
     ] = 0.25,
+    clicks: Annotated[
+        str,
+        typer.Option(
+            help="What a click in a list may depend on: list (all of it), above (its slot and those above), or slot "
+            "(its own slot alone, the least noise)."
+        ),
+    ] = "above",
     unit: Annotated[str, typer.Option(help="What is independent of what: request or user.")] = "request",
     samples: Annotated[int, typer.Option(min=1, help="Resamples behind the bootstrap intervals.")] = 1000,
     level: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
@@ -166,7 +173,7 @@ def replay(
         columns[ours.strip()] = theirs.strip()
     try:
         config = ReplayConfig.model_validate(
-            {"bootstrap_samples": samples, "level": level, "unit": unit, "seed": seed, "lift": power}
+            {"bootstrap_samples": samples, "level": level, "unit": unit, "clicks": clicks, "seed": seed, "lift": power}
         )
     except ValidationError as error:
         first = error.errors()[0]

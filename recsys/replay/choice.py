@@ -18,11 +18,12 @@ TOLERATED = 2.0
 """Standard errors of a difference that are no contradiction."""
 
 
-def slope(ladder: Sequence[Estimate]) -> int:
+def slope(ladder: Sequence[Estimate], *, tolerated: float = TOLERATED) -> int:
     """Place of the choice in a ladder from least biased to most biased.
 
     Args:
         ladder: estimates over the same resamples; undefined ones are passed over.
+        tolerated: standard errors of a difference that are no contradiction.
 
     Returns:
         a place in the ladder, -1 where no estimate is defined.
@@ -32,7 +33,7 @@ def slope(ladder: Sequence[Estimate]) -> int:
     for place, estimate in enumerate(ladder):
         if not (math.isfinite(estimate.value) and math.isfinite(estimate.standard_error)):
             continue
-        if any(_contradict(estimate, earlier) for earlier in passed):
+        if any(_contradict(estimate, earlier, tolerated) for earlier in passed):
             break
         passed.append(estimate)
         if chosen < 0 or estimate.standard_error < ladder[chosen].standard_error:
@@ -40,9 +41,9 @@ def slope(ladder: Sequence[Estimate]) -> int:
     return chosen
 
 
-def _contradict(one: Estimate, other: Estimate) -> bool:
+def _contradict(one: Estimate, other: Estimate, tolerated: float) -> bool:
     gap = one.replicates - other.replicates
     gap = gap[np.isfinite(gap)]
     if len(gap) < 2:
         return False
-    return abs(one.value - other.value) > TOLERATED * float(gap.std(ddof=1)) + 1e-12 * abs(other.value)
+    return abs(one.value - other.value) > tolerated * float(gap.std(ddof=1)) + 1e-12 * abs(other.value)

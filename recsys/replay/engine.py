@@ -19,6 +19,7 @@ from recsys.replay.comparison import Comparison, compare
 from recsys.replay.diagnostics import diagnose
 from recsys.replay.estimators import Formula
 from recsys.replay.groupings import STRETCHES, standard_groupings
+from recsys.replay.headline import Clicks, headline, overreaches
 from recsys.replay.intervals import Estimate, Resampled, evaluate
 from recsys.replay.log import Log
 from recsys.replay.monitoring import Moment, sequence
@@ -29,17 +30,12 @@ from recsys.replay.result import Judged, Replay
 from recsys.replay.spans import span_of
 from recsys.replay.survey import LEVELS, LogSurvey, PolicySurvey, survey
 from recsys.replay.tally import Grouping, Tally, Unit, tally
-from recsys.replay.verdict import FEWEST_EFFECTIVE, judge
+from recsys.replay.verdict import judge
 
 F64 = NDArray[np.float64]
 
 
 INDEPENDENT = ("independent", "sn_independent", "independent_dr")
-SINGLE_RUNGS = (("snips", "dr", "sndr", "mrdr"),)
-LIST_RUNGS = (("sn_standard",), ("sn_reward_interaction", "cascade_dr"), ("sn_independent", "independent_dr"))
-"""Candidates for the headline by what they assume, the least first: nothing, that a click depends on what stands above,
-that it depends on its own slot alone. Without normalization or model an estimator is never quieter in earnest: its
-spread hides what is wrong with its weights."""
 UNEXPLAINED = 0.1
 """Relative spread of propensities within a kind of slot and item above which its cluster shares cannot be counted."""
 
@@ -53,6 +49,8 @@ class ReplayConfig(Section):
     """Of all intervals."""
     unit: Unit = "request"
     """What is independent: requests, or users with all their requests."""
+    clicks: Clicks = "above"
+    """What a click in a list may depend on: "list", "above" or "slot", see `headline.Clicks`."""
     segments: bool = True
     """Estimate by position, group and time, too."""
     lift: float | None = Field(default=None, gt=0)
@@ -124,6 +122,7 @@ def replay(
                 on_log=on_log,
                 on_policy=on_policies[number],
                 level=config.level,
+                assumed=overreaches(chosen["auto"], config.clicks),
             ),
             against=against_it,
             power=_power(against_it, sums, resampled, config),
@@ -175,7 +174,7 @@ def _estimates(
         found[family], chosen[family] = ladder[pick], labels[pick]
     for name in ("dm", "switch_dr", "dros"):
         found[name] = _as_unsure_as(found["dr"], found[name], config.level)
-    chosen["auto"] = _headline(log, sums, policy, found)
+    chosen["auto"] = headline(sums, policy, found, config.clicks)
     found["auto"] = replace(found[chosen["auto"]], note=found[chosen["auto"]].note or f"chosen: {chosen['auto']}")
     return found, chosen
 
@@ -204,27 +203,6 @@ def _as_unsure_as(dr: Estimate, estimate: Estimate, level: float) -> Estimate:
     )
 
 
-def _headline(log: Log, sums: Tally, policy: int, found: dict[str, Estimate]) -> str:
-    """The estimator to believe: the quietest of those that assume as much as the log does not contradict.
-
-    Where every weight is 1 the policy wrote the log, and its mean needs no estimator. Clipped and shrunk estimators and
-    the reward model alone are reported, but never the headline: their intervals know nothing of their own bias, and on
-    a log with few clicks they are confidently wrong. One whose weights leave less than `FEWEST_EFFECTIVE` rows has no
-    say, unless all do: its error is guessed from a handful of rows.
-    """
-    weight = sums.columns.index(sums.headline)
-    if sums.squares[policy, weight] == sums.n.sum() == sums.sums[policy, weight].sum():
-        return "ips"
-    rungs = LIST_RUNGS if log.is_ranked else SINGLE_RUNGS
-    for least in (FEWEST_EFFECTIVE, 0.0):
-        heard = [[name for name in rung if found[name].effective_sample_size >= least] for rung in rungs]
-        ladder = [min(rung, key=lambda name: _error(found[name])) for rung in heard if rung]
-        pick = slope([found[name] for name in ladder])
-        if pick >= 0:
-            return ladder[pick]
-    return rungs[0][0]
-
-
 def _power(against: Comparison | None, sums: Tally, resampled: Resampled, config: ReplayConfig) -> Power | None:
     """What it would take to see the lift that was asked for."""
     if against is None or config.lift is None:
@@ -238,10 +216,6 @@ def _power(against: Comparison | None, sums: Tally, resampled: Resampled, config
         lift=config.lift,
         level=config.level,
     )
-
-
-def _error(estimate: Estimate) -> float:
-    return estimate.standard_error if math.isfinite(estimate.standard_error) else math.inf
 
 
 def _in_parts(

@@ -55,6 +55,7 @@ def judge(
     on_log: LogSurvey,
     on_policy: PolicySurvey,
     level: float,
+    assumed: str = "",
 ) -> Verdict:
     """Judge one policy's headline estimate.
 
@@ -65,6 +66,7 @@ def judge(
         on_log: gives the mean reward, which stands in for the value where that is undefined.
         on_policy: gives the policy's largest probability.
         level: of the interval.
+        assumed: what the headline assumes though nobody granted it, as a sentence; "" for nothing.
     """
     broken = _broken(estimate, diagnostics, on_log)
     value = estimate.value if math.isfinite(estimate.value) and estimate.value > 0 else on_log.mean
@@ -78,6 +80,8 @@ def judge(
         reasons.append(
             f"The propensities are estimates ({log.estimated}), so hidden reasons for what was shown go unseen."
         )
+    if assumed:
+        reasons.append(assumed)
     if not half <= PRECISE * abs(estimate.value):
         reasons.append(
             f"The interval is ±{_percent(half, estimate.value)} of the value; trustworthy is ±{PRECISE:.0%} or less."
