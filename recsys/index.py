@@ -99,11 +99,14 @@ class ApproximateIndex:
     def __init__(self, vectors: NDArray[np.float32], searcher: Any) -> None:
         self.vectors = vectors
         self.searcher = searcher
+        self.asked: NDArray[np.float32] | None = None
+        """The latest query, for whoever wants to know what is missed."""
 
     def search(
         self, query: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """As `ItemIndex.search`; may miss items, at the rate measured when the index was chosen."""
+        self.asked = query
         wanted = min(len(self.vectors), 2 * k + 64)
         found = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)[1][0]
         found = np.append(np.sort(found[found >= 0]), np.arange(self.searcher.ntotal, len(self.vectors)))
@@ -112,6 +115,12 @@ class ApproximateIndex:
             return ExactIndex(self.vectors).search(query, k, hidden)
         best, scores = top_k(dot_products(self.vectors[found], query), k, np.zeros(len(found), dtype=np.bool_))
         return found[best], scores
+
+    def missed(self, query: NDArray[np.float32], k: int) -> int:
+        """How many of the k best items of a query, float32 [dim], this index does not find."""
+        nothing = np.zeros(len(self.vectors), dtype=np.bool_)
+        best, found = ExactIndex(self.vectors).search(query, k, nothing)[0], self.search(query, k, nothing)[0]
+        return int(np.count_nonzero(~np.isin(best, found)))
 
     def over(self, vectors: NDArray[np.float32]) -> ApproximateIndex:
         """As `ItemIndex.over`."""

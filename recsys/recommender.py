@@ -74,12 +74,12 @@ class BundleRecommender:
         content = Neighbors("content", list(bundle.neighbors.values()))
         lower: tuple[Tier, ...] = (published, content, PopularInCategory(bundle), Popular(bundle.popularity))
         self._similar_tiers = lower
-        self._index = _index(bundle) if index is None else index
-        self._feed_tiers: tuple[Tier, ...] = (Personalized(self._index, voiceless), *lower)
+        self.index = _index(bundle) if index is None else index
+        self._feed_tiers: tuple[Tier, ...] = (Personalized(self.index, voiceless), *lower)
 
     def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
         """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
-        return BundleRecommender(bundle, self.config, spaces=spaces, index=self._index.over(bundle.item_vectors))
+        return BundleRecommender(bundle, self.config, spaces=spaces, index=self.index.over(bundle.item_vectors))
 
     def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
         """At most k items like this one that can be bought, best first, with how they are alike.
@@ -190,7 +190,7 @@ class BundleRecommender:
         """Candidates of all sources in the order of the learned ranker."""
         ranker, vector = self.bundle.ranker, moment.query.vector
         assert ranker is not None and vector is not None  # noqa: S101, PT018 - `ranks` has looked
-        found = gather(self.catalog, self._index, vector[:-1], moment.history, hidden)
+        found = gather(self.catalog, self.index, vector[:-1], moment.history, hidden)
         score = ranker.score(features(self.catalog, vector[:-1], moment.history, found.rows))
         order = np.lexsort((found.rows, -score))
         ones = np.ones(len(found.rows))

@@ -38,6 +38,7 @@ from serving.pictures import open_pictures
 from serving.policies import PolicyKeeper
 from serving.policing import Policing
 from serving.policy_desk import PolicyDesk
+from serving.probes import Probes
 from serving.problems import ProblemError, problem, unknown_item
 from serving.routes import events, health, images, items, pages, recommend, search, stock, users
 from serving.routes import policies as policy_routes
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     searches = SearchEngine(engine, policing.steerer, settings)
     lists = ListEngine(engine, policing.steerer, Filters(policies))
+    probes = Probes(keeper, store, settings, telemetry)
     desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 
     @asynccontextmanager
@@ -102,11 +104,9 @@ def create_app(settings: Settings) -> FastAPI:
                 await keeper.load()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
-            background.create_task(watcher.run(closing))
-            background.create_task(impressions.run(closing))
-            background.create_task(keeper.run(closing))
+            for work in (watcher.run, impressions.run, keeper.run, policing.run, probes.run):
+                background.create_task(work(closing))
             background.create_task(Eraser(store).run(closing, settings.erase_every_s))
-            background.create_task(policing.run(closing))
             yield
             closing.set()
         await watcher.look()

@@ -22,10 +22,12 @@ class Coalesced:
     Args:
         fetch: gets the values of different keys, in their order, None where absent; what it raises is raised to
             everyone who waits for one of the keys.
+        count: told how many keys were asked for, and how many of them were fetched once for all who asked.
     """
 
-    def __init__(self, fetch: Fetch) -> None:
+    def __init__(self, fetch: Fetch, count: Callable[[int, int], None] | None = None) -> None:
         self._fetch = fetch
+        self._count = count
         self._asked: list[tuple[Sequence[str], Values]] = []
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -57,6 +59,8 @@ class Coalesced:
 
     async def _fill(self, asked: Sequence[tuple[Sequence[str], Values]]) -> None:
         names = list(dict.fromkeys(key for keys, _ in asked for key in keys))
+        if self._count is not None:
+            self._count(sum(len(keys) for keys, _ in asked), len(names))
         try:
             values = dict(zip(names, await self._fetch(names), strict=True))
         except Exception as error:

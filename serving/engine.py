@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from serving.live import Live, Watcher
 from serving.memory import LiveState, WorkerMemory
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
-from serving.telemetry import Telemetry
+from serving.telemetry import TIER, Telemetry
 
 T = TypeVar("T")
 
@@ -71,6 +72,10 @@ class Engine:
         self._settings = settings
         self._telemetry = telemetry
         self._happened = happened
+        self._kept_answers, self._kept_items = (
+            tuple(telemetry.cache.labels(cache, outcome) for outcome in ("miss", "hit"))
+            for cache in ("answers", "items")
+        )
 
     @property
     def live(self) -> Live:
@@ -88,9 +93,9 @@ class Engine:
         """Thresholds."""
         return self._settings
 
-    def kept_answer(self) -> None:
-        """Count an answer that this worker still knew."""
-        self._telemetry.kept_answers.inc()
+    def kept_answer(self, known: bool) -> None:
+        """Count whether this worker still knew a list that it could have kept."""
+        self._kept_answers[known].inc()
 
     @property
     def store(self) -> Store:
@@ -130,6 +135,9 @@ class Engine:
                 pass
             else:
                 applied = [event for event, is_new in zip(events, new, strict=True) if is_new]
+                now_s = time.time()
+                for event in applied:
+                    self._telemetry.event_lag.observe(max(0.0, now_s - event.timestamp))
                 self._memory.happened(applied)
                 self._happened(applied)
                 return Recorded(sum(new), len(new) - sum(new))
@@ -220,7 +228,8 @@ class Engine:
         said = {} if live.changes is None else live.changes.shown
         found = {row: kept for row in rows if row not in said and (kept := self._shown.get((live.version, row)))}
         wanted = [row for row in rows if row not in found and row not in said]
-        self._telemetry.kept_items.inc(len(found))
+        self._kept_items[True].inc(len(found))
+        self._kept_items[False].inc(len(wanted))
         if wanted and self._store.up:
             with suppress(StoreDownError):
                 fresh = await self._store.items(live.version, [live.bundle.items[row] for row in wanted])
@@ -267,4 +276,6 @@ class Engine:
             arms=arms or {},
             rules_version=rules_version,
         )
-        self._telemetry.answers.labels(surface, shown.sources[0] if shown.sources else "none", origin).inc()
+        tier = shown.sources[0] if shown.sources else "none"
+        TIER.set(tier)
+        self._telemetry.answers.labels(surface, tier, origin).inc()

@@ -124,8 +124,10 @@ class ListEngine:
             try:
                 packed = await engine.store.similar(live.version, item_id)
                 key = _ready_key(live, asked)
-                if (ready := self._ready.get(key)) is not None and ready.packed == packed:
-                    engine.kept_answer()
+                ready = self._ready.get(key)
+                known = ready is not None and ready.packed == packed
+                engine.kept_answer(known)
+                if ready is not None and known:
                     self._log(live, asked, ready.shown, "redis")
                     return b"".join((ready.head, asked.recommendation_id.encode(), ready.tail))
                 most = query.k if live.changes is None else LIST_LENGTH  # some of them may have sold out

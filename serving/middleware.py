@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.gate import CALLER
 from serving.problems import ProblemError, problem
-from serving.telemetry import Telemetry
+from serving.telemetry import TIER, Telemetry
 
 log = structlog.get_logger()
 
@@ -112,7 +112,7 @@ class Shell:
         route = str(getattr(matched, "path_format", None) or getattr(matched, "path", "unmatched"))
         method = scope["method"] if scope["method"] in METHODS else "other"
         self._telemetry.requests.labels(route, method, str(status)).inc()
-        self._telemetry.latency.labels(route).observe(seconds)
+        self._telemetry.latency.labels(route, TIER.get()).observe(seconds)
         if self._log_requests and scope["path"] not in QUIET:
             log.info(
                 "request",

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     """What a user bought is remembered for so long after the last purchase."""
     guard_every_s: PositiveFloat = 10.0
     """Seconds between two looks at the guard-rails of experiments."""
+    probe_every_s: PositiveFloat = 10.0
+    """Seconds between two looks at the index's recall and at how far the streams are behind."""
     redis_url: Annotated[
         SecretStr | None,
         AfterValidator(lambda value: value if value is None else _redis_url(value)),

@@ -100,10 +100,11 @@ class Store:
         self.keys = Keys(settings.tenant)
         self._settings = settings
         self._telemetry = telemetry
+        self._shared_reads, self._own_reads = (telemetry.cache.labels("reads", outcome) for outcome in ("hit", "miss"))
         self._failures = 0
         self._up = False
         self._client: redis.asyncio.Redis | None = None
-        self._values = Coalesced(self._mget)
+        self._values = Coalesced(self._mget, self._count_reads)
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             self._clustered = is_cluster(url)
@@ -147,6 +148,10 @@ class Store:
         if not item_ids:
             return []
         return await self._values.get([self.keys.item(version, item_id) for item_id in item_ids])
+
+    def _count_reads(self, asked: int, fetched: int) -> None:
+        self._shared_reads.inc(asked - fetched)
+        self._own_reads.inc(fetched)
 
     async def _mget(self, names: list[str]) -> list[bytes | None]:
         return await self.asked(lambda client: many_async(client, names))

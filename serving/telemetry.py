@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Generic, Literal, TypeVar, cast
 
 import structlog
@@ -15,6 +16,9 @@ from prometheus_client.registry import Collector
 LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+LAG_BUCKETS = (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3600.0, 86400.0)
+TIER: ContextVar[str] = ContextVar("tier", default="none")
+"""What found the first slot of the list that the request at hand is answered with."""
 M = TypeVar("M", bound=Counter | Gauge | Histogram)
 
 
@@ -48,7 +52,13 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._tenant = tenant
         self.requests = self._counter("recsys_requests", "Requests answered.", "route", "method", "status")
-        self.latency = self._histogram("recsys_request_seconds", "Time from request to answer.", "route")
+        self.latency = self._histogram(
+            "recsys_request_seconds",
+            "Time from request to answer, by route and the tier of a list's first slot.",
+            LATENCY_BUCKETS,
+            "route",
+            "tier",
+        )
         self.answers = self._counter(
             "recsys_answers",
             "Lists answered, by surface, tier of the first slot, and whether Redis or the bundle held them.",
@@ -66,12 +76,37 @@ class Telemetry:
         self.redis_refusals = self._counter(
             "recsys_redis_refusals", "Writes that Redis refused, as it is full or only a replica."
         ).labels()
-        self.kept_items = self._counter(
-            "recsys_kept_items", "Items shown that a worker still knew and did not fetch."
+        self.cache = self._counter(
+            "recsys_cache",
+            "What a worker had at hand (hit) or not (miss): lists as sent (answers), items as shown (items), values of "
+            "Redis that another request of the same moment asked for, too (reads).",
+            "cache",
+            "outcome",
+        )
+        self.index_wanted = self._counter(
+            "recsys_index_probe_wanted", "Best items by exact search for sampled queries of the approximate index."
         ).labels()
-        self.kept_answers = self._counter(
-            "recsys_kept_answers", "Lists that a worker still knew, made of the same published bytes."
+        self.index_found = self._counter(
+            "recsys_index_probe_found", "Those of them that the approximate index found."
         ).labels()
+        self.event_lag = self._histogram(
+            "recsys_event_lag_seconds",
+            "Time from what a shopper did to its effect on their lists, of events that were new.",
+            LAG_BUCKETS,
+        ).labels()
+        self.stream_waiting = self._gauge(
+            "recsys_stream_waiting", "Entries of a stream not yet handed to a group.", "livemax", "stream", "group"
+        )
+        self.stream_pending = self._gauge(
+            "recsys_stream_pending", "Entries handed out and not yet dealt with.", "livemax", "stream", "group"
+        )
+        self.stream_lag = self._gauge(
+            "recsys_stream_lag_seconds",
+            "Age of the oldest entry that a group has not dealt with; 0 where it has dealt with all.",
+            "livemax",
+            "stream",
+            "group",
+        )
         self.bundle_fallbacks = self._counter(
             "recsys_bundle_fallbacks",
             "Answers taken from the bundle, by why: Redis is down, or does not hold the version's keys.",
@@ -132,11 +167,13 @@ class Telemetry:
     def _counter(self, name: str, said: str, *labels: str) -> Of[Counter]:
         return Of(Counter(name, said, ("tenant", *labels), registry=self.registry), self._tenant)
 
-    def _histogram(self, name: str, said: str, *labels: str) -> Of[Histogram]:
-        made = Histogram(name, said, ("tenant", *labels), buckets=LATENCY_BUCKETS, registry=self.registry)
+    def _histogram(self, name: str, said: str, buckets: Sequence[float], *labels: str) -> Of[Histogram]:
+        made = Histogram(name, said, ("tenant", *labels), buckets=buckets, registry=self.registry)
         return Of(made, self._tenant)
 
-    def _gauge(self, name: str, said: str, of_workers: Literal["livemin", "livesum"], *labels: str) -> Of[Gauge]:
+    def _gauge(
+        self, name: str, said: str, of_workers: Literal["livemin", "livemax", "livesum"], *labels: str
+    ) -> Of[Gauge]:
         made = Gauge(name, said, ("tenant", *labels), registry=self.registry, multiprocess_mode=of_workers)
         return Of(made, self._tenant)
 

@@ -41,7 +41,7 @@ def test_what_is_too_large_is_not_kept_and_a_value_replaces_its_older_one() -> N
 
 def test_a_kept_list_is_sent_under_a_new_id_and_logged_again(service: Any, redis_server: Any, eventually: Any) -> None:
     answers = [service.get("/v1/items/i3/similar", k=5).json() for _ in range(3)]
-    assert service.metric("recsys_kept_answers_total") == 2
+    assert service.metric("recsys_cache_total", cache="answers", outcome="hit") == 2
     ids = [answer.pop("recommendation_id") for answer in answers]
     assert len(set(ids)) == 3
     assert answers[0] == answers[1] == answers[2]
@@ -68,7 +68,7 @@ def test_answers_of_another_kind_are_kept_apart(service: Any) -> None:
     assert [len(one["recommendations"]) for one in (three, five)] == [3, 5]
     other = service.get("/v1/items/i5/similar", k=3).json()
     assert other["recommendations"] != three["recommendations"]
-    assert service.metric("recsys_kept_answers_total") == 0
+    assert service.metric("recsys_cache_total", cache="answers", outcome="hit") == 0
 
 
 def test_a_changed_item_is_shown_as_it_is_now(

@@ -37,7 +37,7 @@ from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import Telemetry
 
-SETTINGS = Settings(redis_timeout_s=10.0, recent_cap=4, seen_cap=3, purchase_types=("buy",))
+SETTINGS = Settings(redis_timeout_s=10.0, recent_cap=3, seen_cap=2, purchase_types=("buy",))
 KEEP = 1
 TASTE_TTL_S, BOUGHT_TTL_S, ID_TTL_S = SETTINGS.user_ttl_s, SETTINGS.bought_ttl_s, SETTINGS.event_id_ttl_s
 USERS, ITEMS = st.sampled_from(["u0", "u1", "v{1}"]), st.sampled_from(["i0", "i1", "i2", "new"])
@@ -45,7 +45,13 @@ FIELDS = st.fixed_dictionaries(
     {}, optional={"title": st.sampled_from(["Item 0", "Item 1", "other"]), "price": st.sampled_from([None, 1.5])}
 )
 EVENTS = st.lists(
-    st.tuples(USERS, ITEMS, st.sampled_from(["view", "buy", "viewable"]), st.sampled_from("abcdef"), st.integers(1, 5)),
+    st.tuples(
+        USERS,
+        ITEMS,
+        st.sampled_from(["view", "buy", "buy", "viewable"]),
+        st.sampled_from("abcdefgh"),
+        st.integers(1, 3),
+    ),
     min_size=1,
     max_size=4,
 )
@@ -229,6 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
             state = self.run(self.store.user(user_id)).state
             told = [(past.item_id, past.event_type, past.timestamp, past.event_id) for past in state.recent]
             assert told == self.recent.get(user_id, [])
+            assert self.client.llen(self.keys.recent(user_id)) == len(told)
             assert state.seen == self.seen.get(user_id, {})
             assert state.bought == self.bought.get(user_id, {})
             assert state.attributes == self.profile.get(user_id, {})
