@@ -18,8 +18,8 @@ class ItemWeightsScorer:
 
     Args:
         name: short name.
-        history: [n_users, n_items]; x, what each user has.
-        weights: [n_items, n_items], dense or sparse; W[j, i] is what having item j says of item i.
+        history: [n_users, n]; x, what each user has: items, and perhaps values of attributes after them.
+        weights: [n, n_items], dense or sparse; W[j, i] is what having j says of item i.
         params: what was chosen.
         fit_s: seconds spent on fitting.
     """

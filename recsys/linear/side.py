@@ -1,9 +1,12 @@
-"""Side information as further rows under the matrix of users and items.
+"""Side information as further rows under the matrix of users and items, and as further columns beside it.
 
 A row says which items belong together, whoever says so: a user who has them, a word-for-word description they share, a
 brand. So whatever a closed form learns from users it learns from content and attributes in the same step, and an item
 that no user has is still tied to the others. (The rows are Ning & Karypis' (2012) side information; here a content
 row holds an item and its nearest neighbors, which stays sparse where the vectors are dense.)
+
+A column says what users are: to have the value "gender: f" is then like having one more item, which says something of
+all the others, and the more so, the less a user's own items say.
 """
 
 from __future__ import annotations
@@ -51,18 +54,39 @@ def attribute_rows(attributes: Attributes, n_items: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(rows[np.diff(rows.indptr) > 1])
 
 
+def with_columns(user_items: sparse.csr_matrix, columns: sparse.csr_matrix | None, weight: float) -> sparse.csr_matrix:
+    """The matrix with further columns to its right, times their weight; the matrix itself where that is 0.
+
+    Args:
+        user_items: [n_users, n_items].
+        columns: [n_users, n_values].
+        weight: of the columns.
+
+    Returns:
+        float32 [n_users, n_items + n_values].
+    """
+    if columns is None or weight == 0:
+        return user_items
+    return sparse.csr_matrix(sparse.hstack([user_items, weight * columns], format="csr", dtype=np.float32))
+
+
 def with_side(
-    user_items: sparse.csr_matrix, sides: Mapping[str, sparse.csr_matrix], weights: Mapping[str, float]
+    matrix: sparse.csr_matrix, sides: Mapping[str, sparse.csr_matrix], weights: Mapping[str, float]
 ) -> sparse.csr_matrix:
     """The matrix with each side's rows below it, times the side's weight; a side of weight 0 is left out.
 
     Args:
-        user_items: [n_users, n_items].
+        matrix: [n_users, n_items], or wider; there the side rows have nothing.
         sides: name → [n, n_items].
         weights: name → weight; a side without one is left out.
 
     Returns:
-        float32 [n_users + ..., n_items].
+        float32 [n_users + ..., width of the matrix].
     """
-    below = [weights[name] * rows for name, rows in sides.items() if weights.get(name, 0.0) > 0 and rows.shape[0]]
-    return sparse.csr_matrix(sparse.vstack([user_items, *below], format="csr", dtype=np.float32))
+    width = matrix.shape[1]
+    below = [
+        sparse.csr_matrix((weights[name] * rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], width))
+        for name, rows in sides.items()
+        if weights.get(name, 0.0) > 0 and rows.shape[0]
+    ]
+    return sparse.csr_matrix(sparse.vstack([matrix, *below], format="csr", dtype=np.float32))

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy import sparse
 
+from features.catalog import Attributes
 from features.section import Section
 from graph.content import centered
 from graph.neighbors import top_neighbors
 from recsys.baselines.config import BaselinesConfig
 from recsys.baselines.tuning import Search
 from recsys.held_out import Split
-from recsys.linear.side import attribute_rows, content_rows, with_side
+from recsys.linear.side import attribute_rows, content_rows, with_columns, with_side
 from recsys.models.knowledge import Knowledge
 from recsys.scorer import Scorer
 
 S = TypeVar("S", bound=Scorer)
 
-ATTRIBUTES = "attributes"
+ATTRIBUTES, USERS = "attributes", "users"
 Settings = dict[str, Any]
 
 
@@ -33,9 +35,10 @@ class ClosedFormConfig(Section):
     neighbors: PositiveInt = 10
     """Alike items in the row that an item's content adds, by each modality."""
     side_weight: tuple[NonNegativeFloat, ...] = Field(default=(0.3, 0.0, 1.0), min_length=1)
-    """Weight of the rows of each modality and of the item attributes, tried for each by itself; 0 leaves them out."""
+    """Weight of the rows of each modality and of the item attributes, and of the columns of the users' attributes,
+    tried for each by itself; 0 leaves them out."""
     sides: dict[str, tuple[NonNegativeFloat, ...]] = Field(default_factory=dict)
-    """The same for one kind of rows ("text", "image", "audio", "attributes"), in place of `side_weight`."""
+    """The same for one kind ("text", "image", "audio", "attributes", "users"), in place of `side_weight`."""
     dense_items: PositiveInt = 12_000
     """Catalogs up to this size are solved exactly, as a matrix of items by items in memory."""
     tuning: BaselinesConfig = BaselinesConfig(tuning_users=2_000)
@@ -52,18 +55,20 @@ class ClosedFormConfig(Section):
         return type(self).model_validate({**self.model_dump(), **own, "sides": {**self.sides, **rest}})
 
 
-SIDE_NAMES = ("text", "image", "audio", ATTRIBUTES)
+SIDE_NAMES = ("text", "image", "audio", ATTRIBUTES, USERS)
 
 
+@dataclass(frozen=True, eq=False)
 class Sides:
-    """The side rows of a data set, made once.
+    """The side rows and columns of a data set, made once.
 
     Args:
-        rows: "text", "image", "audio" or "attributes" → [n, n_items].
+        rows: "text", "image", "audio" or "attributes" → [n, n_items]; what belongs together besides users' items.
+        columns: [n_users, n_values]; what users are, as if they were further items; None for none.
     """
 
-    def __init__(self, rows: Mapping[str, sparse.csr_matrix]) -> None:
-        self._rows = dict(rows)
+    rows: Mapping[str, sparse.csr_matrix] = field(default_factory=dict)
+    columns: sparse.csr_matrix | None = None
 
     @classmethod
     def of(cls, known: Knowledge, *, neighbors: int) -> Sides:
@@ -81,13 +86,24 @@ class Sides:
             rows[ATTRIBUTES] = attribute_rows(known.catalog.attributes, len(known.catalog))
         return cls(rows)
 
-    def grid(self, config: ClosedFormConfig) -> dict[str, tuple[float, ...]]:
-        """Weights to try for each kind of rows there is."""
-        return {name: config.sides.get(name, config.side_weight) for name in self._rows}
+    def with_users(self, attributes: Attributes, n_users: int) -> Sides:
+        """The same with a column a value that two users or more have."""
+        if len(attributes) == 0:
+            return self
+        return replace(self, columns=sparse.csr_matrix(attribute_rows(attributes, n_users).T))
 
-    def under(self, user_items: sparse.csr_matrix, weights: Mapping[str, float]) -> sparse.csr_matrix:
-        """The matrix with the weighted side rows below it."""
-        return with_side(user_items, self._rows, weights)
+    def grid(self, config: ClosedFormConfig) -> dict[str, tuple[float, ...]]:
+        """Weights to try for each kind of rows and columns there is."""
+        names = [*self.rows, *([] if self.columns is None else [USERS])]
+        return {name: config.sides.get(name, config.side_weight) for name in names}
+
+    def beside(self, user_items: sparse.csr_matrix, weights: Mapping[str, float]) -> sparse.csr_matrix:
+        """The matrix with the weighted side columns to its right."""
+        return with_columns(user_items, self.columns, weights.get(USERS, 0.0))
+
+    def under(self, matrix: sparse.csr_matrix, weights: Mapping[str, float]) -> sparse.csr_matrix:
+        """The matrix, side columns to its right or not, with the weighted side rows below it."""
+        return with_side(matrix, self.rows, weights)
 
 
 def search_closed_form(
@@ -104,7 +120,7 @@ def search_closed_form(
     Args:
         name: of the model.
         split: its validation side decides.
-        sides: side rows; with any, the model knows new items too.
+        sides: with any rows, the model knows new items too.
         config: the grid.
         seed: of ties and of the sample of users.
         build: fits the model under some settings.
@@ -113,7 +129,7 @@ def search_closed_form(
         The best scorer, and what was chosen.
     """
     weights = sides.grid(config)
-    search = Search[S](name, split, config.tuning, seed=seed, knows_new_items=bool(weights))
+    search = Search[S](name, split, config.tuning, seed=seed, knows_new_items=bool(sides.rows))
     grid: dict[str, tuple[Any, ...]] = {**config.grid(), **weights}
     first = {setting: values[0] for setting, values in grid.items()}
     search.offer(first, build(first))

@@ -25,7 +25,7 @@ class EASEConfig(ClosedFormConfig):
     """Ridge, as a multiple of an item's mean squared length."""
     item_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.25, 0.0), min_length=1)
     """Exponent of an item's popularity that is taken off."""
-    user_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.5, 0.3), min_length=1)
+    user_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.5, 0.3, 0.2), min_length=1)
     """Exponent of a user's number of items that is taken off."""
     target_exponent: tuple[NonNegativeFloat, ...] = Field(default=(0.0, 0.15, 0.25), min_length=1)
     """Exponent of an item's popularity that is given back to its score."""
@@ -50,7 +50,8 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
     last: dict[tuple[Any, ...], Weights] = {}
 
     def build(settings: Settings) -> ItemWeightsScorer:
-        matrix = sides.under(pairs, settings)
+        history = sides.beside(pairs, settings)
+        matrix = sides.under(history, settings)
         x, columns = ease_input(
             matrix, user_exponent=settings["user_exponent"], item_exponent=settings["item_exponent"]
         )
@@ -62,11 +63,12 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
                 if pairs.shape[1] <= config.dense_items
                 else local_ease_weights(x, ridge=settings["ridge"], neighbors=config.local_neighbors)
             )
-        back = powers(column_sums(matrix), settings["target_exponent"])
-        weights = last[key]
+        n_items = pairs.shape[1]
+        back = powers(column_sums(matrix)[:n_items], settings["target_exponent"])
+        weights = last[key][:, :n_items]
         return ItemWeightsScorer(
             name,
-            scaled(pairs, columns=columns),
+            scaled(history, columns=columns),
             scaled(weights, columns=back) if isinstance(weights, sparse.csr_matrix) else weights * back,
         )
 
@@ -75,11 +77,12 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
 
 
 def _fit(split: Split, _: Knowledge, config: EASEConfig, job: Job) -> ItemWeightsScorer:
-    return fit_ease("ease", split, Sides({}), config, job)
+    return fit_ease("ease", split, Sides(), config, job)
 
 
 def _fit_side(split: Split, known: Knowledge, config: EASEConfig, job: Job) -> ItemWeightsScorer:
-    return fit_ease("ease_side", split, Sides.of(known, neighbors=config.neighbors), config, job)
+    sides = Sides.of(known, neighbors=config.neighbors).with_users(known.user_attributes, len(split.train.users))
+    return fit_ease("ease_side", split, sides, config, job)
 
 
 MODELS = (
@@ -93,7 +96,7 @@ MODELS = (
     ),
     Model(
         "ease_side",
-        "EASE with rows of content neighbors and attributes",
+        "EASE with rows of content neighbors and attributes, and columns of what users are",
         EASEConfig(),
         _fit_side,
         uses=frozenset({"text", "image", "audio", "attributes", "item_graph"}),

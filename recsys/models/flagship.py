@@ -65,10 +65,11 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     """Fit the members, then choose their weights on the validation pairs."""
     started = time.perf_counter()
     sides = Sides.of(known, neighbors=config.walk.neighbors)
+    wider = sides.with_users(known.user_attributes, len(split.train.users))
     quiet = Job(job.seed, job.run_dir)
     makers: dict[str, Callable[[], Scorer]] = {
         "walk": lambda: fit_walk("walk", split, sides, config.walk, quiet),
-        "ease": lambda: fit_ease("ease", split, sides, config.ease, quiet),
+        "ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
         "denoiser": lambda: fit_denoiser(split, config.denoiser, quiet),
         "gnn": lambda: kg_gnn.MODEL.fit(split, known, config.gnn_of(split), quiet),
     }

@@ -99,7 +99,7 @@ def fit_walk(name: str, split: Split, sides: Sides, config: WalkConfig, job: Job
 
 
 def _fit(split: Split, _: Knowledge, config: WalkConfig, job: Job) -> ItemWeightsScorer | StepScorer:
-    return fit_walk("walk", split, Sides({}), config, job)
+    return fit_walk("walk", split, Sides(), config, job)
 
 
 def _fit_side(split: Split, known: Knowledge, config: WalkConfig, job: Job) -> ItemWeightsScorer | StepScorer:
