@@ -12,10 +12,14 @@ import torch
 from features.errors import InputError
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
+from recsys.bundle import Bundle
+from recsys.config import load_config
+from recsys.fit import fit
 from recsys.models.mf import MF, MFConfig
 from recsys.models.pairs import PairLearner
 from recsys.negatives import Batch
 from recsys.parallel import Team, team
+from recsys.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +160,29 @@ def test_two_processes_come_to_the_numbers_of_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[2]["history"], found[1]["history"], rtol=1e-3)
     np.testing.assert_allclose(found[2]["items"], found[1]["items"], atol=1e-3)
     assert np.ptp(found[1]["history"][:, 0]) > 0.05  # it learned something
+
+
+def test_a_whole_fit_of_two_processes_leaves_the_bundle_of_one(
+    synthetic_shop: Path, quick: tuple[str, ...], cache: Path, tmp_path: Path
+) -> None:
+    settings = [*quick, "train.epochs=6", "train.evaluate_every=3", "alternatives=[]"]
+    one = fit(synthetic_shop, out=tmp_path / "one", config=load_config(None, settings), cache_dir=cache)
+    asked = [part for setting in settings for part in ("--set", setting)]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "recsys"),
+            *("fit", str(synthetic_shop), "--out", str(tmp_path / "two"), "--cache", str(cache), *asked),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("bundle  ") == 1, "one process leads, the other takes part"
+    alone, together = Bundle.open(one.folder.bundle), Bundle.open(tmp_path / "two" / "bundle")
+    for name in ("item_embeddings", "user_embeddings", "item_prior"):
+        np.testing.assert_allclose(getattr(together, name), getattr(alone, name), atol=2e-3)
+    assert together.items == alone.items
+    judged = RunFolder(tmp_path / "two").read_evaluation()["models"]["gnn"]["test"]["recall@20"]
+    assert judged == pytest.approx(one.evaluation["models"]["gnn"]["test"]["recall@20"], abs=0.005)
