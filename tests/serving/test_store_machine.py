@@ -44,16 +44,10 @@ USERS, ITEMS = st.sampled_from(["u0", "u1", "v{1}"]), st.sampled_from(["i0", "i1
 FIELDS = st.fixed_dictionaries(
     {}, optional={"title": st.sampled_from(["Item 0", "Item 1", "other"]), "price": st.sampled_from([None, 1.5])}
 )
+ACTIVE = st.sampled_from(["u0", "u0", "u0", "u1", "v{1}"])
+KINDS = st.sampled_from(["view", "buy", "buy", "viewable"])
 EVENTS = st.lists(
-    st.tuples(
-        USERS,
-        ITEMS,
-        st.sampled_from(["view", "buy", "buy", "viewable"]),
-        st.sampled_from("abcdefgh"),
-        st.integers(1, 3),
-    ),
-    min_size=1,
-    max_size=4,
+    st.tuples(ACTIVE, ITEMS, KINDS, st.sampled_from("abcdefgh"), st.integers(1, 3)), min_size=1, max_size=12
 )
 
 
