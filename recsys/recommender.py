@@ -79,7 +79,7 @@ class BundleRecommender:
 
     def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
         """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
-        return BundleRecommender(bundle, self.config, spaces=spaces, index=self.index.over(bundle.item_vectors))
+        return type(self)(bundle, self.config, spaces=spaces, index=self.index.over(bundle.item_vectors))
 
     def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
         """At most k items like this one that can be bought, best first, with how they are alike.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI
@@ -18,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
+from features.errors import InputError
+from recsys.recommender import BundleRecommender
 from recsys.search.encoding import CannotSearch
 from recsys.search.query import BadQuery
 from serving.access.described import with_keys
@@ -47,6 +50,9 @@ from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
+if TYPE_CHECKING:
+    from serving.tracing import Tracing
+
 log = structlog.get_logger()
 
 TITLE = "Recommendations"
@@ -66,7 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     """
     telemetry = Telemetry(settings.tenant)
     url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
-    store = Store(url, settings, telemetry)
+    tracing = _tracing(settings)
+    store = (Store if tracing is None else tracing.store)(url, settings, telemetry)
     memory = WorkerMemory(
         users_cap=settings.memory_users,
         pending_cap=settings.pending_cap,
@@ -77,7 +84,8 @@ def create_app(settings: Settings) -> FastAPI:
     shelf = ItemShelf(store)
     policies = PolicyKeeper(store, settings, telemetry)
     keeper = ItemKeeper(shelf, pictures, telemetry, prepare=policies.prepare)
-    watcher = Watcher(store, memory, keeper, settings, telemetry)
+    recommender = BundleRecommender if tracing is None else tracing.recommender
+    watcher = Watcher(store, memory, keeper, settings, telemetry, recommender=recommender)
     policing = Policing(policies, watcher, store, settings, telemetry)
     impressions = ImpressionLog(store, telemetry, cap=settings.impressions_cap)
     engine = Engine(
@@ -115,6 +123,8 @@ def create_app(settings: Settings) -> FastAPI:
             log.error("lost, as redis is away", events=memory.n_pending, impressions=len(impressions))
         searches.close()
         await store.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title=TITLE,
@@ -124,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=_middleware(settings, telemetry),
+        middleware=[*_traced(tracing), *_middleware(settings, telemetry)],
         exception_handlers=_handlers(),
     )
     state: Any = app.state
@@ -132,18 +142,17 @@ def create_app(settings: Settings) -> FastAPI:
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
     state.desk, state.shelf, state.policy_desk = desk, shelf, PolicyDesk(engine, policing)
-    hot_documented = _add_routes(app)
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            described = get_openapi(
-                title=TITLE, version=VERSION, description=DESCRIPTION, routes=[*hot_documented, *app.routes]
-            )
-            app.openapi_schema = described if settings.keys is None else with_keys(described)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = partial(_openapi, app, _add_routes(app), settings)  # type: ignore[method-assign]
     return app
+
+
+def _openapi(app: FastAPI, hot_documented: list[BaseRoute], settings: Settings) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        described = get_openapi(
+            title=TITLE, version=VERSION, description=DESCRIPTION, routes=[*hot_documented, *app.routes]
+        )
+        app.openapi_schema = described if settings.keys is None else with_keys(described)
+    return app.openapi_schema
 
 
 def _add_routes(app: FastAPI) -> list[BaseRoute]:
@@ -153,6 +162,21 @@ def _add_routes(app: FastAPI) -> list[BaseRoute]:
     for module in (items, users, images, policy_routes, health):
         app.router.routes.extend(module.router.routes)
     return [route for module in by_hand for route in module.documented.routes]
+
+
+def _tracing(settings: Settings) -> Tracing | None:
+    """What traces, where it is asked for."""
+    if settings.traces_to is None:
+        return None
+    try:
+        from serving.tracing import Tracing
+    except ImportError as error:
+        raise InputError("RECSYS_TRACES_TO needs OpenTelemetry: pip install 'recsys[otel]'") from error
+    return Tracing(settings)
+
+
+def _traced(tracing: Tracing | None) -> list[Middleware]:
+    return [] if tracing is None else [Middleware(tracing.layer)]
 
 
 def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:

@@ -82,12 +82,15 @@ class Live:
         return Live(bundle, self.recommender.amended(bundle, spaces), Grid(bundle), searcher, self.no_search)
 
     @classmethod
-    def open(cls, path: Path, *, warm_search: bool = False) -> Live:
+    def open(
+        cls, path: Path, *, warm_search: bool = False, recommender: type[BundleRecommender] = BundleRecommender
+    ) -> Live:
         """Open and touch a bundle, so that the first request finds it warm.
 
         Args:
             path: the bundle.
             warm_search: also open the encoders of queries, which otherwise the first query does.
+            recommender: what answers from it.
 
         Raises:
             InputError: the bundle is broken.
@@ -101,7 +104,7 @@ class Live:
         if searcher is not None and warm_search:
             searcher.encoding.warm()
         spaces = None if searcher is None else searcher.stored.spaces
-        live = cls(bundle, BundleRecommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
+        live = cls(bundle, recommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
         _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
         if len(bundle.items):
             bundle.display(0)
@@ -143,11 +146,20 @@ class Watcher:
         catalog: where the open bundle is kept.
         settings: the bundle to begin with, and how often to look.
         telemetry: counts switches and replays.
+        recommender: what answers from a bundle.
     """
 
     def __init__(
-        self, store: Store, memory: WorkerMemory, catalog: Catalog, settings: Settings, telemetry: Telemetry
+        self,
+        store: Store,
+        memory: WorkerMemory,
+        catalog: Catalog,
+        settings: Settings,
+        telemetry: Telemetry,
+        *,
+        recommender: type[BundleRecommender] = BundleRecommender,
     ) -> None:
+        self.recommender = recommender
         self._store = store
         self._memory = memory
         self._catalog = catalog
@@ -169,7 +181,7 @@ class Watcher:
         """
         await self.look()
         if self.live is None and self._settings.bundle is not None:
-            live = await asyncio.to_thread(_open, self._settings.bundle, self._settings)
+            live = await asyncio.to_thread(_open, self._settings.bundle, self._settings, self.recommender)
             await self._catalog.move(live)
             log.info("bundle open", version=live.version, path=str(self._settings.bundle))
 
@@ -219,7 +231,7 @@ class Watcher:
             return
         try:
             meta = await self._store.meta(version)
-            live = await asyncio.to_thread(open_version, version, meta.get("bundle"), self._settings)
+            live = await asyncio.to_thread(open_version, version, meta.get("bundle"), self._settings, self.recommender)
         except StoreDownError:
             return
         except (InputError, OSError) as error:
@@ -234,11 +246,16 @@ class Watcher:
         log.info("version switched", version=version, left=left)
 
 
-def _open(path: Path, settings: Settings) -> Live:
-    return Live.open(path, warm_search=settings.search_warm)
+def _open(path: Path, settings: Settings, recommender: type[BundleRecommender]) -> Live:
+    return Live.open(path, warm_search=settings.search_warm, recommender=recommender)
 
 
-def open_version(version: str, published: str | None, settings: Settings) -> Live:
+def open_version(
+    version: str,
+    published: str | None,
+    settings: Settings,
+    recommender: type[BundleRecommender] = BundleRecommender,
+) -> Live:
     """The bundle of a version: where it was published from, or the worker's own copy of it.
 
     Raises:
@@ -250,7 +267,7 @@ def open_version(version: str, published: str | None, settings: Settings) -> Liv
             continue
         try:
             if read_manifest(path).version == version:
-                return _open(path, settings)
+                return _open(path, settings, recommender)
             said.append(f"{path} holds another version")
         except InputError as error:
             said.append(str(error))

@@ -10,8 +10,7 @@ import structlog
 
 from features.errors import InputError
 from recsys.bundle import Bundle
-from serving.live import RETRY_S, Live, open_version
-from serving.settings import Settings
+from serving.live import RETRY_S, Live
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -23,16 +22,21 @@ class OtherModels:
 
     Args:
         store: Redis, which knows where a version's bundle lies.
-        settings: of the worker.
         telemetry: counts what does not open.
+        opened: opens a version whose bundle was published from this place, as `serving.live.open_version`.
         prepare: called with each bundle in a thread, before anything is answered from it.
     """
 
     def __init__(
-        self, store: Store, settings: Settings, telemetry: Telemetry, *, prepare: Callable[[Bundle], None]
+        self,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        opened: Callable[[str, str | None], Live],
+        prepare: Callable[[Bundle], None],
     ) -> None:
         self._store = store
-        self._settings = settings
+        self._opened = opened
         self._telemetry = telemetry
         self._prepare = prepare
         self._open: dict[str, Live] = {}
@@ -55,7 +59,7 @@ class OtherModels:
                 continue
             try:
                 meta = await self._store.meta(version)
-                live = await asyncio.to_thread(open_version, version, meta.get("bundle"), self._settings)
+                live = await asyncio.to_thread(self._opened, version, meta.get("bundle"))
                 await asyncio.to_thread(self._prepare, live.bundle)
             except StoreDownError:
                 return

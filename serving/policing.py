@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from serving.counters import Counters
 from serving.guard import Guard
-from serving.live import Watcher
+from serving.live import Watcher, open_version
 from serving.models import OtherModels
 from serving.policies import PolicyKeeper
 from serving.settings import Settings
@@ -30,7 +31,8 @@ class Policing:
         self, keeper: PolicyKeeper, watcher: Watcher, store: Store, settings: Settings, telemetry: Telemetry
     ) -> None:
         self.keeper = keeper
-        self.others = OtherModels(store, settings, telemetry, prepare=keeper.prepare)
+        opened = partial(open_version, settings=settings, recommender=watcher.recommender)
+        self.others = OtherModels(store, telemetry, opened=opened, prepare=keeper.prepare)
         self.counters = Counters(store)
         self.guard = Guard(
             keeper=keeper,

@@ -155,6 +155,10 @@ class Settings(BaseSettings):
     """Searches that may wait for a thread; one more is told to come back."""
     search_warm: bool = False
     """Open the encoders of queries with the bundle; otherwise the first query waits about half a second for them."""
+    traces_to: Annotated[str | None, Field(pattern=r"^https?://")] = None
+    """Address that takes traces by OTLP over HTTP, such as http://collector:4318/v1/traces; none: nothing is traced."""
+    traces_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of requests that begin a trace; one that arrives with a `traceparent` goes by that."""
     log_requests: bool = True
     """One structured log line a request."""
 
