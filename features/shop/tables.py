@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -61,13 +62,14 @@ def read_table(
         raise InputError(f"a table must end in {', '.join(SUFFIXES)}, got {path.name!r}")
     try:
         if path.suffix == ".parquet":
-            return _frame(pq.read_table(path, columns=None if wanted is None else wanted(pq.read_schema(path).names)))
+            return as_frame(pq.read_table(path, columns=None if wanted is None else wanted(pq.read_schema(path).names)))
         return _read_csv(path, quarantine) if path.suffix == ".csv" else _read_jsonl(path, quarantine)
     except (OSError, UnicodeDecodeError, pa.ArrowException, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """A table of Parquet or CSV as this module's frames, without labels of rows."""
     table = table.drop_columns([name for name in table.column_names if _PANDAS_INDEX.fullmatch(name)])
     if len(set(table.column_names)) < len(table.column_names):
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
@@ -86,12 +88,35 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 
 def _read_csv(path: Path, quarantine: Quarantine) -> pd.DataFrame:
     """Every cell as text; quotes may hold line breaks."""
+    refused: list[int] = []
+    options = csv_options(path, csv_header(path), quarantine, refused)
+    frame = as_frame(pa_csv.read_csv(path, **options))
+    frame.index = pd.Index(_numbers(len(frame), refused))
+    return frame
+
+
+def csv_header(path: Path) -> list[str]:
+    """Names of the columns of a CSV file.
+
+    Raises:
+        InputError: there is no line of names.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file), None)
     if not header:
         raise InputError(f"{path} is empty: a CSV file starts with a line of column names")
-    header = [name.strip() for name in header]
-    refused: list[int] = []
+    return [name.strip() for name in header]
+
+
+def csv_options(path: Path, header: list[str], quarantine: Quarantine, refused: list[int]) -> dict[str, Any]:
+    """How CSV files are read: by pyarrow, every cell as text.
+
+    Args:
+        path: of the file.
+        header: names of its columns.
+        quarantine: takes rows with too many or too few cells.
+        refused: their positions in the file are added here.
+    """
 
     def refuse(row: pa_csv.InvalidRow) -> str:
         number = row.number - 2  # counted from 1, the header included
@@ -100,22 +125,18 @@ def _read_csv(path: Path, quarantine: Quarantine) -> pd.DataFrame:
         refused.append(number)
         return "skip"
 
-    table = pa_csv.read_csv(
-        path,
-        read_options=pa_csv.ReadOptions(column_names=header, skip_rows_after_names=1, use_threads=False),
-        parse_options=pa_csv.ParseOptions(
+    return {
+        "read_options": pa_csv.ReadOptions(column_names=header, skip_rows_after_names=1, use_threads=False),
+        "parse_options": pa_csv.ParseOptions(
             newlines_in_values=True, invalid_row_handler=refuse, ignore_empty_lines=len(header) > 1
         ),
-        convert_options=pa_csv.ConvertOptions(
+        "convert_options": pa_csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()),
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
             null_values=[""],
         ),
-    )
-    frame = _frame(table)
-    frame.index = pd.Index(_numbers(len(frame), refused))
-    return frame
+    }
 
 
 def _numbers(n: int, refused: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -127,8 +148,15 @@ def _numbers(n: int, refused: list[int]) -> np.ndarray[tuple[int], np.dtype[np.i
 
 def _read_jsonl(path: Path, quarantine: Quarantine) -> pd.DataFrame:
     """One object a line; blank lines are counted and skipped."""
-    rows: list[dict[str, object]] = []
-    numbers: list[int] = []
+    rows, numbers = [], []
+    for number, row in json_rows(path, quarantine):
+        rows.append(row)
+        numbers.append(number)
+    return rows_frame(rows, numbers, list(dict.fromkeys(name for row in rows for name in row)))
+
+
+def json_rows(path: Path, quarantine: Quarantine | None) -> Iterator[tuple[int, dict[str, object]]]:
+    """Objects of a file with the numbers of their lines; other lines go to quarantine, or nowhere where it is None."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
             try:
@@ -138,11 +166,13 @@ def _read_jsonl(path: Path, quarantine: Quarantine) -> pd.DataFrame:
                     continue
                 row = _lenient(line, first=number == 0)
             if isinstance(row, dict):
-                rows.append(row)
-                numbers.append(number)
-            else:
+                yield number, row
+            elif quarantine is not None:
                 quarantine.refuse(path.name, number, "a line must be a JSON object", line.decode("utf-8", "replace"))
-    names = list(dict.fromkeys(name for row in rows for name in row))
+
+
+def rows_frame(rows: list[dict[str, object]], numbers: list[int], names: list[str]) -> pd.DataFrame:
+    """Objects as a frame with these columns."""
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     frame = pd.DataFrame(columns, index=pd.RangeIndex(len(rows)))
     frame.index = pd.Index(numbers, dtype=np.int64)

@@ -157,7 +157,7 @@ def replay(
     from recsys.replay.attribution import AttributionRules
     from recsys.replay.console import tables
     from recsys.replay.engine import ReplayConfig
-    from recsys.replay.reading import LogFormat
+    from recsys.replay.form import LogFormat
     from recsys.replay.report import write_replay_report
     from recsys.replay.result import replay_json
     from recsys.replay.run import Asked, replay_logs

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.shop import cells
+from features.shop.batches import TableFile
 from features.shop.cells import Sieve
-from features.shop.tables import read_table
-from features.shop.timestamps import utc_seconds
+from features.shop.timestamps import unit_of, utc_seconds
+from recsys.replay.codes import Codes, hashed
+from recsys.replay.spill import Records, SeenHashes, Spill
 
 
 @dataclass(frozen=True)
@@ -41,111 +43,120 @@ class AttributionRules:
             raise InputError(f"an event is worth 'once', 'count' or 'value', got {self.value!r}")
 
 
-@dataclass(frozen=True, eq=False)
-class Attributed:
-    """What events earned.
+EVENT = np.dtype([("request", "u8"), ("item", "i4"), ("user", "i4"), ("time", "f8"), ("worth", "f8")])
+TOUCH = np.dtype([("request", "u8"), ("item", "i4"), ("user", "i4"), ("time", "f8")])
+
+
+class Earnings:
+    """What events earned, on disk in the same parts as the slots.
 
     Args:
-        reward: float64 [slots].
-        n_events: events of the types that count.
-        n_used: those that found a slot.
-    """
-
-    reward: NDArray[np.float64]
-    n_events: int
-    n_used: int
-
-
-def attribute(slots: pd.DataFrame, path: Path, rules: AttributionRules, *, quarantine: Quarantine) -> Attributed:
-    """Join events to slots.
-
-    Args:
-        slots: request_id, item_id, user_id (text, "" where missing) and timestamp (UTC s), a row a slot.
-        path: the events: item_id, timestamp, event_type; optional recommendation_id (or request_id), user_id,
+        folder: for what is kept on disk.
+        path: table of events: item_id, timestamp, event_type; optional recommendation_id (or request_id), user_id,
             event_value, event_id. An event_id that is there twice counts once.
         rules: what counts for what.
-        quarantine: takes events that cannot be read.
+        items: of the slots.
+        users: of the slots.
+        n_parts: parts of the slots, by the hash of their request.
 
     Raises:
         InputError: the table lacks a column.
     """
-    events = _read_events(path, rules, quarantine)
-    reward = np.zeros(len(slots))
-    named = events[events["request_id"] != ""]
-    slot_of = pd.MultiIndex.from_frame(slots[["request_id", "item_id"]].reset_index(drop=True))
-    first = ~slot_of.duplicated()
-    row_of = pd.Series(np.arange(len(slots))[first], index=slot_of[first])
-    row = row_of.reindex(pd.MultiIndex.from_frame(named[["request_id", "item_id"]])).to_numpy(dtype=np.float64)
-    used = _pay(reward, slots, row, named, rules)
-    if rules.last_touch:
-        loose = events[(events["request_id"] == "") & (events["user_id"] != "")]
-        used += _pay(reward, slots, _last_touch(slots, loose), loose, rules)
-    if rules.value == "once":
-        reward = np.minimum(reward, 1.0)
-    return Attributed(reward, len(events), used)
 
+    def __init__(
+        self, folder: Path, path: Path, rules: AttributionRules, *, items: Codes, users: Codes, n_parts: int
+    ) -> None:
+        self._table, self._rules, self._items, self._users = TableFile(path), rules, items, users
+        there = self._table.columns
+        for name in ("item_id", "timestamp", "event_type", *(("event_value",) if rules.value == "value" else ())):
+            if name not in there:
+                raise InputError(f"{path.name} must have a column {name}; it has {', '.join(map(str, there))}")
+        self._link = next((name for name in ("recommendation_id", "request_id") if name in there), None)
+        if self._link is None and not rules.last_touch:
+            raise InputError(
+                f"{path.name} must have a column recommendation_id, or events must count for the last touch"
+            )
+        self._named = Spill(folder / "named", EVENT, n_parts)
+        self._loose = Spill(folder / "loose", EVENT, n_parts)
+        self._touched = Spill(folder / "touched", TOUCH, n_parts)
 
-def _pay(
-    reward: NDArray[np.float64],
-    slots: pd.DataFrame,
-    row: NDArray[np.float64],
-    events: pd.DataFrame,
-    rules: AttributionRules,
-) -> int:
-    """Add the worth of events to their slots where they come in time; how many did."""
-    found = np.flatnonzero(np.isfinite(row))
-    rows = row[found].astype(np.int64)
-    age = events["timestamp"].to_numpy()[found] - slots["timestamp"].to_numpy()[rows]
-    in_time = (age >= 0) & (age <= rules.window_s)
-    np.add.at(reward, rows[in_time], events["worth"].to_numpy()[found][in_time])
-    return int(in_time.sum())
+    def touch(self, slots: Records) -> None:
+        """Take note of slots that events without a recommendation may count for."""
+        if self._rules.last_touch:
+            known = slots[slots["kept"] & (slots["user"] >= 0) & np.isfinite(slots["time"])]
+            self._touched.add(known[list(TOUCH.names or ())].astype(TOUCH), known["user"] % self._touched.n_parts)
 
+    def read(self, quarantine: Quarantine) -> None:
+        """Read the events, when all slots are known; `quarantine` takes those that cannot be read."""
+        seen, unit = SeenHashes(), None
+        wanted = ["item_id", "timestamp", "event_type", "event_value", "event_id", "user_id", self._link]
+        for frame in self._table.batches([n for n in self._table.columns if n in wanted], quarantine=quarantine):
+            unit = unit or unit_of(frame["timestamp"])
+            events, named = self._events(frame, seen, unit, quarantine)
+            self._named.add(events[named], _part_of(events["request"][named], self._named.n_parts))
+            if self._rules.last_touch:
+                loose = events[~named & (events["user"] >= 0)]
+                self._loose.add(loose, loose["user"] % self._loose.n_parts)
+        if self._rules.last_touch:
+            for number in range(self._loose.n_parts):
+                found = _last_touch(self._touched.part(number), self._loose.part(number))
+                self._named.add(found, _part_of(found["request"], self._named.n_parts))
 
-def _last_touch(slots: pd.DataFrame, events: pd.DataFrame) -> NDArray[np.float64]:
-    """For each event the newest earlier slot of its user and item, NaN where there is none."""
-    keys = ["user_id", "item_id"]
-    left = events[[*keys, "timestamp"]].assign(event=np.arange(len(events))).sort_values("timestamp")
-    right = slots[[*keys, "timestamp"]].assign(row=np.arange(len(slots), dtype=np.float64)).sort_values("timestamp")
-    joined = pd.merge_asof(left, right, on="timestamp", by=keys)
-    return joined.sort_values("event")["row"].to_numpy(dtype=np.float64)
+    def pay(self, slots: Records, number: int) -> None:
+        """Give the slots of a part their reward; of two that show the same item of a request, the first."""
+        events = self._named.part(number)
+        slot_of = pd.MultiIndex.from_arrays([slots["request"], slots["item"]])
+        first = ~slot_of.duplicated()
+        row_of = pd.Series(np.arange(len(slots))[first], index=slot_of[first])
+        row = row_of.reindex(pd.MultiIndex.from_arrays([events["request"], events["item"]])).to_numpy(dtype=np.float64)
+        found = np.flatnonzero(np.isfinite(row))
+        rows = row[found].astype(np.int64)
+        age = events["time"][found] - slots["time"][rows]
+        in_time = (age >= 0) & (age <= self._rules.window_s)
+        reward = np.bincount(rows[in_time], weights=events["worth"][found][in_time], minlength=len(slots))
+        slots["reward"] = np.minimum(reward, 1.0) if self._rules.value == "once" else reward
 
-
-def _read_events(path: Path, rules: AttributionRules, quarantine: Quarantine) -> pd.DataFrame:
-    frame = read_table(path, quarantine=quarantine)
-    for name in ("item_id", "timestamp", "event_type"):
-        if name not in frame.columns:
-            raise InputError(f"{path.name} must have a column {name}; it has {', '.join(map(str, frame.columns))}")
-    link = next((name for name in ("recommendation_id", "request_id") if name in frame.columns), None)
-    if link is None and not rules.last_touch:
-        raise InputError(f"{path.name} must have a column recommendation_id, or events must count for the last touch")
-    sieve = Sieve(path.name, frame, quarantine)
-    timestamp = utc_seconds(frame["timestamp"], timezone="UTC")
-    sieve.refuse(
-        np.isnan(timestamp), "timestamp must be a time from 1990 to 2099, in one unit for all rows", frame["timestamp"]
-    )
-    item = cells.texts(frame["item_id"])
-    sieve.refuse(item == "", "item_id is missing", frame["item_id"])
-    kind = cells.texts(frame["event_type"])
-    worth = np.ones(len(frame))
-    if rules.value == "value":
-        if "event_value" not in frame.columns:
-            raise InputError(f"{path.name} must have a column event_value where events are worth their value")
-        worth, _ = cells.numbers(frame["event_value"])
+    def _events(
+        self, frame: pd.DataFrame, seen: SeenHashes, unit: float | None, quarantine: Quarantine
+    ) -> tuple[Records, NDArray[np.bool_]]:
+        """The events of a batch that count, and which of them name a recommendation."""
+        rules, sieve = self._rules, Sieve(self._table.path.name, frame, quarantine)
+        times = utc_seconds(frame["timestamp"], timezone="UTC", per_s=unit)
         sieve.refuse(
-            np.isnan(worth) & np.isin(kind, list(rules.event_types)), "event_value is no number", frame["event_value"]
+            np.isnan(times), "timestamp must be a time from 1990 to 2099, in one unit for all rows", frame["timestamp"]
         )
-    if "event_id" in frame.columns:
-        again = frame["event_id"].duplicated().to_numpy() & frame["event_id"].notna().to_numpy()
-        sieve.refuse(again, "event_id is there twice", frame["event_id"])
-    kept = sieve.kept & np.isin(kind, list(rules.event_types))
-    return pd.DataFrame(
-        {
-            "request_id": (cells.texts(frame[link]) if link else np.full(len(frame), "", dtype=object))[kept],
-            "user_id": (cells.texts(frame["user_id"]) if "user_id" in frame else np.full(len(frame), "", dtype=object))[
-                kept
-            ],
-            "item_id": item[kept],
-            "timestamp": timestamp[kept],
-            "worth": worth[kept],
-        }
-    )
+        sieve.refuse(cells.coded_ids(frame["item_id"])[0] < 0, "item_id is missing", frame["item_id"])
+        counts = np.isin(cells.texts(frame["event_type"]), list(rules.event_types))
+        worth = np.ones(len(frame))
+        if rules.value == "value":
+            worth, _ = cells.numbers(frame["event_value"])
+            sieve.refuse(np.isnan(worth) & counts, "event_value is no number", frame["event_value"])
+        if "event_id" in frame:
+            hashes, missing = hashed(frame["event_id"])
+            again = np.zeros(len(frame), dtype=np.bool_)
+            again[~missing] = seen.again(hashes[~missing])
+            sieve.refuse(again, "event_id is there twice", frame["event_id"])
+        found = np.zeros(len(frame), dtype=EVENT)
+        nameless = np.ones(len(frame), dtype=np.bool_)
+        if self._link is not None:
+            found["request"], nameless = hashed(frame[self._link])
+        found["item"] = self._items.find(frame["item_id"])
+        found["user"] = self._users.find(frame["user_id"]) if "user_id" in frame else -1
+        found["time"], found["worth"] = times, worth
+        kept = sieve.kept & counts & (found["item"] >= 0)  # what was never shown can have earned nothing
+        return found[kept], ~nameless[kept]
+
+
+def _part_of(request: NDArray[np.uint64], n_parts: int) -> NDArray[np.int64]:
+    return (request % np.uint64(n_parts)).astype(np.int64)
+
+
+def _last_touch(slots: Records, events: Records) -> Records:
+    """The events that found a slot, with its request: the newest earlier one of their user and item."""
+    keys = ["user", "item"]
+    left = pd.DataFrame({name: events[name] for name in (*keys, "time")}).assign(event=np.arange(len(events)))
+    right = pd.DataFrame({name: slots[name] for name in (*keys, "time")}).assign(row=np.arange(len(slots)))
+    joined = pd.merge_asof(left.sort_values("time"), right.sort_values("time"), on="time", by=keys).dropna()
+    found: Records = events[joined["event"].to_numpy()]
+    found["request"] = slots["request"][joined["row"].to_numpy(dtype=np.int64)]
+    return found

@@ -20,6 +20,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "campaign": ("campaign", "surface"),
     "timestamp": ("timestamp", "time"),
     "page": ("page", "page_id"),
+    "scenario": ("scenario",),
 }
 """Our name → names it is found under, the first there is; a log needs only item_id and a reward."""
 

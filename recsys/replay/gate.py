@@ -13,8 +13,9 @@ from features.quarantine import Quarantine
 from features.shop.tables import find_table
 from recsys.replay.attribution import AttributionRules
 from recsys.replay.engine import ReplayConfig
+from recsys.replay.form import LogFormat
 from recsys.replay.log import Log
-from recsys.replay.reading import LogFormat, read_logs
+from recsys.replay.reading import read_logs
 from recsys.replay.result import Judged
 from recsys.replay.run import Asked, judge_logs
 from recsys.replay.verdict import CANNOT

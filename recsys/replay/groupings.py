@@ -26,8 +26,9 @@ def standard_groupings(log: Log) -> tuple[list[Grouping], list[float]]:
     if len(log.groups) > 1:
         found.append(Grouping("group", log.groups, lambda rows: rows.group))
     found += [Grouping(name, labels, _coded(code)) for name, (labels, code) in log.segments.items()]
-    known = all(np.isfinite(rows.timestamp).all() for rows in log.chunks())
-    first, last = (float(log.timestamp.min()), float(log.timestamp.max())) if known else (0.0, float(len(log)))
+    ends = [(float(rows.timestamp.min()), float(rows.timestamp.max())) for rows in log.chunks()]
+    known = bool(np.isfinite(ends).all())
+    first, last = (min(ends)[0], max(last for _, last in ends)) if known else (0.0, float(len(log)))
     edges = np.linspace(first, last, N_STRETCHES + 1)
 
     def stretch(rows: Rows) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from features.section import Section
-from features.shop.cells import Sieve
+from recsys.replay.spill import Records
 
 
 class HygieneConfig(Section):
@@ -22,70 +22,36 @@ class HygieneConfig(Section):
     """What nearly everything is."""
 
 
-def refuse_duplicates(sieve: Sieve, keys: pd.DataFrame, shown: pd.Series) -> None:
-    """Refuse all but the first of equal slots.
+VISIT = np.dtype([("user", "i4"), ("time", "f8"), ("clicked", "?")])
+"""What is kept of a slot to tell a program by."""
+
+
+def duplicates(slots: Records, names: list[str]) -> NDArray[np.bool_]:
+    """All but the first kept of equal slots, bool [n]; `names` are the fields that tell two apart."""
+    kept = np.flatnonzero(slots["kept"])
+    again = np.zeros(len(slots), dtype=np.bool_)
+    again[kept] = pd.DataFrame({name: slots[name][kept] for name in names}).duplicated().to_numpy()
+    return again
+
+
+def bots(visits: Records, config: HygieneConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Users that behave like programs: those with too many slots in an hour, and those who click nearly everything.
 
     Args:
-        sieve: of the table.
-        keys: what tells two slots apart, a row a slot.
-        shown: the value to report.
-    """
-    kept = np.flatnonzero(sieve.kept)
-    again = np.zeros(len(keys), dtype=np.bool_)
-    again[kept] = keys.iloc[kept].duplicated().to_numpy()
-    sieve.refuse(again, "the same slot is there twice", shown)
-
-
-def refuse_bots(
-    sieve: Sieve,
-    user: NDArray[np.int64],
-    *,
-    timestamp: NDArray[np.float64],
-    reward: NDArray[np.float64],
-    shown: pd.Series,
-    config: HygieneConfig,
-) -> None:
-    """Refuse all rows of users that behave like programs.
-
-    Args:
-        sieve: of the table.
-        user: int64 [n]; -1 where nobody is known, who is never a bot.
-        timestamp: float64 [n] UTC s; NaN where unknown.
-        reward: float64 [n]; above 0 is a click.
-        shown: the value to report.
+        visits: all slots of some known users, of dtype `VISIT`.
         config: the limits.
     """
-    known = sieve.kept & (user >= 0)
-    if not known.any():
-        return
-    n_users = int(user.max()) + 1
-    rows = np.bincount(user[known], minlength=n_users)
-    clicks = np.bincount(user[known], weights=reward[known] > 0, minlength=n_users)
-    eager = (clicks >= config.bot_clicks) & (clicks >= config.bot_click_share * rows)
-    busy = np.zeros(n_users, dtype=np.bool_)
-    timed = known & np.isfinite(timestamp)
-    if timed.any():
-        hour = (timestamp[timed] // 3600).astype(np.int64)
-        hour -= hour.min()
-        pair, n = np.unique(user[timed] * (hour.max() + 1) + hour, return_counts=True)
-        busy[pair[n > config.bot_rows_an_hour] // (hour.max() + 1)] = True
-    place = np.maximum(user, 0)
-    sieve.refuse(
-        known & busy[place], f"the user has over {config.bot_rows_an_hour} slots in an hour, like a program", shown
-    )
-    sieve.refuse(
-        known & eager[place], f"the user clicks {config.bot_click_share:.0%} of everything, like a program", shown
-    )
+    users, user = np.unique(visits["user"], return_inverse=True)
+    clicks = np.bincount(user, weights=visits["clicked"], minlength=len(users))
+    eager = (clicks >= config.bot_clicks) & (clicks >= config.bot_click_share * np.bincount(user, minlength=len(users)))
+    timed = np.isfinite(visits["time"])
+    hour = (visits["time"][timed] // 3600).astype(np.int64)
+    pairs, n = np.unique(np.stack([user[timed], hour]), axis=1, return_counts=True)
+    busy = np.unique(pairs[0][n > config.bot_rows_an_hour])
+    return users[busy].astype(np.int64), users[eager].astype(np.int64)
 
 
-def refuse_broken_lists(sieve: Sieve, request: NDArray[np.int64], shown: pd.Series) -> None:
-    """Refuse what is left of requests of which a slot was refused: a list with a hole was not shown to anyone.
-
-    Args:
-        sieve: of the table.
-        request: int64 [n]; -1 where missing.
-        shown: the value to report.
-    """
-    refused = request[~sieve.kept]
-    broken = np.isin(request, refused[refused >= 0])
-    sieve.refuse(broken, "another slot of the same request was refused", shown)
+def broken_lists(slots: Records) -> NDArray[np.bool_]:
+    """What is left of requests of which a slot was refused, bool [n]: a list with a hole was shown to nobody."""
+    found: NDArray[np.bool_] = np.isin(slots["request"], slots["request"][~slots["kept"]])
+    return found

@@ -11,7 +11,7 @@ from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
 from recsys.recommendation import UserState
 from recsys.replay.history import StockHistory, UserHistory
-from recsys.replay.log import Log
+from recsys.replay.log import Coded, Log
 from recsys.rules.book import RuleBook
 from recsys.rules.occasion import Occasion
 from recsys.rules.stages import Steering
@@ -52,7 +52,7 @@ class KnownThen:
         moment = float(log.timestamp[row])
         user_idx = int(log.user_idx[row])
         user_id = log.users[user_idx] if user_idx >= 0 and log.users else None
-        page = None if log.page is None or not log.page[row] else str(log.page[row])
+        page, scenario = _named(log.page, row) or None, _named(log.scenario, row)
         items, times, bought = self._past(user_id, moment)
         seen, allowed, stages = frozenset(items), None, list[Stage]()
         again: frozenset[str] = frozenset()
@@ -70,7 +70,9 @@ class KnownThen:
             }
             steering = Steering(
                 self.rules,
-                self._occasion(user_id, moment, page_row, bundle, active=bool(items), buyer=bool(bought)),
+                self._occasion(
+                    user_id, moment, page_row, bundle, scenario=scenario, active=bool(items), buyer=bool(bought)
+                ),
                 fading,
                 diversity=self.rules.rules.diversity,
             )
@@ -87,7 +89,7 @@ class KnownThen:
             trained_again=trained_again,
         )
         now_s = moment if np.isfinite(moment) else 0.0
-        return Request(k, user, page=page, allowed=allowed, now_s=now_s), stages
+        return Request(k, user, page=page, allowed=allowed, scenario=scenario, now_s=now_s), stages
 
     def _past(self, user_id: str | None, moment: float) -> tuple[tuple[str, ...], tuple[float, ...], dict[str, float]]:
         """Items of all events before, their times, oldest first, and what was bought, when last."""
@@ -101,11 +103,27 @@ class KnownThen:
         return items, times, bought
 
     def _occasion(
-        self, user_id: str | None, moment: float, page: int, bundle: Bundle, *, active: bool, buyer: bool
+        self,
+        user_id: str | None,
+        moment: float,
+        page: int,
+        bundle: Bundle,
+        *,
+        scenario: str,
+        active: bool,
+        buyer: bool,
     ) -> Occasion:
         segments = {"anonymous"}
         if user_id is not None:
             segments = {"known" if user_id in bundle.users else "new"}
             segments |= ({"active"} if active else set()) | ({"buyer"} if buyer else set())
         surface = "similar" if page >= 0 else "feed"
-        return Occasion(moment, user_id, page, frozenset({surface}), frozenset(segments))
+        return Occasion(moment, user_id, page, frozenset({surface, scenario} - {""}), frozenset(segments))
+
+
+def _named(coded: Coded | None, row: int) -> str:
+    """The label of a row, "" for none."""
+    if coded is None:
+        return ""
+    labels, code = coded
+    return labels[code[row]] if code[row] >= 0 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,12 @@ MOST_POSITIONS = 24
 """Positions told apart; those further down share the last cell."""
 FOLDS = 5
 """Parts of the cross-fitting; a row's reward model never saw the row's own request."""
+_COLUMNS = ("item_idx", "position", "reward", "propensity", "request_idx", "user_idx", "group", "timestamp")
 _SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbors fall into different folds
+
+
+Coded = tuple[tuple[str, ...], NDArray[np.integer]]
+"""Labels, and a code a row, int [n], -1 for none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,8 @@ class Log:
         segments: further parts of the traffic by name, each with the labels of its parts and a code a row, int [n], -1
             for none.
         users: ids of the users; () where `user_idx` only tells them apart.
-        page: object [n] of str; id of the item on whose page a slot was, "" on none; None where nobody was on one.
+        page: ids of items, and which of them a slot's page was of, int [n], -1 for none; None where nobody was on one.
+        scenario: names of places, and which one a slot was for, int [n], -1 for none; None where no place was named.
         notes: what a reader of the results must know.
 
     Raises:
@@ -98,20 +105,20 @@ class Log:
     given_above: bool = False
     estimated: str = ""
     others: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    segments: dict[str, tuple[tuple[str, ...], NDArray[np.integer]]] = field(default_factory=dict)
+    segments: dict[str, Coded] = field(default_factory=dict)
     users: tuple[str, ...] = ()
-    page: NDArray[np.object_] | None = None
+    page: Coded | None = None
+    scenario: Coded | None = None
     marginal: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.item_idx)
-        columns = ("position", "reward", "propensity", "request_idx", "user_idx", "group", "timestamp")
-        for name, column in [*((name, getattr(self, name)) for name in columns), *self.others.items()]:
+        for name, column in [*((name, getattr(self, name)) for name in _COLUMNS), *self.others.items()]:
             if len(column) != n:
                 raise ValueError(f"{name} must have a row a slot ({n}), it has {len(column)}")
-        for start in range(0, n, CHUNK):
-            self._check(slice(start, start + CHUNK), start)
+        for part in self._parts():
+            self._check(part, part.start)
 
     def _check(self, part: slice, start: int) -> None:
         limits = (
@@ -142,7 +149,8 @@ class Log:
     @cached_property
     def n_positions(self) -> int:
         """Positions told apart."""
-        return min(int(self.position.max()) + 1, MOST_POSITIONS) if len(self) else 1
+        last = max((int(self.position[part].max()) for part in self._parts()), default=0)
+        return min(last + 1, MOST_POSITIONS)
 
     @property
     def n_cells(self) -> int:
@@ -152,7 +160,11 @@ class Log:
     @cached_property
     def n_requests(self) -> int:
         """Number of requests."""
-        return int((self.request_idx[1:] != self.request_idx[:-1]).sum()) + 1 if len(self) else 0
+        before, found = -1, 0
+        for part in self._parts():
+            found += int((np.diff(self.request_idx[part], prepend=before) != 0).sum())
+            before = int(self.request_idx[part][-1])
+        return found
 
     @property
     def is_ranked(self) -> bool:
@@ -189,19 +201,33 @@ class Log:
                 while stop < n and self.request_idx[stop] == ahead:
                     stop += 1
             yield self.rows(slice(start, stop))
+            self._release()
             start = stop
 
-    def where(self, mask: NDArray[np.bool_], *, name: str | None = None) -> Log:
-        """The rows of a mask, bool [n], as a log of its own over the same items."""
-        columns = ("item_idx", "position", "reward", "propensity", "request_idx", "user_idx", "group", "timestamp")
+    def _parts(self) -> Iterator[slice]:
+        for start in range(0, len(self), CHUNK):
+            yield slice(start, min(start + CHUNK, len(self)))
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of what was read through memory maps: it would count as this process's memory."""
+        further = [coded[1] for coded in (*self.segments.values(), self.page, self.scenario) if coded is not None]
+        columns = (*(getattr(self, name) for name in _COLUMNS), self.marginal, *self.others.values(), *further)
+        for column in columns:
+            if (mapping := _mapping_of(column)) is not None:
+                mapping.madvise(mmap.MADV_DONTNEED)
+
+    def where(self, mask: NDArray[np.bool_] | slice, *, name: str | None = None) -> Log:
+        """The rows of a mask, bool [n], as a log of its own over the same items; of a slice, without a copy."""
         return replace(
             self,
             name=self.name if name is None else name,
             others={other: column[mask] for other, column in self.others.items()},
             segments={segment: (labels, code[mask]) for segment, (labels, code) in self.segments.items()},
-            page=None if self.page is None else self.page[mask],
+            page=None if self.page is None else (self.page[0], self.page[1][mask]),
+            scenario=None if self.scenario is None else (self.scenario[0], self.scenario[1][mask]),
             marginal=None if self.marginal is None else self.marginal[mask],
-            **{column: getattr(self, column)[mask] for column in columns},
+            **{column: getattr(self, column)[mask] for column in _COLUMNS},
         )
 
     def with_reward(self, name: str) -> Log:
@@ -211,3 +237,10 @@ class Log:
             KeyError: there is none of this name.
         """
         return replace(self, reward=self.others[name])
+
+
+def _mapping_of(column: object) -> mmap.mmap | None:
+    """The memory map that a column, or a slice of it, lies in."""
+    while isinstance(column, np.ndarray):
+        column = column.base
+    return column if isinstance(column, mmap.mmap) else None

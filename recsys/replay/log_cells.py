@@ -13,27 +13,31 @@ from features.shop import cells
 from features.shop.cells import Sieve
 
 F64 = NDArray[np.float64]
+MOST_SLOTS = 32_768
+"""A position beyond it is a mistake."""
 
 
-def positions_of(column: pd.Series | None, n: int, sieve: Sieve) -> F64:
-    """Slots counted from 0, float64 [n], also where the log counts from 1; 0 throughout where it tells none."""
+def positions_of(column: pd.Series | None, n: int, sieve: Sieve) -> tuple[F64, float]:
+    """Slots as the log counts them, float64 [n], 0 where it tells none; and the lowest, infinity without rows."""
     if column is None:
-        return np.zeros(n)
+        return np.zeros(n), 0.0
     position, _ = cells.numbers(column)
-    whole = (position >= 0) & (position == np.rint(position))
-    sieve.refuse(~whole, "position must be a whole number >= 0", column)
-    first = position[sieve.kept].min(initial=np.inf)
-    return np.where(sieve.kept, position - float(first >= 1), 0.0)
+    sieve.refuse(
+        ~((position >= 0) & (position == np.rint(position)) & (position < MOST_SLOTS)),
+        "position must be a whole number >= 0",
+        column,
+    )
+    return np.where(sieve.kept, position, 0.0), float(position[sieve.kept].min(initial=np.inf))
 
 
-def propensities_of(column: pd.Series | None, n: int, sieve: Sieve) -> F64:
-    """Propensities, float64 [n]; NaN throughout where the log has none at all."""
-    if column is None or not cells.present(column).any():
-        return np.full(n, np.nan)
+def propensities_of(column: pd.Series | None, n: int, sieve: Sieve) -> tuple[F64, bool]:
+    """Propensities, float64 [n], NaN where there is none; and whether some row has one."""
+    if column is None:
+        return np.full(n, np.nan), False
     propensity, _ = cells.numbers(column)
-    sieve.refuse(~cells.present(column), "propensity is missing", column)
-    sieve.refuse(~((propensity > 0) & (propensity <= 1)), "propensity must be in (0, 1]", column)
-    return propensity
+    there = cells.present(column)
+    sieve.refuse(there & ~((propensity > 0) & (propensity <= 1)), "propensity must be in (0, 1]", column)
+    return propensity, bool(there.any())
 
 
 def rewards_of(

@@ -18,10 +18,11 @@ from recsys.replay.bundle_policy import Answered, answer_log, bundle_folder
 from recsys.replay.choosing import learns, make_policy, parse, with_share
 from recsys.replay.clusters import clusters_of
 from recsys.replay.engine import ReplayConfig, replay
+from recsys.replay.form import LogFormat
 from recsys.replay.history import UserHistory, read_history, read_stock
 from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
-from recsys.replay.reading import LogFormat, read_logs
+from recsys.replay.reading import read_logs
 from recsys.replay.result import Judged, Replay
 from recsys.replay.verdict import judge_kept
 from recsys.rules.amended import trained_facts
@@ -176,14 +177,14 @@ def _parted(log: Log, learn: float) -> tuple[Log, Log]:
     if not 0 < learn < 1:
         raise InputError(f"--learn must be between 0 and 1, got {learn:g}")
     cut = log.request_idx[0] + int(np.ceil(learn * log.n_requests))
-    first = log.request_idx < cut
-    if first.all():
+    learned = int(np.searchsorted(log.request_idx, cut))
+    if learned == len(log):
         raise InputError(
             f"log {log.name} has {log.n_requests} requests: too few to learn from some and judge on others"
         )
-    rest = log.where(~first)
-    note = f"policies that learn saw the first {first.mean():.0%} of the slots; all are judged on the rest"
-    return log.where(first), replace(rest, notes=(*log.notes, note))
+    rest = log.where(slice(learned, len(log)))
+    note = f"policies that learn saw the first {learned / len(log):.0%} of the slots; all are judged on the rest"
+    return log.where(slice(learned)), replace(rest, notes=(*log.notes, note))
 
 
 def _reward_name(form: LogFormat) -> str:

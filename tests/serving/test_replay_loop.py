@@ -99,4 +99,5 @@ def test_a_replayed_log_of_the_service_tells_the_truth_of_its_own_and_of_other_p
     for name in ("independent", "sn_independent", "reward_interaction", "auto"):
         assert abs(found[name].value - rates[:SLOTS].mean()) < 4 * found[name].standard_error, name
     assert policies["best"].diagnostics is not None
-    assert policies["best"].diagnostics.mean_weight == pytest.approx(1.0, abs=0.25)
+    seen = policies["best"].diagnostics
+    assert abs(seen.mean_weight - 1.0) < 4 * seen.mean_weight_error

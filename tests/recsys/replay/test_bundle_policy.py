@@ -96,7 +96,7 @@ def test_an_item_that_the_log_does_not_know_is_no_match(two_tastes: Bundle, visi
 
 
 def test_a_page_asks_for_what_is_like_it(two_tastes: Bundle, visits: Log) -> None:
-    page = np.array(["i4"] * 2 + [""] * 2 + ["gone"] * 2, dtype=object)
+    page = (("i4", "gone"), np.array([0, 0, -1, -1, 1, 1]))
     answered = answer_log("b", two_tastes, replace(visits, page=page), temperature=None)
     recommender = BundleRecommender(two_tastes)
     alike = [int(r.item_id[1:]) for r in recommender.similar_items("i4", 2)]

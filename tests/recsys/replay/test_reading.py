@@ -10,10 +10,11 @@ from features.errors import InputError
 from features.quarantine import Quarantine
 from recsys.replay.attribution import AttributionRules
 from recsys.replay.engine import replay
+from recsys.replay.form import LogFormat
 from recsys.replay.hygiene import HygieneConfig
 from recsys.replay.log import Log
 from recsys.replay.policy import Logged
-from recsys.replay.reading import LogFormat, read_logs
+from recsys.replay.reading import read_logs
 
 HEADER = "request_id,user_id,item_id,position,propensity,policy,clicked,timestamp\n"
 BANDIT = Path(__file__).parents[4] / "shared/data/open-bandit"
@@ -243,7 +244,9 @@ def test_what_the_service_leaves_is_read_as_it_is(tmp_path: Path) -> None:
     assert [log.name for log in logs] == ["v1/feed", "v1/similar"]
     feed, similar = logs
     assert similar.reward.tolist() == [0, 1]
-    assert (similar.given_above, similar.page.tolist()) == (True, ["p", "p"])  # type: ignore[union-attr]
+    assert similar.given_above
+    assert similar.page is not None
+    assert [similar.page[0][page] for page in similar.page[1]] == ["p", "p"]
     np.testing.assert_array_equal(similar.marginal, [0.5, np.nan])
     assert feed.reward.tolist() == [0]
     assert [feed.users[user] for user in feed.user_idx] == ["u"]
