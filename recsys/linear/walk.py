@@ -8,8 +8,9 @@ column sums, and B = D_r^-a A D_c^-1/2 over its largest singular value, so that 
 g = 0 is one step from item to user to item: with a = 1/2 cosine-like item neighbors, and the linear filter of GF-CF
 (Shen et al. 2021); RP3beta (Paudel et al. 2016) is a member of it. g near 1 lets the walk go on (label spreading, Zhou
 et al. 2004): where users have two or three items, the items that their items' users' items' users have are all there is
-to go by. p and q say what becomes of popularity at the start and at the end of the walk: with p = q = 1/2 it is kept
-on the way there and given back on arrival; a smaller q brings rare items forward.
+to go by. g below 0 holds against an item what the second step says of it, which sharpens (Choi et al. 2023): it helps
+where users have many items. p and q say what becomes of popularity at the start and at the end of the walk: with
+p = q = 1/2 it is kept on the way there and given back on arrival; a smaller q brings rare items forward.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class WalkShape:
         user_exponent: a.
         source_exponent: p.
         target_exponent: q.
-        persistence: g, in [0, 1).
+        persistence: g, in (-1, 1).
     """
 
     user_exponent: float = 0.5
@@ -44,8 +45,8 @@ class WalkShape:
     persistence: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.persistence < 1:
-            raise ValueError(f"persistence must be in [0, 1), got {self.persistence}")
+        if not -1 < self.persistence < 1:
+            raise ValueError(f"persistence must be in (-1, 1), got {self.persistence}")
 
 
 def half_step(matrix: sparse.csr_matrix, user_exponent: float) -> sparse.csr_matrix:
@@ -94,7 +95,7 @@ def walk_scores(
 ) -> NDArray[np.float32]:
     """The same scores for some users, step by step and without W, for catalogs whose W would not fit.
 
-    The series is cut after `steps` terms, so what is left out is at most the share g^steps of the whole.
+    The series is cut after `steps` terms, so what is left out is at most the share |g|^steps of the whole.
 
     Args:
         history: x, [n, n_items]; the users' items.
@@ -108,14 +109,12 @@ def walk_scores(
     """
     back = half.T.tocsr()
     at = scaled(history, columns=powers(degrees, -shape.source_exponent))
-    total = (at @ back) @ half
-    reached = total
-    for _ in range(steps - 1 if shape.persistence > 0 else 0):
-        reached = shape.persistence * ((reached @ back) @ half)
-        total = total + reached
-    scores: NDArray[np.float32] = total.toarray().astype(np.float32, copy=False)
-    scores *= powers(degrees, shape.target_exponent)
-    return scores
+    scores: NDArray[np.float32] = ((at @ back) @ half).toarray().astype(np.float32, copy=False)
+    reached = scores
+    for _ in range(steps - 1 if shape.persistence else 0):
+        reached = np.float32(shape.persistence) * (back @ (half @ reached.T)).T  # nearly all items are reached now
+        scores = scores + reached
+    return scores * powers(degrees, shape.target_exponent)
 
 
 def _largest_singular_value(matrix: sparse.csr_matrix) -> float:

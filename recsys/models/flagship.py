@@ -1,7 +1,8 @@
 """The flagship: closed forms, denoising item factors and the GNN, each with what it knows of content, as one blend.
 
-Members see different things. The walk and EASE (`recsys.linear`) are exact and, with side rows, tie new items to old
-ones; the denoiser (`recsys.models.denoiser`) learns what an item says of others apart from what is said of it; the GNN
+Members see different things. The walk, EASE and the spectral filter (`recsys.linear`) are closed forms and, with side
+rows, tie new items to old ones: the walk by near neighbors, the filter by tastes that many share; the denoiser
+(`recsys.models.denoiser`) learns what an item says of others apart from what is said of it; the GNN
 (`graph.models.kg_gnn`) learns users, attributes and content together. The weights are chosen on validation
 (`recsys.blend`). Every member ranks every user, one without parameters of its own included, and a new item is ranked by
 those members that know content; the denoiser, which does not, has it stand amid the others.
@@ -28,6 +29,7 @@ from recsys.models.ease import EASEConfig, fit_ease
 from recsys.models.gnn import KGGNNConfig
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, Model, changed
+from recsys.models.spectral import SpectralConfig, fit_spectral
 from recsys.models.walk import WalkConfig, fit_walk
 from recsys.scorer import Scorer
 
@@ -41,6 +43,7 @@ class FlagshipConfig(Section):
 
     walk: WalkConfig = WalkConfig()
     ease: EASEConfig = EASEConfig()
+    spectral: SpectralConfig = SpectralConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     gnn: KGGNNConfig = KGGNNConfig()
     gnn_dense: KGGNNConfig = changed(KGGNNConfig(), kg_gnn.DENSE)
@@ -69,7 +72,8 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     quiet = Job(job.seed, job.run_dir)
     makers: dict[str, Callable[[], Scorer]] = {
         "walk": lambda: fit_walk("walk", split, sides, config.walk, quiet),
-        "ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
+"ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
+        "spectral": lambda: fit_spectral("spectral", split, sides, config.spectral, quiet),
         "denoiser": lambda: fit_denoiser(split, config.denoiser, quiet),
         "gnn": lambda: kg_gnn.MODEL.fit(split, known, config.gnn_of(split), quiet),
     }
@@ -106,6 +110,7 @@ def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfi
     settle: dict[str, Callable[[Any, Mapping[str, object]], Section]] = {
         "walk": WalkConfig.settled,
         "ease": EASEConfig.settled,
+        "spectral": SpectralConfig.settled,
         "denoiser": denoiser.MODEL.settle,
         "gnn": kg_gnn.MODEL.settle,
     }
@@ -115,7 +120,7 @@ def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfi
 
 MODEL = Model(
     "flagship",
-    "a blend, chosen on validation, of the walk, EASE, the denoiser and the GNN, all with side information",
+    "a blend, chosen on validation, of walk, EASE, spectral filter, denoiser and GNN, all with side information",
     FlagshipConfig(),
     fit_flagship,
     uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph"}),

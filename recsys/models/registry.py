@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from features.errors import InputError
-from recsys.models import baselines, denoiser, ease, flagship, freedom, gnn, lightgcn, mf, relational, vbpr, walk
+from recsys.models import (
+    baselines,
+    denoiser,
+    ease,
+    flagship,
+    freedom,
+    gnn,
+    lightgcn,
+    mf,
+    relational,
+    spectral,
+    vbpr,
+    walk,
+)
 from recsys.models.model import Model
 
 _ALL: tuple[Model[Any], ...] = (
@@ -16,6 +29,7 @@ _ALL: tuple[Model[Any], ...] = (
     freedom.MODEL,
     *ease.MODELS,
     *walk.MODELS,
+    *spectral.MODELS,
     denoiser.MODEL,
     gnn.MODEL,
     relational.MODEL,

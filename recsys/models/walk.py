@@ -24,15 +24,16 @@ from recsys.models.model import Job, Model
 class WalkConfig(ClosedFormConfig):
     """Settings of the walk."""
 
-    persistence: tuple[float, ...] = Field(default=(0.8, 0.95, 0.5, 0.0), min_length=1)
-    """How far the walk goes on, in [0, 1): 0 is one step from item to user to item."""
+    persistence: tuple[float, ...] = Field(default=(0.8, 0.95, 0.5, 0.0, -0.3), min_length=1)
+    """How far the walk goes on, in (-1, 1): 0 is one step from item to user to item; below 0 the second step counts
+    against."""
     target_exponent: tuple[float, ...] = Field(default=(0.35, 0.5, 0.2), min_length=1)
     """How much of an item's popularity is given back on arrival."""
-    source_exponent: tuple[float, ...] = Field(default=(0.0, 0.25), min_length=1)
+    source_exponent: tuple[float, ...] = Field(default=(0.0, 0.1, 0.25), min_length=1)
     """How much popularity is taken off at the start, beside what each step takes off."""
     user_exponent: tuple[float, ...] = Field(default=(0.5, 0.4), min_length=1)
     """How much is taken off a user with many items at each step."""
-    steps: PositiveInt = 3
+    steps: PositiveInt = 2
     """Terms of the series for a catalog beyond `dense_items`."""
 
     def grid(self) -> dict[str, tuple[Any, ...]]:

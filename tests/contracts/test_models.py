@@ -44,10 +44,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "ease_side": CLOSED,
     "walk": CLOSED,
     "walk_side": CLOSED,
+    "spectral": CLOSED,
+    "spectral_side": CLOSED,
     "denoiser": DENOISER,
     "flagship": {
         **{f"walk.{name}": value for name, value in CLOSED.items()},
         **{f"ease.{name}": value for name, value in CLOSED.items()},
+        **{f"spectral.{name}": value for name, value in CLOSED.items()},
         **{f"denoiser.{name}": value for name, value in DENOISER.items()},
         **{f"{gnn}.{name}": value for gnn in ("gnn", "gnn_dense") for name, value in GNN.items()},
     },

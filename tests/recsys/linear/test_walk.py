@@ -61,5 +61,5 @@ def test_without_persistence_one_step_is_all() -> None:
 
 
 def test_the_walk_never_ends_with_persistence_1() -> None:
-    with pytest.raises(ValueError, match=r"persistence must be in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"persistence must be in \(-1, 1\), got 1"):
         WalkShape(persistence=1.0)
