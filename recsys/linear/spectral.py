@@ -92,6 +92,6 @@ def _gram(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
 def _at_right_angles(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """A basis of the columns' span, by the eigenvectors of their products: a tenth of the time of a QR."""
     values, vectors = np.linalg.eigh(_gram(matrix))
-    kept = values > FAINT * values[-1]
+    kept = values > FAINT * values.max(initial=0.0)
     result: NDArray[np.float32] = matrix @ (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
     return result

@@ -72,7 +72,7 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     quiet = Job(job.seed, job.run_dir)
     makers: dict[str, Callable[[], Scorer]] = {
         "walk": lambda: fit_walk("walk", split, sides, config.walk, quiet),
-"ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
+        "ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
         "spectral": lambda: fit_spectral("spectral", split, sides, config.spectral, quiet),
         "denoiser": lambda: fit_denoiser(split, config.denoiser, quiet),
         "gnn": lambda: kg_gnn.MODEL.fit(split, known, config.gnn_of(split), quiet),
@@ -95,13 +95,15 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     else:
         weights = np.full(len(scorers), 1 / len(scorers))
     by_name = {name: round(float(weight), 6) for name, weight in zip(members, weights, strict=True)}
+    log.info("blend chosen", model="flagship", power=power, **by_name, **told)
+    kept = {name: weight for name, weight in zip(members, weights, strict=True) if weight > 0}
     params: dict[str, Any] = {
-        "weights": by_name,
+        "weights": {name: by_name[name] for name in kept},
         "power": power,
         **told,
-        **{name: dict(one.params) for name, one in members.items()},
+        **{name: dict(members[name].params) for name in kept},
     }
-    log.info("blend chosen", model="flagship", power=power, **by_name, **told)
+    scorers, weights = [members[name] for name in kept], np.array(list(kept.values()))
     return BlendScorer("flagship", scorers, weights, power, params, time.perf_counter() - started)
 
 

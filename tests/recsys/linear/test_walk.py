@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -26,20 +28,21 @@ def test_one_step_by_hand() -> None:
     assert weights.sum(axis=1) == pytest.approx([1, 1])
 
 
-def test_the_weights_are_the_sum_of_all_steps() -> None:
-    pairs = random_pairs()
+@pytest.mark.parametrize("persistence", [0.7, -0.7])
+def test_the_weights_are_the_sum_of_all_steps(persistence: float) -> None:
+    pairs, shape = random_pairs(), replace(LONG, persistence=persistence)
     dense = pairs.toarray().astype(np.float64)
     users, items = dense.sum(axis=1), dense.sum(axis=0)
     b = np.where(users > 0, np.maximum(users, 1) ** -0.4, 0)[:, None] * dense * np.maximum(items, 1) ** -0.5
     b /= np.linalg.svd(b, compute_uv=False)[0]
     step, total, term = b.T @ b, np.zeros((12, 12)), b.T @ b
     for _ in range(200):
-        total, term = total + term, 0.7 * term @ step
+        total, term = total + term, persistence * term @ step
     degree = np.maximum(items, 1)
     expected = degree[:, None] ** -0.1 * total * degree**0.3
-    weights = walk_weights(walk_core(half_step(pairs, 0.4), 0.7), items, LONG)
+    weights = walk_weights(walk_core(half_step(pairs, 0.4), persistence), items, shape)
     assert weights == pytest.approx(expected, rel=1e-3, abs=1e-4)
-    by_steps = walk_scores(pairs, half_step(pairs, 0.4), items, LONG, steps=40)
+    by_steps = walk_scores(pairs, half_step(pairs, 0.4), items, shape, steps=40)
     assert by_steps == pytest.approx(dense @ expected, rel=1e-3, abs=1e-4)
 
 
