@@ -32,6 +32,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 JUDGED = EvaluationConfig(ks=(10, 20, 50), bootstrap_samples=0)
 """How the final fits are judged; intervals are taken over all seeds together."""
+VALID_JUDGED = JUDGED.model_copy(update={"max_users": 10_000})
+"""The same on validation, which is told beside test and decides nothing more: there a sample of users is enough."""
 CHOSEN_BY = EvaluationConfig(ks=(20,), bootstrap_samples=0, max_users=10_000)
 """How trials are judged."""
 
@@ -129,7 +131,7 @@ def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -
         name,
         config.model_dump(mode="json"),
         seed,
-        evaluate(scorer, task.split, on="valid", config=JUDGED).metrics,
+        evaluate(scorer, task.split, on="valid", config=VALID_JUDGED).metrics,
         test=test.metrics,
         params=dict(scorer.params),
         fit_s=seconds,
