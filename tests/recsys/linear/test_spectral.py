@@ -32,7 +32,7 @@ def test_there_are_no_more_directions_than_the_matrix_has() -> None:
 
 
 def test_nothing_at_all_has_no_directions() -> None:
-    assert leading_directions(sparse.csr_matrix((5, 7), dtype=np.float32), 3).shape == (7, 0)
+    assert leading_directions(sparse.csr_matrix(np.zeros((5, 7), dtype=np.float32)), 3).shape == (7, 0)
 
 
 def test_degrees_grow_by_a_share_of_their_mean_and_nothing_stays_nothing() -> None:
