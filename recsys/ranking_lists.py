@@ -18,6 +18,7 @@ from features.vocabulary import Vocabulary
 from recsys.scorer import Scorer
 
 _LOW = np.int64(0xFFFFFFFF)
+_NOT_SHOWN = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,23 +74,47 @@ def top_lists(
     width = min(k, n_items)
     if n == 0 or width == 0:
         return np.full((n, width), -1, dtype=np.int64)
-    bits = (scores.astype(np.float32, copy=False) + np.float32(0.0)).view(np.int32)  # + 0 makes -0.0 equal to 0.0
-    keys = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64)
-    keys <<= 32
-    place = ties.place[None, :] + ties.turn[user_idx][:, None]
-    place = np.where(place >= n_items, place - n_items, place)
-    keys |= n_items - 1 - place
+    shown = scores.astype(np.float32) + np.float32(0.0)  # a copy; + 0 makes -0.0 equal to 0.0
     if hidden is not None:
         own = hidden[user_idx].tocoo()
-        keys[own.row, own.col] = np.iinfo(np.int64).min
+        shown[own.row, own.col] = -np.inf
     if only is not None:
-        keys[:, ~only] = np.iinfo(np.int64).min
-    if width < n_items:
-        keys = np.partition(keys, n_items - width, axis=1)[:, n_items - width :]
-    keys = np.sort(keys, axis=1)[:, ::-1]
+        shown[:, ~only] = -np.inf
+    items = _in_the_running(shown, width)
+    keys = _keys(np.take_along_axis(shown, items, axis=1), items, user_idx, ties)
+    keys = np.sort(keys, axis=1)[:, ::-1][:, :width]
     turned = n_items - 1 - (keys & _LOW) - ties.turn[user_idx][:, None]
-    items = ties.item_at[np.where(turned < 0, turned + n_items, turned).clip(0, n_items - 1)]
-    return np.where(keys == np.iinfo(np.int64).min, -1, items)
+    best = ties.item_at[np.where(turned < 0, turned + n_items, turned).clip(0, n_items - 1)]
+    return np.where(keys == _NOT_SHOWN, -1, best)
+
+
+def _in_the_running(shown: NDArray[np.float32], width: int) -> NDArray[np.int64]:
+    """Items of each user that may be among the best: all that score no less than the user's `width`-th best.
+
+    Args:
+        shown: float32 [n, n_items]; -inf where an item may not be shown.
+        width: length of the lists.
+
+    Returns:
+        int64 [n, m], each item once a row; m is as the user with most ties needs it, and others have worse items too.
+    """
+    n_items = shown.shape[1]
+    floor = np.partition(shown, n_items - width, axis=1)[:, n_items - width, None]
+    m = max(width, int(((shown >= floor) & (shown > -np.inf)).sum(axis=1).max()))
+    if m == n_items:
+        return np.broadcast_to(np.arange(n_items), shown.shape)
+    return np.argpartition(shown, n_items - m, axis=1)[:, n_items - m :]
+
+
+def _keys(
+    scores: NDArray[np.float32], items: NDArray[np.int64], user_idx: NDArray[np.int64], ties: TieOrder
+) -> NDArray[np.int64]:
+    """One number a score and item, higher for the better; int64 of their shape."""
+    bits = scores.view(np.int32)
+    keys = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64) << 32
+    n_items = len(ties.place)
+    place = (ties.place[items] + ties.turn[user_idx][:, None]) % n_items
+    return np.where(scores == -np.inf, _NOT_SHOWN, keys | (n_items - 1 - place))
 
 
 def rank_users(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
@@ -135,6 +136,21 @@ def test_lists_are_sorted_by_score_and_do_not_depend_on_the_batch() -> None:
         alone = top_lists(scores[user : user + 1], np.array([user]), 12, ties)
         assert alone[0].tolist() == lists[user].tolist()
     assert not np.array_equal(lists, top_lists(scores, users, 12, TieOrder.of(30, 40, seed=1)))
+
+
+@pytest.mark.parametrize("levels", [2, 1000])
+def test_lists_are_what_sorting_all_items_by_score_then_tie_order_gives(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    scores = rng.integers(levels, size=(20, 60)).astype(np.float32)
+    hidden, only = rng.random((20, 60)) < 0.4, rng.random(60) < 0.6
+    hidden[3] = True  # has everything
+    ties, users = TieOrder.of(20, 60, seed=5), np.arange(20)
+    lists = top_lists(scores, users, 15, ties, hidden=sparse.csr_matrix(hidden.astype(np.float32)), only=only)
+    for user in range(20):
+        place = (ties.place + ties.turn[user]) % 60
+        may = [item for item in range(60) if only[item] and not hidden[user, item]]
+        expected = sorted(may, key=lambda item: (-scores[user, item], place[item]))[:15]
+        assert lists[user].tolist() == expected + [-1] * (15 - len(expected))
 
 
 def test_minus_zero_is_no_worse_than_zero() -> None:
