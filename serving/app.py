@@ -47,6 +47,7 @@ from serving.routes import events, health, images, items, pages, recommend, sear
 from serving.routes import policies as policy_routes
 from serving.search_engine import SearchEngine
 from serving.settings import Settings
+from serving.shadow.worker import Shadow
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -99,6 +100,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     searches = SearchEngine(engine, policing.steerer, settings)
     lists = ListEngine(engine, policing.steerer, Filters(policies))
+    shadow = Shadow(
+        store=store, current=watcher, keeper=keeper, policing=policing, settings=settings, telemetry=telemetry
+    )
     probes = Probes(keeper, store, settings, telemetry)
     desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
 
@@ -112,7 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
                 await keeper.load()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
-            for work in (watcher.run, impressions.run, keeper.run, policing.run, probes.run):
+            for work in (watcher.run, impressions.run, keeper.run, policing.run, probes.run, shadow.run):
                 background.create_task(work(closing))
             background.create_task(Eraser(store).run(closing, settings.erase_every_s))
             yield
@@ -138,7 +142,7 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers=_handlers(),
     )
     state: Any = app.state
-    state.search_engine, state.lists = searches, lists
+    state.search_engine, state.lists, state.shadow = searches, lists, shadow
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
     state.desk, state.shelf, state.policy_desk = desk, shelf, PolicyDesk(engine, policing)

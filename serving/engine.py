@@ -15,7 +15,7 @@ from serving.display import Page, item_json
 from serving.events import Event
 from serving.impressions import ImpressionLog, Shown
 from serving.kept import Kept
-from serving.live import Live, Watcher
+from serving.live import Catalog, Live
 from serving.memory import LiveState, WorkerMemory
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
@@ -56,7 +56,7 @@ class Engine:
     def __init__(
         self,
         *,
-        watcher: Watcher,
+        watcher: Catalog,
         store: Store,
         memory: WorkerMemory,
         impressions: ImpressionLog,

@@ -43,6 +43,11 @@ class Keys:
         return f"{self.root}:publishing"
 
     @cached_property
+    def shadow(self) -> str:
+        """Hash: the version that is tried on live traffic, the share of requests, since when."""
+        return f"{self.root}:shadow"
+
+    @cached_property
     def events(self) -> str:
         """Stream: every accepted event."""
         return f"{self.root}:events"
@@ -95,6 +100,14 @@ class Keys:
     def counters(self, experiment: str, arm: str) -> str:
         """Hash: what an arm showed and what came of it, numbers."""
         return f"{self.root}:counters:{experiment}:{arm}"
+
+    def shadow_tally(self, version: str) -> str:
+        """Hash: how a shadowed version compares, sums by surface and name; it expires with the version."""
+        return f"{self.root}:{version}:shadow"
+
+    def shadow_items(self, version: str, side: str) -> str:
+        """HyperLogLog: the items that the shadowed ("shadow") and the current version ("live") showed."""
+        return f"{self.root}:{version}:shadow:{side}"
 
     def item_now(self, item_id: str) -> str:
         """Hash: what was said of an item since some model was trained, field by field, and the vectors made of it."""

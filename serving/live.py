@@ -132,6 +132,10 @@ class Catalog(Protocol):
         """What is answered from now."""
         ...
 
+
+class Shelves(Catalog, Protocol):
+    """A catalog that can be moved to another bundle."""
+
     async def move(self, base: Live) -> None:
         """Answer from another bundle."""
         ...
@@ -153,7 +157,7 @@ class Watcher:
         self,
         store: Store,
         memory: WorkerMemory,
-        catalog: Catalog,
+        catalog: Shelves,
         settings: Settings,
         telemetry: Telemetry,
         *,

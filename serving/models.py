@@ -10,7 +10,7 @@ import structlog
 
 from features.errors import InputError
 from recsys.bundle import Bundle
-from serving.live import RETRY_S, Live
+from serving.live import RETRY_S, Catalog, Live
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -40,12 +40,18 @@ class OtherModels:
         self._telemetry = telemetry
         self._prepare = prepare
         self._open: dict[str, Live] = {}
+        self._elsewhere: list[Catalog] = []
         self._again_at: dict[str, float] = {}
 
     @property
     def bundles(self) -> list[Bundle]:
-        """Those that are open."""
-        return [live.bundle for live in self._open.values()]
+        """Those that are open, here or where they are watched."""
+        elsewhere = [catalog.live for catalog in self._elsewhere]
+        return [live.bundle for live in (*self._open.values(), *elsewhere) if live is not None]
+
+    def watch(self, catalog: Catalog) -> None:
+        """Take a bundle that is kept elsewhere for one that is open, so that rules are compiled for it."""
+        self._elsewhere.append(catalog)
 
     def get(self, version: str) -> Live | None:
         """A version, None where it is not open."""

@@ -26,6 +26,7 @@ from serving.connection import many, memories
 from serving.entries import entries, n_entries, predicted_bytes
 from serving.items.pruning import prune_items
 from serving.keys import Keys
+from serving.shadow.report import ShadowReport, shadow_report
 from serving.versions import Versions, batches
 
 log = structlog.get_logger()
@@ -98,25 +99,76 @@ class Publisher:
                 return Published(
                     bundle.version, self._versions.previous_of(bundle.version), 0, 0, 0, time.monotonic() - began
                 )
-            recommender = BundleRecommender(bundle)
-            predicted = predicted_bytes(bundle, recommender, self._keys)
-            used = self._used_bytes()
-            self._check_budget(predicted, used)
-            known = previous == bundle.version or self._versions.kept(bundle.version)
-            self._versions.announce(bundle.version)
-            try:
-                digests = self._load(bundle, recommender)
-                self._read_back(digests)
-                self._versions.record(bundle, previous, n_keys=len(digests))
-            except BaseException:
-                if not known:  # a version published before stays whole, as a rollback may need it
-                    self._versions.expire(bundle.version)
-                raise
-            measured = self._used_bytes() - used
-            self._versions.switch(bundle.version)
+            if self._versions.shadowed() == bundle.version and self._versions.intact(bundle):  # loaded and read back
+                n_keys, predicted, measured = int(self._versions.meta(bundle.version)["n_keys"]), 0, 0
+                self._versions.record(bundle, previous, n_keys=n_keys)
+            else:
+                n_keys, predicted, measured = self._loaded(bundle, previous)
+            self._switch(bundle.version)
             prune_items(self._client, self._keys, self._bundles(self._versions.retire(self._keep)))
-        log.info("published", version=bundle.version, previous=previous, keys=len(digests), bytes=measured)
-        return Published(bundle.version, previous, len(digests), predicted, measured, time.monotonic() - began)
+        log.info("published", version=bundle.version, previous=previous, keys=n_keys, bytes=measured)
+        return Published(bundle.version, previous, n_keys, predicted, measured, time.monotonic() - began)
+
+    def shadow(self, bundle: Bundle, share: float) -> Published:
+        """Load a bundle beside the current version, and let workers try it on a share of their traffic.
+
+        Args:
+            bundle: the one to try; in place of another that is tried now, which then expires.
+            share: of requests, in (0, 1].
+
+        Raises:
+            InputError: nothing is published to compare it with, it is current already, or as `publish`.
+        """
+        began = time.monotonic()
+        with self._lock():
+            current, before = self._versions.current(), self._versions.shadowed()
+            if current is None or current == bundle.version:
+                why = "nothing is published that it could stand beside" if current is None else "it is current already"
+                raise InputError(f"version {bundle.version} cannot be a shadow: {why}")
+            n_keys = predicted = measured = 0
+            if not (self._versions.kept(bundle.version) and self._versions.intact(bundle)):
+                n_keys, predicted, measured = self._loaded(bundle, current)
+            self._versions.cast_shadow(bundle.version, share)
+            if before is not None and before != bundle.version:
+                self._versions.retire(self._keep)
+        log.info("shadowed", version=bundle.version, current=current, share=share, keys=n_keys)
+        return Published(bundle.version, current, n_keys, predicted, measured, time.monotonic() - began)
+
+    def shadow_report(self) -> ShadowReport:
+        """How the shadowed version compares with the current one.
+
+        Raises:
+            InputError: none is tried.
+        """
+        return shadow_report(self._client, self._keys, self._versions)
+
+    def end_shadow(self) -> str:
+        """Stop trying a version; it expires unless a rollback may return to it.
+
+        Returns:
+            The version.
+
+        Raises:
+            InputError: none is tried.
+        """
+        with self._lock():
+            version = self._versions.shadowed()
+            if version is None:
+                raise InputError("no version is shadowed, so there is nothing to stop")
+            self._versions.lift_shadow()
+            self._versions.retire(self._keep)
+        return version
+
+    def switch_to_shadow(self) -> Published:
+        """Make the shadowed version current.
+
+        Raises:
+            InputError: none is tried, or as `publish`.
+        """
+        version = self._versions.shadowed()
+        if version is None:
+            raise InputError("no version is shadowed, so there is none to switch to: recsys shadow start BUNDLE")
+        return self.publish(Bundle.open(Path(self._versions.meta(version)["bundle"])))
 
     def rollback(self) -> tuple[str, str]:
         """Make the previous version current again.
@@ -143,9 +195,33 @@ class Publisher:
             bundle = Bundle.open(path)
             if not self._versions.intact(bundle):
                 raise InputError(f"version {previous} lacks keys in Redis: publish {path} again")
-            self._versions.switch(previous)
+            self._switch(previous)
         log.info("rolled back", left=current, current=previous)
         return current, previous
+
+    def _switch(self, version: str) -> None:
+        """Make a version current; what is current is tried no longer."""
+        self._versions.switch(version)
+        if self._versions.shadowed() == version:
+            self._versions.lift_shadow()
+
+    def _loaded(self, bundle: Bundle, previous: str | None) -> tuple[int, int, int]:
+        """Load a version, read it back and record it; how many keys, and the memory predicted and measured, bytes."""
+        recommender = BundleRecommender(bundle)
+        predicted = predicted_bytes(bundle, recommender, self._keys)
+        used = self._used_bytes()
+        self._check_budget(predicted, used)
+        known = previous == bundle.version or self._versions.kept(bundle.version)
+        self._versions.announce(bundle.version)
+        try:
+            digests = self._load(bundle, recommender)
+            self._read_back(digests)
+            self._versions.record(bundle, previous, n_keys=len(digests))
+        except BaseException:
+            if not known:  # a version published before stays whole, as a rollback may need it
+                self._versions.expire(bundle.version)
+            raise
+        return len(digests), predicted, self._used_bytes() - used
 
     def _load(self, bundle: Bundle, recommender: BundleRecommender) -> dict[str, bytes]:
         """Write every key; returns the digest of each value."""

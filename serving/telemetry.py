@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+SHARE_BUCKETS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 LAG_BUCKETS = (0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 300.0, 3600.0, 86400.0)
 TIER: ContextVar[str] = ContextVar("tier", default="none")
 """What found the first slot of the list that the request at hand is answered with."""
@@ -147,6 +148,19 @@ class Telemetry:
         )
         self.experiments_stopped = self._counter(
             "recsys_experiments_stopped", "Experiments stopped by a guard-rail.", "experiment"
+        )
+        self.shadow = self._counter(
+            "recsys_shadow_requests",
+            "Requests that a shadowed version was to answer, too: compared, failed, dropped as too many waited, other "
+            "(an arm's own model had answered).",
+            "surface",
+            "outcome",
+        )
+        self.shadow_overlap = self._histogram(
+            "recsys_shadow_overlap", "Share of the slots that both versions fill alike.", SHARE_BUCKETS, "surface"
+        )
+        self.shadow_latency = self._histogram(
+            "recsys_shadow_seconds", "Time a shadowed version took for an answer.", LATENCY_BUCKETS, "surface"
         )
         self.redis_up = self._gauge(
             "recsys_redis_up", "1 while Redis answers; the least of all workers.", "livemin"

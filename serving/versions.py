@@ -26,6 +26,7 @@ T = TypeVar("T")
 _Field = bytes | bytearray | memoryview | str | int | float
 
 BATCH = 200
+SIDES = ("live", "shadow")
 RETIRE_S = 60
 """A version no longer kept lives on for so long, for workers that have not moved yet."""
 
@@ -100,14 +101,36 @@ class Versions:
         names += [self._keys.similar(bundle.version, bundle.items[row]) for row in rows]
         return self._client.exists(*names) == len(names)
 
+    def shadowed(self) -> str | None:
+        """The version that is tried on live traffic."""
+        version = cast("bytes | None", self._client.hget(self._keys.shadow, "version"))
+        return None if version is None else version.decode()
+
+    def cast_shadow(self, version: str, share: float) -> None:
+        """Let workers try a version on a share of their traffic, and count from nothing."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in (self._keys.shadow_tally(version), *(self._keys.shadow_items(version, one) for one in SIDES)):
+            pipeline.delete(key)
+        pipeline.hset(self._keys.shadow, mapping={"version": version, "share": share, "started": time.time()})
+        pipeline.execute()
+
+    def lift_shadow(self) -> None:
+        """Let workers try no version any more."""
+        self._client.delete(self._keys.shadow)
+
     def retire(self, keep: int) -> list[str]:
-        """Expire every version that is neither current nor one of the kept ones before it; the kept, newest first."""
+        """Expire every version that is neither current, nor one of the kept ones before it, nor shadowed; the others,
+        newest first.
+        """
         kept: list[str] = []
         version = self.current()
         while version is not None and version not in kept and len(kept) <= keep:
             kept.append(version)
             version = self.previous_of(version)
         known = {found.decode() for found in cast("set[bytes]", self._client.smembers(self._keys.versions))}
+        shadowed = self.shadowed()
+        if shadowed is not None and shadowed not in kept:
+            kept.append(shadowed)
         for old in sorted(known - set(kept)):
             self.expire(old)
         return kept

@@ -100,6 +100,7 @@ def publish(
     table.add_row("previous", done.previous or "none")
     if done.n_keys:
         table.add_row("keys", f"{done.n_keys:,}")
+    if done.predicted_bytes:
         table.add_row("memory predicted", f"{done.predicted_bytes / 1e6:,.1f} MB")
         table.add_row("memory by the server's account", f"{done.measured_bytes / 1e6:,.1f} MB")
     table.add_row("seconds", f"{done.seconds:.1f}")

@@ -65,6 +65,10 @@ class ItemKeeper:
         self._after: str | None = None
         self._lock = asyncio.Lock()
 
+    def beside(self, telemetry: Telemetry) -> ItemKeeper:
+        """Another keeper of the same changes, over another bundle."""
+        return ItemKeeper(self._shelf, self._pictures, telemetry, prepare=self._prepare, every_s=self._every_s)
+
     @property
     def live(self) -> Live | None:
         """What is answered from now; None before a bundle is open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -32,7 +33,10 @@ async def similar(request: Request) -> Response:
     """Hot path: bytes in, bytes out."""
     query = query_of(request, SimilarQuery)
     item_id = checked_id("item_id", request.path_params["item_id"])
-    return Response(await lists_of(request).similar(item_id, query), media_type="application/json")
+    began = time.perf_counter()
+    answer = await lists_of(request).similar(item_id, query)
+    request.app.state.shadow.offer("similar", item_id, query, answer, time.perf_counter() - began)
+    return Response(answer, media_type="application/json")
 
 
 hot = [HotRoute("/v1/items/{item_id:id_before}/similar", similar, methods=["GET"])]

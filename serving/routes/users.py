@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -21,11 +22,10 @@ SHOWN_EVENTS = 50
 async def feed(request: Request) -> Response:
     """Hot path: bytes in, bytes out."""
     query = query_of(request, FeedQuery)
-    return Response(
-        await lists_of(request).feed(checked_id("user_id", request.path_params["user_id"]), query),
-        media_type="application/json",
-        headers={"cache-control": "no-store"},
-    )
+    user_id, began = checked_id("user_id", request.path_params["user_id"]), time.perf_counter()
+    answer = await lists_of(request).feed(user_id, query)
+    request.app.state.shadow.offer("feed", user_id, query, answer, time.perf_counter() - began)
+    return Response(answer, media_type="application/json", headers={"cache-control": "no-store"})
 
 
 async def put(request: Request) -> Response:

@@ -109,8 +109,8 @@ def test_a_collector_that_is_away_costs_no_answer(
 
 def test_an_application_that_is_not_traced_never_imports_what_traces(small_bundle: Path) -> None:
     code = (
-        "import sys; from serving.app import create_app; from serving.settings import Settings; from serving.store import "
-        "Store; app = create_app(Settings()); assert 'serving.tracing' not in sys.modules; "
+        "import sys; from serving.app import create_app; from serving.settings import Settings; "
+        "from serving.store import Store; app = create_app(Settings()); assert 'serving.tracing' not in sys.modules; "
         "assert not any('otlp' in name for name in sys.modules); assert type(app.state.store) is Store"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
