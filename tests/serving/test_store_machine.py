@@ -329,7 +329,7 @@ def test_the_store_is_what_plain_dictionaries_would_be(
         {"redis": redis_server, "models": bundles, "folder": tmp_path / "state", "made": made},
     )
     quick = settings(
-        max_examples=25,
+        max_examples=18,
         stateful_step_count=25,
         deadline=None,
         derandomize=True,
