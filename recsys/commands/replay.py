@@ -87,11 +87,17 @@ def replay(
             show_default=False,
         ),
     ] = None,
-    stock: Annotated[
+    changes: Annotated[
         Path | None,
         typer.Option(
-            help="What could be bought when (item_id, timestamp, available), for a bundle.", show_default=False
+            help="What became of items when (item_id, timestamp, and available, price or attributes from then on), so "
+            "that a bundle answers from the catalog of that moment.",
+            show_default=False,
         ),
+    ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(help="What the shop says of its users (user_id, …), for rules that name it.", show_default=False),
     ] = None,
     rules: Annotated[
         Path | None,
@@ -198,7 +204,8 @@ def replay(
         learn=learn,
         clusters=clusters,
         history=history,
-        stock=stock,
+        changes=changes,
+        users=users,
         rules=rules,
         config=config,
     )

@@ -1,7 +1,8 @@
 """A bundle as a policy: the recommender path that the service runs, asked at each request's own moment.
 
-A request is answered from what was known when it came: the user's events before it, and what was in stock. The bundle
-itself knows what it was trained on; whether that ended before the log began cannot be seen from here, and is said.
+A request is answered from what was known when it came: the user's events before it, and the items as they were. The
+bundle itself knows what it was trained on; whether that ended before the log began cannot be seen from here, and is
+said.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from features.errors import InputError
 from features.progress import bar
 from recsys.bundle import Bundle
 from recsys.exploration import place_weights
-from recsys.recommender import BundleRecommender
+from recsys.replay.catalog_then import CatalogThen
 from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
 from recsys.replay.placed import PlacedLists
@@ -72,12 +73,12 @@ def answer_log(
     """
     known = known or KnownThen()
     if known.by_time and not np.isfinite(log.timestamp).all():
-        raise InputError(f"log {log.name} has no times: events and stock cannot be looked up at a request's moment")
+        raise InputError(f"log {log.name} has no times: what was known at a request's moment cannot be looked up")
     if log.name.rpartition("/")[2] == "search":
         raise InputError(
             f"log {log.name} is of searches: their words are not logged, a bundle cannot answer them again"
         )
-    recommender = BundleRecommender(bundle)
+    catalog = CatalogThen(bundle, known.changes, known.rules)
     of_log = np.append(log.items.idxs(bundle.items.ids), -1)
     starts = np.flatnonzero(np.diff(log.request_idx, prepend=log.request_idx[:1] - 1))
     n_slots = np.diff(np.append(starts, len(log)))
@@ -89,16 +90,19 @@ def answer_log(
     with bar(f"Asking {name}", total=len(starts)) as progress:
         for number, (row, slots) in enumerate(zip(starts.tolist(), n_slots.tolist(), strict=True)):
             begun = time.perf_counter()
-            request, stages = known.request(log, row, places if temperature is not None else slots, bundle)
+            now = catalog.at(float(log.timestamp[row])) if known.by_time else catalog.at(-np.inf)
+            request, stages = known.request(log, row, places if temperature is not None else slots, now)
             if request.page is not None and request.page not in bundle.items:
                 unknown_pages += 1
                 request = replace(request, page=None)
-            ranked = recommender.ranked(recommender.moment(request), stages).rows[:places]
+            ranked = now.recommender.ranked(now.recommender.moment(request), stages).rows[:places]
             orders[int(log.request_idx[row]) - first, : len(ranked)] = of_log[ranked]
             longest = max(longest, len(ranked))
             took[number] = time.perf_counter() - begun
             progress.advance()
     notes = [*_training_note(bundle, log)]
+    if known.rules is not None and known.changes is None:
+        notes.append("rules see prices and attributes as the bundle has them: no dated changes were given (--changes)")
     if unknown_pages:
         notes.append(f"{unknown_pages} requests were on pages that the bundle does not know; they got a feed")
     latency = {f"p{percent}": round(1e3 * float(np.percentile(took, percent)), 3) for percent in (50, 99)}

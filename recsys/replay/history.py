@@ -1,4 +1,4 @@
-"""What was known of users and stock at a moment of the past, and nothing that came later."""
+"""What was known of users at a moment of the past, and nothing that came later."""
 
 from __future__ import annotations
 
@@ -76,78 +76,19 @@ def read_history(path: Path, *, quarantine: Quarantine) -> UserHistory:
     )
 
 
-class StockHistory:
-    """Which items could be bought when.
-
-    Args:
-        items: of the bundle.
-        at_first: bool [n_items]; before the first change.
-        item_idx: int64 [n]; item of each change, in order of time.
-        available: bool [n]; from then on.
-        timestamp: float64 [n] UTC s, rising.
-    """
-
-    def __init__(
-        self,
-        items: Vocabulary,
-        at_first: NDArray[np.bool_],
-        *,
-        item_idx: NDArray[np.int64],
-        available: NDArray[np.bool_],
-        timestamp: NDArray[np.float64],
-    ) -> None:
-        self.items = items
-        self._state = at_first.copy()
-        self._changes = (item_idx, available, timestamp)
-        self._done = 0
-        self._moment = -np.inf
-
-    def at(self, moment: float) -> NDArray[np.bool_]:
-        """What could be bought at a moment, bool [n_items]; moments are asked for in rising order.
-
-        Raises:
-            ValueError: the moment lies before the last one asked for.
-        """
-        if moment < self._moment:
-            raise ValueError(f"moments must rise, {moment} comes after {self._moment}")
-        self._moment = moment
-        item_idx, available, timestamp = self._changes
-        until = int(np.searchsorted(timestamp, moment, side="right"))
-        for change in range(self._done, until):
-            self._state[item_idx[change]] = available[change]
-        self._done = until
-        return self._state.copy()
-
-
-def read_stock(path: Path, items: Vocabulary, available: NDArray[np.bool_], *, quarantine: Quarantine) -> StockHistory:
-    """Read changes of stock: item_id, timestamp, available (0 or 1), from then on.
-
-    An item whose first change makes it available was not before; one without a change is as the bundle says.
-
-    Args:
-        path: the table.
-        items: of the bundle; other items are refused.
-        available: bool [n_items]; as the bundle says.
-        quarantine: takes what is refused.
+def read_segments(path: Path, *, quarantine: Quarantine) -> dict[str, frozenset[str]]:
+    """What a shop says of its users, as rules name it ("name:value"): user_id, and columns of attributes.
 
     Raises:
         InputError: the table cannot be read or lacks a column.
     """
     frame = read_table(path, quarantine=quarantine)
-    for name in ("item_id", "timestamp", "available"):
-        if name not in frame.columns:
-            raise InputError(f"{path.name} must have a column {name}; it has {', '.join(map(str, frame.columns))}")
-    sieve = Sieve(path.name, frame, quarantine)
-    timestamp = utc_seconds(frame["timestamp"], timezone="UTC")
-    sieve.refuse(np.isnan(timestamp), _TIME, frame["timestamp"])
-    codes, ids = cells.coded_ids(frame["item_id"])
-    item_idx = np.append(items.idxs(ids), -1)[codes]
-    sieve.refuse(item_idx < 0, "item_id is not in the bundle", frame["item_id"])
-    said, _ = cells.numbers(frame["available"])
-    sieve.refuse(~np.isin(said, (0, 1)), "available must be 0 or 1", frame["available"])
-    order = np.flatnonzero(sieve.kept)[np.argsort(timestamp[sieve.kept], kind="stable")]
-    item_idx, becomes = item_idx[order], said[order] == 1
-    at_first = available.copy()
-    changed, first_change = np.unique(item_idx, return_index=True)
-    at_first[changed] = ~becomes[first_change]
-    return StockHistory(items, at_first, item_idx=item_idx, available=becomes, timestamp=timestamp[order])
+    if "user_id" not in frame.columns:
+        raise InputError(f"{path.name} must have a column user_id; it has {', '.join(map(str, frame.columns))}")
+    codes, users = cells.coded_ids(frame["user_id"])
+    found: dict[str, frozenset[str]] = {}
+    columns = {str(name): cells.texts(frame[name]).tolist() for name in frame.columns if name != "user_id"}
+    for row, code in enumerate(codes.tolist()):
+        if code >= 0:
+            found[users[code]] = frozenset(f"{name}:{texts[row]}" for name, texts in columns.items() if texts[row])
+    return found

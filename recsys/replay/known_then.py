@@ -1,8 +1,9 @@
-"""A logged request as it was asked: with what was known of its user, of stock, and by which rules, at that moment."""
+"""A logged request as it was asked: with what was known of its user and by which rules, at that moment."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,9 +11,10 @@ from recsys.bundle import Bundle
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
 from recsys.recommendation import UserState
-from recsys.replay.history import StockHistory, UserHistory
+from recsys.replay.catalog_then import ItemChanges, Now
+from recsys.replay.history import UserHistory
 from recsys.replay.log import Coded, Log
-from recsys.rules.book import RuleBook
+from recsys.rules.model import RuleSet
 from recsys.rules.occasion import Occasion
 from recsys.rules.stages import Steering
 
@@ -26,28 +28,30 @@ class KnownThen:
 
     Args:
         history: what users did; None where nothing is known, and every user is then as the bundle knows them.
-        stock: what could be bought when; None for what the bundle says.
+        changes: what became of items when; None for what the bundle says.
+        segments: what the shop says of its users, as rules name it; by user.
         rules: what the shop wants of its answers, today's rules at the request's time; None for none. Exploration is
             left out: it is the policy's own.
     """
 
     history: UserHistory | None = None
-    stock: StockHistory | None = None
-    rules: RuleBook | None = None
+    changes: ItemChanges | None = None
+    rules: RuleSet | None = None
+    segments: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def by_time(self) -> bool:
         """Whether the moment of a request matters."""
-        return self.history is not None or self.stock is not None or self.rules is not None
+        return self.history is not None or self.changes is not None or self.rules is not None
 
-    def request(self, log: Log, row: int, k: int, bundle: Bundle) -> tuple[Request, list[Stage]]:
+    def request(self, log: Log, row: int, k: int, now: Now) -> tuple[Request, list[Stage]]:
         """The request of a row, and what changes the order of its candidates.
 
         Args:
             log: the log.
             row: the first slot of the request.
             k: slots to fill.
-            bundle: what will answer.
+            now: what will answer.
         """
         moment = float(log.timestamp[row])
         user_idx = int(log.user_idx[row])
@@ -57,8 +61,9 @@ class KnownThen:
         seen, allowed, stages = frozenset(items), None, list[Stage]()
         again: frozenset[str] = frozenset()
         trained_again = False
-        if self.rules is not None:
-            policy = self.rules.rules.seen
+        bundle = now.bundle
+        if now.rules is not None:
+            policy = now.rules.rules.seen
             sorted_out = policy.sort(dict(zip(items, times, strict=True)), bought, moment)
             seen, again, trained_again = sorted_out.hidden, frozenset(sorted_out.factors), policy.trained == "allow"
             page_row = -1 if page is None else int(bundle.items.idxs([page])[0])
@@ -69,17 +74,14 @@ class KnownThen:
                 if item >= 0 and factor < 1 and page is None
             }
             steering = Steering(
-                self.rules,
+                now.rules,
                 self._occasion(
                     user_id, moment, page_row, bundle, scenario=scenario, active=bool(items), buyer=bool(bought)
                 ),
                 fading,
-                diversity=self.rules.rules.diversity,
+                diversity=now.rules.rules.diversity,
             )
             allowed, stages = steering.allowed(), steering.stages()
-        if self.stock is not None:
-            there = self.stock.at(moment)
-            allowed = there if allowed is None else allowed & there
         user = UserState(
             user_id,
             recent_items=items[-RECENT:],
@@ -116,7 +118,11 @@ class KnownThen:
         segments = {"anonymous"}
         if user_id is not None:
             segments = {"known" if user_id in bundle.users else "new"}
-            segments |= ({"active"} if active else set()) | ({"buyer"} if buyer else set())
+            segments |= (
+                self.segments.get(user_id, frozenset())
+                | ({"active"} if active else set())
+                | ({"buyer"} if buyer else set())
+            )
         surface = "similar" if page >= 0 else "feed"
         return Occasion(moment, user_id, page, frozenset({surface, scenario} - {""}), frozenset(segments))
 

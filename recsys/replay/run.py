@@ -15,11 +15,12 @@ from features.shop.tables import find_table
 from recsys.bundle import Bundle
 from recsys.replay.bandits import BANDITS, play
 from recsys.replay.bundle_policy import Answered, answer_log, bundle_folder
+from recsys.replay.catalog_then import read_changes
 from recsys.replay.choosing import learns, make_policy, parse, with_share
 from recsys.replay.clusters import clusters_of
 from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.form import LogFormat
-from recsys.replay.history import UserHistory, read_history, read_stock
+from recsys.replay.history import UserHistory, read_history, read_segments
 from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
 from recsys.replay.reading import read_logs
@@ -46,7 +47,8 @@ class Asked:
         clusters: folder with a bundle whose item embeddings tell which items are alike, for marginalized weights; None
             for the first bundle among the policies, if any.
         history: table of what users did, for bundles; None for the `events.*` beside the impressions, if any.
-        stock: table of what could be bought when, for bundles; None for what a bundle says.
+        changes: table of what became of items when, for bundles; None for what a bundle says.
+        users: table of what the shop says of its users, for rules that name segments; None for nothing.
         rules: file with a rule set that bundles answer by; None for none.
         config: of the intervals.
     """
@@ -58,7 +60,8 @@ class Asked:
     learn: float = 0.25
     clusters: Path | None = None
     history: Path | None = None
-    stock: Path | None = None
+    changes: Path | None = None
+    users: Path | None = None
     rules: Path | None = None
     config: ReplayConfig = field(default_factory=ReplayConfig)
 
@@ -125,15 +128,13 @@ def _policy(
     if folder is None:
         return Answered(make_policy(spec, judged, learned_from=earlier, others=logs))
     bundle = Bundle.open(folder, verify=False)
-    stock = None
-    if asked.stock is not None:
-        stock = read_stock(asked.stock, bundle.items, bundle.available, quarantine=quarantine)
-    rules = None
-    if asked.rules is not None:
-        rules = RuleBook(RuleSet.load(asked.rules), trained_facts(bundle))
-        if errors := rules.review().errors:
-            raise InputError(f"{asked.rules}: {errors[0]}")
-    answered = answer_log(spec, bundle, judged, temperature=temperature, known=KnownThen(history, stock, rules))
+    changes = None if asked.changes is None else read_changes(asked.changes, bundle.items, quarantine=quarantine)
+    rules = None if asked.rules is None else RuleSet.load(asked.rules)
+    if rules is not None and (errors := RuleBook(rules, trained_facts(bundle)).review().errors):
+        raise InputError(f"{asked.rules}: {errors[0]}")
+    segments = {} if asked.users is None else read_segments(asked.users, quarantine=quarantine)
+    known = KnownThen(history, changes, rules, segments)
+    answered = answer_log(spec, bundle, judged, temperature=temperature, known=known)
     return replace(answered, policy=with_share(spec, answered.policy, judged, share))
 
 

@@ -15,12 +15,11 @@ from recsys.bundle import Bundle
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from recsys.replay.bundle_policy import answer_log
-from recsys.replay.history import UserHistory, read_history, read_stock
+from recsys.replay.catalog_then import CatalogThen, read_changes
+from recsys.replay.history import UserHistory, read_history, read_segments
 from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
 from recsys.replay.policy import ListPolicy
-from recsys.rules.amended import trained_facts
-from recsys.rules.book import RuleBook
 from recsys.rules.model import RuleSet
 
 DAY = 86_400.0
@@ -76,15 +75,17 @@ def test_only_what_was_in_stock_then_is_shown(two_tastes: Bundle, visits: Log, t
         f"item_id,timestamp,available\ni0,{T0 + 60},0\ni1,{T0 + DAY + 60},1\nzz,{T0},1\n"
     )
     quarantine = Quarantine()
-    stock = read_stock(tmp_path / "stock.csv", two_tastes.items, two_tastes.available, quarantine=quarantine)
+    changes = read_changes(tmp_path / "stock.csv", two_tastes.items, quarantine=quarantine)
     assert quarantine.counts == {"item_id is not in the bundle": 1}
-    answered = answer_log("b", two_tastes, visits, temperature=None, known=KnownThen(stock=stock))
+    answered = answer_log("b", two_tastes, visits, temperature=None, known=KnownThen(changes=changes))
     first, second, third = shown(answered.policy)
     assert first == [0, 2]
     assert second == [3, 5]
     assert 0 not in third
+    catalog = CatalogThen(two_tastes, changes)
+    catalog.at(T0 + 1)
     with pytest.raises(ValueError, match="moments must rise"):
-        stock.at(T0)
+        catalog.at(T0)
 
 
 def test_an_item_that_the_log_does_not_know_is_no_match(two_tastes: Bundle, visits: Log) -> None:
@@ -157,11 +158,10 @@ def test_rules_hold_as_the_service_would_apply_them_at_the_requests_moment(
             "seen": {"viewed": {"policy": "allow"}},
         }
     )
-    book = RuleBook(rules, trained_facts(two_tastes))
     (tmp_path / "events.csv").write_text(
         f"user_id,item_id,timestamp,event_type\nu2,i0,{T0 - 60},view\nu3,i5,{T0 + 60},purchase\nu2,i4,{T0 + 60},buy\n"
     )
-    then = KnownThen(read_history(tmp_path / "events.csv", quarantine=Quarantine()), rules=book)
+    then = KnownThen(read_history(tmp_path / "events.csv", quarantine=Quarantine()), rules=rules)
     plain = KnownThen(then.history)
     ruled = shown(answer_log("b", two_tastes, visits, temperature=None, known=then).policy)
     unruled = shown(answer_log("b", two_tastes, visits, temperature=None, known=plain).policy)
@@ -171,3 +171,72 @@ def test_rules_hold_as_the_service_would_apply_them_at_the_requests_moment(
     assert unruled[1][0] == 1
     assert ruled[1] == [9, 3]
     assert 1 not in ruled[2]
+
+
+def test_only_prices_and_attributes_that_held_then_are_known(two_tastes: Bundle, visits: Log, tmp_path: Path) -> None:
+    """i0 costs 5, and 50 after the first visit; i1 is on sale before the third. Later changes move nothing."""
+    rules = RuleSet.model_validate(
+        {
+            "rules": [
+                {"name": "cheap", "hide": "price > 10"},
+                {
+                    "name": "sale",
+                    "pin": "i8",
+                    "slot": 1,
+                    "when": {"start": datetime.fromtimestamp(T0, UTC).isoformat()},
+                },
+                {"name": "no sale", "hide": "label = sale"},
+            ]
+        }
+    )
+    rows = f"i0,{T0 - DAY},5,\ni0,{T0 + 60},50,\ni1,{T0 + 60},,new\ni1,{T0 + 1.5 * DAY},,sale\n"
+    future = f"i0,{T0 + 9 * DAY},5,\ni3,{T0 + 3 * DAY},99,sale\ni8,{T0 + 3 * DAY},99,\n"
+
+    def answers(text: str) -> list[list[int]]:
+        (tmp_path / "changes.csv").write_text("item_id,timestamp,price,label\n" + text)
+        changes = read_changes(tmp_path / "changes.csv", two_tastes.items, quarantine=Quarantine())
+        then = KnownThen(changes=changes, rules=rules)
+        return shown(answer_log("b", two_tastes, visits, temperature=None, known=then).policy)
+
+    first, second, third = answers(rows)
+    assert first == [8, 0]
+    assert second == [8, 1]
+    assert not {0, 1} & set(third)
+    assert answers(rows + future) == [first, second, third]
+    # without dates the bundle's own prices would be known; a change of the past is
+    assert answers(rows + f"i8,{T0 - DAY},99,\n")[0][0] == 0
+
+
+def test_rules_hold_in_the_scenario_of_the_request_and_for_whom_the_shop_says(
+    two_tastes: Bundle, visits: Log, tmp_path: Path
+) -> None:
+    rules = RuleSet.model_validate(
+        {
+            "rules": [
+                {"name": "home", "pin": "i9", "slot": 1, "when": {"scenarios": ["home"]}},
+                {"name": "club", "pin": "i7", "slot": 2, "when": {"segments": ["tier:gold"]}},
+            ]
+        }
+    )
+    (tmp_path / "users.csv").write_text("user_id,tier\nu2,silver\nu3,gold\n")
+    segments = read_segments(tmp_path / "users.csv", quarantine=Quarantine())
+    log = replace(visits, scenario=(("home", "cart"), np.array([0, 0, 1, 1, -1, -1])))
+    found = shown(
+        answer_log("b", two_tastes, log, temperature=None, known=KnownThen(rules=rules, segments=segments)).policy
+    )
+    assert [one[0] == 9 for one in found] == [True, False, False]
+    assert [one[1] == 7 for one in found] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("item_id,price\ni0,1\n", "must have a column timestamp"),
+        ("item_id,timestamp\ni0,1700000000\n", "must have columns available, price or attributes"),
+        ("item_id,timestamp,title\ni0,1700000000,x\n", "none of title, description, image"),
+    ],
+)
+def test_changes_that_cannot_be_dated_are_named(two_tastes: Bundle, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "changes.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_changes(tmp_path / "changes.csv", two_tastes.items, quarantine=Quarantine())
