@@ -14,6 +14,10 @@ from recsys.replay.tally import Tally
 
 F64 = NDArray[np.float64]
 
+_RARE = (0.0, 0.001, 0.01, 0.1)
+_RARELY = ("never", "under 0.1%", "0.1% to 1%", "1% to 10%", "over 10%")
+"""Shares of the log's slots that tell items apart by how well the log knows them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Diagnostics:
@@ -35,6 +39,8 @@ class Diagnostics:
         imbalance: the largest standardized difference between the kinds of slot with and without weights; weights must
             not change who visits.
         coverage: share of the items that the policy would show at least once in these rows.
+        overlap: by how large a share of the log's slots an item has: in words, the policy's showings of such items as a
+            share of all its showings, and the log's.
         evenness: how evenly it spreads over the items: entropy of the exposure over log(items), 0 to 1.
     """
 
@@ -52,6 +58,7 @@ class Diagnostics:
     imbalance: float
     coverage: float
     evenness: float
+    overlap: tuple[tuple[str, float, float], ...]
 
 
 def diagnose(
@@ -93,7 +100,17 @@ def diagnose(
         imbalance=_imbalance(tally.balance[policy], on_log.shown.sum(axis=1)),
         coverage=float((exposure >= 1.0).mean()),
         evenness=_evenness(exposure),
+        overlap=_overlap(exposure, on_log.shown.sum(axis=0), total),
     )
+
+
+def _overlap(exposure: F64, shown: F64, n_rows: int) -> tuple[tuple[str, float, float], ...]:
+    """Exposure and showings by how often the log showed an item; items that the log does not know were never shown."""
+    place = np.searchsorted(_RARE, shown / max(n_rows, 1), side="left")
+    of_policy = np.bincount(place, weights=exposure, minlength=len(_RARELY)) / max(n_rows, 1)
+    of_log = np.bincount(place, weights=shown, minlength=len(_RARELY)) / max(n_rows, 1)
+    of_policy[0] += max(0.0, 1.0 - float(of_policy.sum()))
+    return tuple(zip(_RARELY, of_policy.tolist(), of_log.tolist(), strict=True))
 
 
 def _unsupported(exposure: F64, shown: F64, n_rows: int) -> float:

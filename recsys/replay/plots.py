@@ -114,6 +114,30 @@ def weight_plot(title: str, bins: Sequence[tuple[float, int]]) -> str:
     return svg(title, told, bottom + 26, parts)
 
 
+def overlap_plot(title: str, bins: Sequence[tuple[str, float, float]]) -> str:
+    """How much of the policy's showings, and of the log's, falls on items that the log showed rarely or often.
+
+    Args:
+        title: what is shown.
+        bins: what share of the log the items have, in words; the policy's share of such items, and the log's own.
+    """
+    left, right, row = 112, WIDTH - _VALUE, 34
+    parts = [
+        '<rect class="own" x="286" y="9" width="9" height="9"/><text class="tick" x="299" y="17">the policy</text>',
+        f'<rect class="other" x="372" y="9" width="9" height="9"/><text class="tick" x="{WIDTH - 4}" y="17" '
+        'text-anchor="end">as it was</text>',
+    ]
+    for number, (label, policy, log) in enumerate(bins):
+        y = _TOP + row * number
+        parts.append(f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">{escape(label)}</text>')
+        for share, kind, down in ((policy, "own", 2), (log, "other", 16)):
+            wide = (right - left) * share
+            parts.append(f'<rect class="{kind}" x="{left}" y="{y + down}" width="{wide:.1f}" height="12"/>')
+            parts.append(f'<text class="tick" x="{left + wide + 6:.1f}" y="{y + down + 10}">{share:.1%}</text>')
+    told = "; ".join(f"items shown {label}: policy {policy:.1%}, log {log:.1%}" for label, policy, log in bins)
+    return svg(title, told, _TOP + row * len(bins) + 6, parts)
+
+
 def band_plot(
     title: str, values: Sequence[float], lows: Sequence[float], highs: Sequence[float], *, reference: float
 ) -> str:

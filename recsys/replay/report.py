@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from recsys.replay.plots import Whisker, band_plot, weight_plot, whisker_plot
+from recsys.replay.plots import Whisker, band_plot, overlap_plot, weight_plot, whisker_plot
 from recsys.replay.verdict import CANNOT
 from recsys.report_tables import facts_html, number, table_html
 from recsys.run_folder import write_atomically
@@ -22,12 +22,28 @@ _MEANING = {
     "weight": "How many visits under the policy one logged visit stands for: the policy's probability of what was "
     "shown, over the probability with which it was shown. Few heavy rows make an estimate shaky.",
     "better": "Of 100 logs drawn again from this one, in how many the policy would come out ahead.",
+    "overlap": "How much of what the policy would show is seldom or never in the log: of this the log can tell little.",
     "over time": "The shaded bounds hold at every moment at once: one may look every day and stop early.",
     "false alarms": "Among many parts some differ by luck. If all parts up to this one are believed, this share of "
     "them is expected to be luck.",
     "auto": "The estimator chosen by the data: the quietest that no less biased one contradicts.",
 }
 _MOST_PARTS = 12
+_ASKED = {
+    "n_rows": "Slots in the log",
+    "n_matched": "Slots that the policy could have filled the same way",
+    "effective_sample_size": "Worth, in rows of equal weight",
+    "mean_weight": "Mean weight: 1 where the propensities are right",
+    "mean_weight_error": "Standard error of the mean weight",
+    "largest_weight": "Largest weight of a slot",
+    "heaviest_share": "Share of all weight on the heaviest slot",
+    "unsupported_share": "Share of the policy's showings that the log never held",
+    "sure_share": "Share of slots filled without exploration",
+    "imbalance": "Largest change that weights make to the mix of slots, in standard deviations",
+    "coverage": "Share of items that the policy would show",
+    "evenness": "How evenly it shows them: 0 one item alone, 1 all alike",
+}
+"""What diagnostics mean."""
 
 
 def write_replay_report(path: Path, found: Mapping[str, Any]) -> None:
@@ -119,10 +135,17 @@ def _policy(log: str, policy: str, judged: Mapping[str, Any], mean: float) -> st
     if diagnostics is not None:
         bins = [(number(end), int(count)) for end, count in diagnostics["weight_histogram"]]
         plots.append(weight_plot(f"{policy}: share of rows by weight", bins))
+        overlap = [(str(label), number(own), number(logged)) for label, own, logged in diagnostics["overlap"]]
+        plots.append(overlap_plot(f"{policy}: overlap", overlap))
     moments = judged["over_time"]
     if moments:
         columns = ([number(moment[key]) for moment in moments] for key in ("value", "low", "high"))
         plots.append(band_plot(f"{policy}: the estimate as the log grew", *columns, reference=mean))
+    segments = {name: _largest(parts) for name, parts in judged["segments"].items() if name != "time" and parts}
+    for name, parts in segments.items():
+        plots.append(
+            whisker_plot(f"{policy}: by {name}", _whiskers(parts), reference=mean, reference_label="as it was")
+        )
     body = [
         f'<tr><th scope="row">{escape(name)}</th>{_estimate_cells(estimate)}'
         f'<td class="words">{escape(estimate["note"])}</td></tr>'
@@ -132,21 +155,39 @@ def _policy(log: str, policy: str, judged: Mapping[str, Any], mean: float) -> st
     figures = "".join(f"<figure>{plot}</figure>" for plot in plots)
     tables = [table_html(f"{title}: every estimator", heads, body)]
     if diagnostics is not None:
-        plain = {key: value for key, value in diagnostics.items() if not isinstance(value, dict | list)}
-        plain |= {f"weight {key}": value for key, value in diagnostics["weight_quantiles"].items()}
+        plain = {asked: _short(diagnostics[key]) for key, asked in _ASKED.items()}
+        plain |= {
+            f"Weight that {key.removeprefix('p')}% of the slots stay below": _short(value)
+            for key, value in diagnostics["weight_quantiles"].items()
+        }
         tables.append(facts_html(f"{title}: may it be believed?", plain))
     if judged["guard_rails"]:
         tables.append(facts_html(f"{title}: guard-rails", _flat(judged["guard_rails"])))
-    tables += [_segments(title, name, parts) for name, parts in judged["segments"].items() if name != "time" and parts]
+    tables += [_segments(title, name, parts, len(judged["segments"][name])) for name, parts in segments.items()]
     return (
         f"<details><summary>{escape(title)}: estimators, weights, course over time, parts</summary>"
         f'<div class="plots">{figures}</div>{"".join(tables)}</details>'
     )
 
 
-def _segments(title: str, name: str, parts: Sequence[Mapping[str, Any]]) -> str:
+def _largest(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The parts with most rows, in the order in which they came."""
+    large = sorted(parts, key=lambda part: -part["n"])[:_MOST_PARTS]
+    return [part for part in parts if any(part is one for one in large)]
+
+
+def _whiskers(parts: Sequence[Mapping[str, Any]]) -> list[Whisker]:
+    """Each part with twice its standard error around it."""
+    found = []
+    for part in parts:
+        value, half = number(part["value"]), 1.96 * number(part["standard_error"])
+        found.append(Whisker(part["label"], value, value - half, value + half))
+    return found
+
+
+def _segments(title: str, name: str, parts: Sequence[Mapping[str, Any]], total: int) -> str:
     body = []
-    for part in sorted(parts, key=lambda part: -part["n"])[:_MOST_PARTS]:
+    for part in parts:
         cells = [f"{part['n']:,}"]
         cells += [_number(part[key]) for key in ("value", "logged", "difference")]
         cells.append("n/a" if part["q_value"] is None else f"{part['q_value']:.1%}")
@@ -155,7 +196,7 @@ def _segments(title: str, name: str, parts: Sequence[Mapping[str, Any]]) -> str:
             + "".join(f"<td>{cell}</td>" for cell in cells)
             + "</tr>"
         )
-    more = f", the largest {_MOST_PARTS} of {len(parts)}" if len(parts) > _MOST_PARTS else ""
+    more = f", the largest {len(parts)} of {total}" if total > len(parts) else ""
     return table_html(
         f"{title}: by {name}{more}", ["Part", "Rows", "Policy", "As it was", "Difference", "False alarms"], body
     )
@@ -175,6 +216,10 @@ def _three(estimate: Mapping[str, Any]) -> tuple[float, float, float]:
 
 def _number(value: Any) -> str:
     return f"{number(value):.5f}" if math.isfinite(number(value)) else "n/a"
+
+
+def _short(value: Any) -> Any:
+    return f"{value:,.4g}" if isinstance(value, float) and value < 1e4 else value
 
 
 def _flat(rails: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from features.vocabulary import Vocabulary
 from recsys.replay.bandits import play
 from recsys.replay.engine import ReplayConfig, replay
-from recsys.replay.plots import Whisker, band_plot, weight_plot, whisker_plot
+from recsys.replay.plots import Whisker, band_plot, overlap_plot, weight_plot, whisker_plot
 from recsys.replay.policy import Logged, TablePolicy
 from recsys.replay.report import write_replay_report
 from recsys.replay.result import Judged, replay_json
@@ -62,6 +62,8 @@ def test_plots_tell_their_numbers_to_those_who_do_not_see_them() -> None:
     assert 'aria-label="T: a 0.5000, from 0.4000 to 0.6000; b n/a; as it was 0.4500"' in plot
     plot = weight_plot("W", [(1e-4, 75), (1.2589, 20), (15.8, 4), (nan, 1)])
     assert "75% of 100 rows have no weight, 5.0% weigh more than 10" in plot
+    plot = overlap_plot("O", [("never", 0.25, 0.0), ("over 10%", 0.75, 1.0)])
+    assert "items shown never: policy 25.0%, log 0.0%; items shown over 10%: policy 75.0%, log 100.0%" in plot
     plot = band_plot("B", [nan, 0.5], [nan, 0.4], [nan, 0.6], reference=0.5)
     assert "at the end 0.5000, surely between 0.4000 and 0.6000" in plot
     assert "nan" not in plot
@@ -99,7 +101,7 @@ def test_in_a_browser_plots_are_drawn_inside_their_frames_and_the_page_fits_a_ph
         }).map(mark => mark.outerHTML);
     })"""
     assert page.evaluate(outside) == []
-    assert page.locator("svg").count() == 1 + 3 + 3 + 3 + 1
+    assert page.locator("svg").count() == 1 + 3 * 6 + 1  # estimators, weights, overlap, time, positions, groups
     assert page.locator("h1").count() == 1
     tree = page.locator("main").aria_snapshot()
     assert 'heading "What would these policies have earned?"' in tree or "What would these policies" in tree

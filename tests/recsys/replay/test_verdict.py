@@ -117,3 +117,8 @@ def test_diagnostics_are_those_by_hand(make_log: Callable[..., Log]) -> None:
     share = np.array([3, 1]) / 4
     assert found.evenness == pytest.approx(-(share * np.log(share)).sum() / np.log(4))
     assert sum(rows for _, rows in found.weight_histogram) == 4
+    overlap = {label: (policy, shown) for label, policy, shown in found.overlap}
+    assert overlap["over 10%"] == (1.0, 1.0)
+    third = judged(log, TablePolicy("t", np.array([[0.75, 0, 0.25, 0]] * 2))).diagnostics
+    assert third is not None
+    assert {label: policy for label, policy, _ in third.overlap if policy} == {"never": 0.25, "over 10%": 0.75}
