@@ -43,7 +43,7 @@ def headline(sums: Tally, policy: int, found: dict[str, Estimate], clicks: Click
         found: its estimates by name.
         clicks: what is granted of lists.
     """
-    weight = sums.columns.index(sums.headline)
+    weight = sums.columns.index("w")
     if sums.squares[policy, weight] == sums.n.sum() == sums.sums[policy, weight].sum():
         return "ips"
     every = list(RANKED.values()) if RANKED["list"][0] in found else [SINGLE]

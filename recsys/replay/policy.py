@@ -187,10 +187,11 @@ class Logged(TablePolicy):
 
     def __init__(self, log: Log, name: str = "logged") -> None:
         super().__init__(name, shown_shares(log))
+        self._marginal = log.marginal if log.given_above else None
 
-    def of_logged(self, rows: Rows, *, given_above: bool) -> F64:  # noqa: ARG002 - as it was logged
-        """Probability of what was shown."""
-        return rows.propensity
+    def of_logged(self, rows: Rows, *, given_above: bool) -> F64:
+        """Probability of what was shown; NaN where the one overall was not logged."""
+        return rows.propensity if given_above or self._marginal is None else self._marginal[rows.within]
 
 
 def shown_counts(log: Log) -> F64:

@@ -12,7 +12,7 @@ import pytest
 from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.log import FOLDS, Log
 from recsys.replay.plackett_luce import PlackettLuce
-from recsys.replay.policy import TablePolicy
+from recsys.replay.policy import Logged, TablePolicy
 from recsys.replay.reward_model import RewardSums
 from recsys.replay.simulator.policies import tasteful, tasteful_lists, uniform
 from recsys.replay.simulator.traffic import simulate
@@ -309,6 +309,17 @@ def test_an_estimate_that_assumes_more_than_was_granted_is_never_trustworthy() -
     assert "each slot by itself" in found.verdict.reasons[0]
     granted = replay(log, [best], config=QUICK.model_copy(update={"clicks": "slot"})).policies["t"]
     assert "each slot by itself" not in " ".join(granted.verdict.reasons)
+
+
+def test_the_logging_policy_of_lists_without_repeats_earned_what_was_observed() -> None:
+    world = make_world(n_items=6, n_groups=2, n_positions=3, click_rate=0.2, seed=2)
+    behavior = tasteful_lists(world, strength=0.8, name="b")
+    log = simulate(world, behavior, 2_000, seed=6)
+    log = replace(log, marginal=behavior.of_logged(log.rows(slice(0, len(log))), given_above=False))
+    found = replay(log, [Logged(log)], config=QUICK).policies["logged"]
+    assert found.chosen["auto"] == "ips"
+    for name in ("auto", "snips", "independent", "sn_independent", "reward_interaction", "sn_standard"):
+        assert found.estimators[name].value == pytest.approx(log.reward.mean()), name
 
 
 def test_clusters_are_not_counted_where_the_log_looked_at_more_than_position_and_group() -> None:
