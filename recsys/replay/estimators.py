@@ -2,7 +2,7 @@
 
     value = Σ mean / n + Σ top / Σ bottom
 
-with the columns of `terms.py`. Each names its source.
+with the columns of `terms.py`; the papers are in docs/replay.md.
 """
 
 from __future__ import annotations
@@ -17,131 +17,76 @@ class Formula:
     """One estimator.
 
     Args:
+        about: what it does, in a line.
         mean: columns whose means are added up.
         ratio: columns (top, bottom) of a ratio of sums that is added, or None.
         weight: the column of the weights it puts on rewards, "" where it puts none; tells how many rows count.
-        about: what it does, in a line.
-        source: paper.
     """
 
+    about: str
     mean: tuple[str, ...] = ()
     ratio: tuple[str, str] | None = None
     weight: str = ""
-    about: str = ""
-    source: str = ""
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column it needs."""
-        return (*self.mean, *(self.ratio or ()), *((self.weight,) if self.weight else ()))
 
+def _weighted(about: str, column: str) -> tuple[Formula, Formula]:
+    """Rewards weighted by a column, as a mean and over the sum of the weights."""
+    top = f"{column}r" if len(column) == 1 else f"{column} r"
+    return (
+        Formula(about, mean=(top,), weight=column),
+        Formula(f"{about}; over the sum of the weights", ratio=(top, column), weight=column),
+    )
+
+
+_IPS, _SNIPS = _weighted("weights each reward by how much likelier the policy shows the item", "w")
+_MIPS, _SNMIPS = _weighted("weights by clusters of like items instead of items; for many actions", "e")
+_INDEPENDENT, _SN_INDEPENDENT = _weighted("a click depends on its own slot only", "slot")
+_INTERACTION, _SN_INTERACTION = _weighted("a click depends on its slot and on all above", "chain")
+_STANDARD, _SN_STANDARD = _weighted("a click depends on the whole list; assumes nothing, needs most data", "whole")
 
 SINGLE: dict[str, Formula] = {
     "replay": Formula(
+        "keeps the rows that the policy would have shown too, thinned to look like its own traffic",
         ratio=("kept r", "kept"),
         weight="kept",
-        about="keeps the rows that the policy would have shown too, thinned to look like its own traffic",
-        source="Li, Chu, Langford, Wang 2011; thinned by w / max w where logging is not uniform",
     ),
-    "ips": Formula(
-        mean=("wr",),
-        weight="w",
-        about="weights each reward by how much likelier the policy shows the item; unbiased, but wild",
-        source="Horvitz, Thompson 1952; Strehl et al. 2010",
-    ),
-    "snips": Formula(
-        ratio=("wr", "w"),
-        weight="w",
-        about="the same, over the sum of the weights: a little bias for much less noise",
-        source="Swaminathan, Joachims 2015",
-    ),
-    "dm": Formula(mean=("v",), about="trusts the reward model alone", source="Beygelzimer, Langford 2009"),
+    "ips": _IPS,
+    "snips": _SNIPS,
+    "dm": Formula("trusts the reward model alone", mean=("v",)),
     "dr": Formula(
+        "the reward model, corrected by weighted surprises; right when either model or propensities are",
         mean=("v", "wd"),
         weight="w",
-        about="the reward model, corrected by weighted surprises; right when either model or propensities are",
-        source="Dudík, Langford, Li 2011",
     ),
-    "sndr": Formula(
-        mean=("v",),
-        ratio=("wd", "w"),
-        weight="w",
-        about="DR with self-normalized weights",
-        source="Thomas, Brunskill 2016",
-    ),
-    "mrdr": Formula(
-        mean=("mrdr",),
-        weight="w",
-        about="DR with a reward model fitted where DR needs it, by weights w² (1 - propensity)",
-        source="Farajtabar, Chow, Ghavamzadeh 2018; the diagonal of its loss",
-    ),
-    "mips": Formula(
-        mean=("er",),
-        weight="e",
-        about="weights by clusters of like items instead of items; for many actions",
-        source="Saito, Joachims 2022; the log's cluster probabilities are counted in each cell",
-    ),
-    "snmips": Formula(ratio=("er", "e"), weight="e", about="MIPS, self-normalized", source="Saito, Joachims 2022"),
+    "sndr": Formula("DR, its weights over their sum", mean=("v",), ratio=("wd", "w"), weight="w"),
+    "mrdr": Formula("DR with a reward model fitted where DR needs it", mean=("mrdr",), weight="w"),
+    "mips": _MIPS,
+    "snmips": _SNMIPS,
 }
 
 RANKED: dict[str, Formula] = {
-    "independent": Formula(
-        mean=("slot r",),
-        weight="slot",
-        about="a click depends on its own slot only (position-based)",
-        source="Li, Abbasi-Yadkori, Kveton et al. 2018",
-    ),
-    "sn_independent": Formula(
-        ratio=("slot r", "slot"),
-        weight="slot",
-        about="independent, self-normalized",
-        source="Li, Abbasi-Yadkori, Kveton et al. 2018",
-    ),
-    "independent_dr": Formula(
-        mean=("list v", "slot d"),
-        weight="slot",
-        about="independent with a reward model",
-        source="Kiyohara et al. 2022, their position-based case",
-    ),
-    "reward_interaction": Formula(
-        mean=("chain r",),
-        weight="chain",
-        about="a click depends on its slot and on all above",
-        source="McInerney et al. 2020",
-    ),
-    "cascade_dr": Formula(
-        mean=("list v", "chain d"),
-        weight="chain",
-        about="reward interaction with a reward model",
-        source="Kiyohara et al. 2022, with a value model that is a table",
-    ),
-    "standard": Formula(
-        mean=("whole r",),
-        weight="whole",
-        about="a click depends on the whole list; assumes nothing, needs most data",
-        source="Precup, Sutton, Singh 2000",
-    ),
-    "sn_reward_interaction": Formula(
-        ratio=("chain r", "chain"),
-        weight="chain",
-        about="reward interaction, self-normalized",
-        source="McInerney et al. 2020",
-    ),
-    "sn_standard": Formula(
-        ratio=("whole r", "whole"),
-        weight="whole",
-        about="standard, self-normalized",
-        source="Precup, Sutton, Singh 2000",
-    ),
+    "independent": _INDEPENDENT,
+    "sn_independent": _SN_INDEPENDENT,
+    "independent_dr": Formula("slot by slot, with a reward model", mean=("list v", "slot d"), weight="slot"),
+    "reward_interaction": _INTERACTION,
+    "cascade_dr": Formula("down to the slot, with a reward model", mean=("list v", "chain d"), weight="chain"),
+    "standard": _STANDARD,
+    "sn_reward_interaction": _SN_INTERACTION,
+    "sn_standard": _SN_STANDARD,
 }
 
 FAMILIES: dict[str, tuple[str, str]] = {
-    "clipped_ips": ("ips", "weights cut at a level; Ionides 2008, Bottou et al. 2013"),
+    "clipped_ips": ("ips", "IPS, weights cut at a level"),
     "clipped_snips": ("snips", "the same over the sum of the cut weights"),
-    "switch_dr": ("dr", "DR up to a weight, the model alone above; Wang, Agarwal, Dudík 2017"),
-    "dros": ("dr", "DR with weights λw / (w² + λ); Su, Dimakopoulou, Krishnamurthy, Dudík 2020"),
+    "switch_dr": ("dr", "DR up to a weight, the model alone above"),
+    "dros": ("dr", "DR with weights λw / (w² + λ)"),
 }
 """Estimators with a knob: what they are without it, and what they do."""
+
+ABOUT = {name: formula.about for name, formula in (SINGLE | RANKED).items()} | {
+    name: about for name, (_, about) in FAMILIES.items()
+}
+"""What each estimator does, in a line."""
 
 
 def member(family: str, level: int) -> Formula:
@@ -149,10 +94,10 @@ def member(family: str, level: int) -> Formula:
     if not 0 <= level < LEVELS:
         raise ValueError(f"a level must be in [0, {LEVELS}), got {level}")
     about = FAMILIES[family][1]
-    if family == "clipped_ips":
-        return Formula(mean=(f"clip r {level}",), weight=f"clip {level}", about=about)
-    if family == "clipped_snips":
-        return Formula(ratio=(f"clip r {level}", f"clip {level}"), weight=f"clip {level}", about=about)
-    if family == "switch_dr":
-        return Formula(mean=("v", f"switch d {level}"), weight="w", about=about)
-    return Formula(mean=("v", f"shrink d {level}"), weight="w", about=about)
+    clip, clipped = f"clip {level}", f"clip r {level}"
+    return {
+        "clipped_ips": Formula(about, mean=(clipped,), weight=clip),
+        "clipped_snips": Formula(about, ratio=(clipped, clip), weight=clip),
+        "switch_dr": Formula(about, mean=("v", f"switch d {level}"), weight="w"),
+        "dros": Formula(about, mean=("v", f"shrink d {level}"), weight="w"),
+    }[family]

@@ -10,6 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from recsys.replay.estimators import ABOUT
 from recsys.replay.plots import Whisker, band_plot, overlap_plot, weight_plot, whisker_plot
 from recsys.replay.verdict import CANNOT
 from recsys.report_tables import facts_html, number, table_html
@@ -148,7 +149,7 @@ def _policy(log: str, policy: str, judged: Mapping[str, Any], mean: float) -> st
         )
     body = [
         f'<tr><th scope="row">{escape(name)}</th>{_estimate_cells(estimate)}'
-        f'<td class="words">{escape(estimate["note"])}</td></tr>'
+        f'<td class="words">{escape("; ".join(filter(None, (ABOUT.get(name), estimate["note"]))))}</td></tr>'
         for name, estimate in estimators.items()
     ]
     heads = ["Estimator", "Value", "95% interval", "Matched", "Worth", "Remark"]
