@@ -29,8 +29,8 @@ def tables(replay: Replay, *, every: bool = False) -> Iterator[RenderableType]:
         f"{replay.mean_reward:.5f} a slot as it was"
     )
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("policy", no_wrap=True)
-    table.add_column("estimator", no_wrap=True)
+    table.add_column("policy", overflow="fold")  # where there is little room names give way, numbers never
+    table.add_column("estimator", overflow="fold")
     for head in ("value", "95% interval", "matched", "worth", "better"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, judged in replay.policies.items():

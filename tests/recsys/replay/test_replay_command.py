@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from features.errors import InputError
 from recsys.cli import build_app
+from recsys.replay.choosing import make_policy
+from recsys.replay.console import tables
+from recsys.replay.engine import ReplayConfig, replay
 from recsys.replay.log import Log
+from recsys.replay.policy import Logged
 from recsys.replay.simulator.policies import tasteful, uniform
 from recsys.replay.simulator.traffic import simulate
 from recsys.replay.simulator.truth import true_value
@@ -131,9 +137,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_best_of_earlier_traffic_beats_the_log_on_later_traffic() -> None:
     world: World = SHOP
-    from recsys.replay.choosing import make_policy
-    from recsys.replay.engine import replay
-
     log = simulate(world, uniform(world), 40_000, seed=5)
     early = log.request_idx < 10_000
     policy = make_policy("best", log, learned_from=log.where(early), others=[])
@@ -142,3 +145,16 @@ def test_the_best_of_earlier_traffic_beats_the_log_on_later_traffic() -> None:
     assert truth > 1.2 * true_value(world, uniform(world))
     assert abs(found.estimators["auto"].value - truth) < 4 * found.estimators["auto"].standard_error
     assert np.isfinite(found.estimators["replay"].value)
+
+
+def test_in_a_narrow_terminal_names_give_way_and_numbers_do_not() -> None:
+    log = simulate(SHOP, uniform(SHOP), 3_000, seed=5)
+    policy = tasteful(SHOP, strength=0.5, name="a-policy-of-a-long-name")
+    found = replay(log, [policy, Logged(log)], against="logged", config=ReplayConfig(bootstrap_samples=100))
+    console = Console(width=80, record=True, file=io.StringIO())
+    for shown in tables(found, every=True):
+        console.print(shown)
+    told = console.export_text()
+    assert "…" not in told
+    for estimate in found.policies[policy.name].estimators.values():
+        assert f"{estimate.value:.5f}" in told
