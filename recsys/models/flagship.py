@@ -5,37 +5,42 @@ rows, tie new items to old ones: the walk by near neighbors, the filter by taste
 (`recsys.models.denoiser`) learns what an item says of others apart from what is said of it; the GNN
 (`graph.models.kg_gnn`) learns users, attributes and content together. The weights are chosen on validation
 (`recsys.blend`). Every member ranks every user, one without parameters of its own included, and a new item is ranked by
-those members that know content; the denoiser, which does not, has it stand amid the others.
+those members that place it by content; the denoiser, which does not, has it stand amid the others. Members that start
+by chance are fitted several times, and the mean of their scores is one member: what they have in common is what the
+data say.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import structlog
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from features.section import Section
 from recsys.blend import BlendConfig, BlendScorer, choose_blend, shortlists
 from recsys.held_out import Split
-from recsys.models import denoiser
 from recsys.models import gnn as kg_gnn
 from recsys.models.closed_form import Sides
 from recsys.models.denoiser import DenoiserConfig, fit_denoiser
 from recsys.models.ease import EASEConfig, fit_ease
-from recsys.models.gnn import KGGNNConfig
+from recsys.models.gnn import KGGNNConfig, fit_kg_gnn
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, Model, changed
+from recsys.models.pairs import settled
 from recsys.models.spectral import SpectralConfig, fit_spectral
 from recsys.models.walk import WalkConfig, fit_walk
-from recsys.scorer import Scorer
+from recsys.scorer import EmbeddingScorer, Scorer
 
 log = structlog.get_logger()
 TRAINED = ("denoiser", "gnn")
 """Members that are trained step by step."""
+SEEDS_APART = 1_000_003
+"""Between the seeds of two copies: far, so that fits under the seeds 0, 1, ... share none."""
 
 
 class FlagshipConfig(Section):
@@ -51,6 +56,8 @@ class FlagshipConfig(Section):
     dense_from: NonNegativeFloat = 20.0
     trained_max_pairs: NonNegativeInt = 600_000
     """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out."""
+    copies: PositiveInt = 2
+    """Fits of the denoiser and of the GNN, each under a seed of its own, whose mean is the member."""
     blend: BlendConfig = BlendConfig()
     weights: dict[str, NonNegativeFloat] | None = None
     """Weights of the members by name, in place of chosen ones; who has none is not fitted. Without validation pairs and
@@ -74,8 +81,10 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
         "walk": lambda: fit_walk("walk", split, sides, config.walk, quiet),
         "ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
         "spectral": lambda: fit_spectral("spectral", split, sides, config.spectral, quiet),
-        "denoiser": lambda: fit_denoiser(split, config.denoiser, quiet),
-        "gnn": lambda: kg_gnn.MODEL.fit(split, known, config.gnn_of(split), quiet),
+        "denoiser": lambda: _copied(
+            lambda one: fit_denoiser("denoiser", split, known, config.denoiser, one), quiet, config.copies
+        ),
+        "gnn": lambda: _copied(lambda one: fit_kg_gnn(split, known, config.gnn_of(split), one), quiet, config.copies),
     }
     wanted = [name for name in makers if config.weights is None or config.weights.get(name, 0.0) > 0]
     if len(split.train) > config.trained_max_pairs and config.weights is None:
@@ -107,13 +116,26 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     return BlendScorer("flagship", scorers, weights, power, params, time.perf_counter() - started)
 
 
+def _copied(fit: Callable[[Job], EmbeddingScorer], job: Job, copies: int) -> EmbeddingScorer:
+    """Fits under several seeds as one: embeddings side by side, whose dot product is the mean of the copies' ones."""
+    fitted = [fit(replace(job, seed=job.seed + SEEDS_APART * number)) for number in range(copies)]
+    params = dict(fitted[0].params)
+    epochs: list[Any] = [one.params["best_epoch"] for one in fitted if "best_epoch" in one.params]
+    if epochs:
+        params |= {"best_epoch": max(round(sum(epochs) / copies), 1), "best_epochs": epochs}
+    if any("stopped_by_time_budget" in one.params for one in fitted):
+        params["stopped_by_time_budget"] = True
+    users = np.hstack([one.user_embeddings for one in fitted]) / np.float32(copies)
+    return EmbeddingScorer(fitted[0].name, users, np.hstack([one.item_embeddings for one in fitted]), params=params)
+
+
 def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfig:
     """Every member and weight as it was chosen."""
     settle: dict[str, Callable[[Any, Mapping[str, object]], Section]] = {
         "walk": WalkConfig.settled,
         "ease": EASEConfig.settled,
         "spectral": SpectralConfig.settled,
-        "denoiser": denoiser.MODEL.settle,
+        "denoiser": settled,
         "gnn": kg_gnn.MODEL.settle,
     }
     members = {name: one(getattr(config, name), params[name]) for name, one in settle.items() if name in params}

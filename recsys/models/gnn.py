@@ -55,7 +55,8 @@ def _search(trial: Trial) -> Changes:
     }
 
 
-def _fit(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> EmbeddingScorer:
+def fit_kg_gnn(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> EmbeddingScorer:
+    """Train on the graph of the training side; the best epoch as embeddings."""
     graph = build_graph(
         known.catalog,
         split.train,
@@ -89,7 +90,7 @@ MODEL = Model(
     "gnn",
     "the GNN of `recsys fit`: LightGCN over typed relations and content, softmax over directions",
     KGGNNConfig(),
-    _fit,
+    fit_kg_gnn,
     search=_search,
     starts=(DENSE,),
     uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph"}),

@@ -30,7 +30,7 @@ _ALL: tuple[Model[Any], ...] = (
     *ease.MODELS,
     *walk.MODELS,
     *spectral.MODELS,
-    denoiser.MODEL,
+    *denoiser.MODELS,
     gnn.MODEL,
     relational.MODEL,
     flagship.MODEL,

@@ -47,6 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "spectral": CLOSED,
     "spectral_side": CLOSED,
     "denoiser": DENOISER,
+    "denoiser_side": DENOISER | {"content_dim": 8, "min_owners": 2},
     "flagship": {
         **{f"walk.{name}": value for name, value in CLOSED.items()},
         **{f"ease.{name}": value for name, value in CLOSED.items()},
@@ -60,7 +61,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "content": {"image_shares": (0.0, 0.5)},
 }
 """Settings that suit a tiny data set; a model that is not here keeps its defaults."""
-TRAINED = ("mf", "lightgcn", "vbpr", "freedom", "relational", "denoiser", "gnn")
+TRAINED = ("mf", "lightgcn", "vbpr", "freedom", "relational", "denoiser", "denoiser_side", "gnn")
 """Models of the one training loop."""
 
 
@@ -218,7 +219,7 @@ def test_a_training_cut_off_ends_with_the_numbers_of_an_uninterrupted_one(name: 
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
-@pytest.mark.parametrize("name", [name for name in TRAINED if name not in ("gnn", "denoiser")])
+@pytest.mark.parametrize("name", [name for name in TRAINED if name not in ("gnn", "denoiser", "denoiser_side")])
 def test_one_batch_is_learned_by_heart(name: str, loss: str, known: Knowledge, tmp_path: Path) -> None:
     own = np.zeros((8, N_ITEMS), dtype=bool)
     own[np.arange(8), np.arange(8)] = True  # every user likes one item, and nobody else does
@@ -287,16 +288,15 @@ def test_a_pair_of_weightier_events_counts_more(split: Split, known: Knowledge, 
     assert gap(weigh=True) > 0.3
 
 
-def test_the_denoiser_learns_one_batch_by_heart(known: Knowledge, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["denoiser", "denoiser_side"])
+def test_the_denoiser_learns_one_batch_by_heart(name: str, known: Knowledge, tmp_path: Path) -> None:
     own = np.zeros((8, N_ITEMS), dtype=bool)
     own[np.arange(8), 2 * np.arange(8)] = own[np.arange(8), 2 * np.arange(8) + 1] = True  # two items, nobody else's
     train = events(own)
     nothing = train.where(np.zeros(train.user_idx.shape, dtype=bool))
     entries: list[dict[str, float]] = []
     small = {"dim": 16, "start": 0.1, "epochs": 60, "evaluate_every": 60, "learning_rate": 0.1, "temperature": 0.1}
-    config = changed(MODELS["denoiser"].config, small)
-    scorer = MODELS["denoiser"].fit(
-        Split("one", train, nothing, nothing), known, config, Job(0, tmp_path, entries.append)
-    )
+    config = changed(MODELS[name].config, small)
+    scorer = MODELS[name].fit(Split("one", train, nothing, nothing), known, config, Job(0, tmp_path, entries.append))
     assert entries[-1]["loss"] < 0.2  # log 16 = 2.8 by chance
     assert (scorer.score(np.arange(8)).argmax(axis=1) // 2 == np.arange(8)).all()
