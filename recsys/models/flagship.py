@@ -13,7 +13,7 @@ data say.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -117,16 +117,20 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
 
 
 def _copied(fit: Callable[[Job], EmbeddingScorer], job: Job, copies: int) -> EmbeddingScorer:
-    """Fits under several seeds as one: embeddings side by side, whose dot product is the mean of the copies' ones."""
-    fitted = [fit(replace(job, seed=job.seed + SEEDS_APART * number)) for number in range(copies)]
-    params = dict(fitted[0].params)
-    epochs: list[Any] = [one.params["best_epoch"] for one in fitted if "best_epoch" in one.params]
-    if epochs:
-        params |= {"best_epoch": max(round(sum(epochs) / copies), 1), "best_epochs": epochs}
-    if any("stopped_by_time_budget" in one.params for one in fitted):
-        params["stopped_by_time_budget"] = True
-    users = np.hstack([one.user_embeddings for one in fitted]) / np.float32(copies)
-    return EmbeddingScorer(fitted[0].name, users, np.hstack([one.item_embeddings for one in fitted]), params=params)
+    """Fits under several seeds, as one."""
+    return as_one([fit(replace(job, seed=job.seed + SEEDS_APART * number)) for number in range(copies)])
+
+
+def as_one(fitted: Sequence[EmbeddingScorer]) -> EmbeddingScorer:
+    """Embeddings side by side: their dot product is the mean of the dot products."""
+    first, epochs = fitted[0], [one.params["best_epoch"] for one in fitted if "best_epoch" in one.params]
+    params = dict(first.params)
+    if len(fitted) > 1 and epochs:
+        names = dict.fromkeys(name for one in fitted for name in one.params)
+        params = {name: [one.params.get(name) for one in fitted] for name in names}
+        params |= {"best_epochs": epochs, "best_epoch": round(float(np.mean(np.array(epochs))))}
+    users = np.hstack([one.user_embeddings for one in fitted]) / np.float32(len(fitted))
+    return EmbeddingScorer(first.name, users, np.hstack([one.item_embeddings for one in fitted]), params=params)
 
 
 def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfig:

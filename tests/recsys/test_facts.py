@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from features.catalog import Attributes, Catalog
+from features.encoders.embeddings import Embeddings
+from features.match.scores import MatchScores
+from features.vocabulary import Vocabulary
+from recsys.models.facts import Facts, told
+from recsys.models.flagship import as_one
+from recsys.models.knowledge import Knowledge
+from recsys.scorer import EmbeddingScorer
+
+
+def known_of(vectors: np.ndarray, facts: Attributes, traits: Attributes) -> Knowledge:
+    n = len(vectors)
+    blank = np.full(n, "", dtype=object)
+    names = Vocabulary.of(f"i{row}" for row in range(n))
+    catalog = Catalog(names, blank, blank, blank, np.full(n, np.nan), np.ones(n, dtype=bool), facts)
+    text = Embeddings(vectors, vectors.any(axis=1), "by hand")
+    return Knowledge(catalog, traits, {"text": text}, MatchScores.unknown(n))
+
+
+def test_values_are_told_by_idf_where_enough_have_them() -> None:
+    facts = Attributes.of(
+        [(row, "color", "red") for row in (0, 1)] + [(row, "use", "tea") for row in (0, 1, 2)] + [(3, "color", "blue")]
+    )
+    traits = Attributes.of([(0, "sex", "f"), (2, "sex", "f"), (1, "sex", "m")])
+    vectors = np.eye(4, dtype=np.float32)
+    found = Facts.of(known_of(vectors, facts, traits), 3, content_dim=2, min_owners=2)
+    red, tea = np.log(4 / 2), np.log(4 / 3)  # blue has one owner
+    both = np.hypot(red, tea)
+    expected = [[red / both, tea / both], [red / both, tea / both], [0, 1], [0, 0]]
+    assert found.items.toarray() == pytest.approx(np.array(expected), abs=1e-6)
+    assert found.users.toarray().tolist() == [[1], [0], [1]]
+
+
+def test_content_keeps_its_leading_directions_at_mean_length_1_and_nothing_stays_nothing() -> None:
+    vectors = np.random.default_rng(0).standard_normal((30, 6)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = 0
+    found = Facts.of(known_of(vectors, Attributes.of([]), Attributes.of([])), 2, content_dim=3, min_owners=1)
+    length = np.linalg.norm(found.content, axis=1)
+    assert found.content.shape == (30, 3)
+    assert length[7] == 0
+    assert length[length > 0].mean() == pytest.approx(1, abs=1e-5)
+    assert (found.items.shape, found.users.shape) == ((30, 0), (2, 0))
+
+
+def test_what_rows_are_told_is_the_weighted_sum_of_their_values() -> None:
+    values = sparse.csr_matrix([[1, 0.5], [0, 0], [0, 2]], dtype=np.float32)
+    table = torch.tensor([[1.0, 10.0], [2.0, 20.0]], requires_grad=True)
+    sums = told(values, np.array([2, 0, 1]), table)
+    assert sums.tolist() == [[4, 40], [2, 20], [0, 0]]
+    sums.sum().backward()  # type: ignore[no-untyped-call]
+    assert table.grad is not None
+    assert table.grad.tolist() == [[1, 1], [2.5, 2.5]]
+
+
+def test_copies_as_one_score_the_mean_of_their_scores() -> None:
+    rng = np.random.default_rng(1)
+    copies = [
+        EmbeddingScorer(
+            "gnn",
+            rng.random((3, 2), dtype=np.float32),
+            rng.random((4, 2), dtype=np.float32),
+            params={"best_epoch": epoch, "valid_recall@20": 0.1 * epoch},
+        )
+        for epoch in (3, 6)
+    ]
+    users = np.array([2, 0])
+    one = as_one(copies)
+    assert one.score(users) == pytest.approx((copies[0].score(users) + copies[1].score(users)) / 2, abs=1e-6)
+    told_of = {"best_epoch": 4, "best_epochs": [3, 6], "valid_recall@20": [pytest.approx(0.3), pytest.approx(0.6)]}
+    assert dict(one.params) == told_of
