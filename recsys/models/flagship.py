@@ -66,7 +66,12 @@ class FlagshipConfig(Section):
     """Exponent of the standardized scores where the weights are given."""
 
     def gnn_of(self, split: Split) -> KGGNNConfig:
-        """The GNN's setting for a data set."""
+        """The GNN's setting for a data set. The dense one does not learn to place new items, so where most validation
+        pairs are of items without training events it is the other.
+        """
+        met = np.bincount(split.train.item_idx, minlength=len(split.train.items)) > 0
+        if len(split.valid) and met[split.valid.item_idx].mean() < 0.5:
+            return self.gnn
         users = max(len(np.unique(split.train.user_idx)), 1)
         return self.gnn_dense if len(split.train) >= self.dense_from * users else self.gnn
 

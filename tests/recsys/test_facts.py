@@ -7,10 +7,12 @@ from scipy import sparse
 
 from features.catalog import Attributes, Catalog
 from features.encoders.embeddings import Embeddings
+from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.vocabulary import Vocabulary
+from recsys.held_out import Split
 from recsys.models.facts import Facts, told
-from recsys.models.flagship import as_one
+from recsys.models.flagship import FlagshipConfig, as_one
 from recsys.models.knowledge import Knowledge
 from recsys.scorer import EmbeddingScorer
 
@@ -76,3 +78,25 @@ def test_copies_as_one_score_the_mean_of_their_scores() -> None:
     assert one.score(users) == pytest.approx((copies[0].score(users) + copies[1].score(users)) / 2, abs=1e-6)
     told_of = {"best_epoch": 4, "best_epochs": [3, 6], "valid_recall@20": [pytest.approx(0.3), pytest.approx(0.6)]}
     assert dict(one.params) == told_of
+
+
+@pytest.mark.parametrize(("new_pairs", "dense"), [(0, True), (1, True), (3, False)])
+def test_the_gnn_is_set_to_place_new_items_where_validation_asks_for_them(new_pairs: int, dense: bool) -> None:
+    """Three users with two of four items each; the held-out items are new ones or items 0 and 1."""
+    users, items = (Vocabulary.of(f"{kind}{row}" for row in range(n)) for kind, n in (("u", 3), ("i", 8)))
+
+    def events(user: list[int], item: list[int]) -> Interactions:
+        n = len(user)
+        rows = np.array(user, dtype=np.int64), np.array(item, dtype=np.int64)
+        return Interactions(users, items, *rows, np.full(n, "like", dtype=object), np.ones(n, dtype=np.float32))
+
+    train = events([0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 2, 3])
+    held = [
+        (0, 5) if new_pairs > 0 else (0, 2),
+        (1, 6) if new_pairs > 1 else (1, 0),
+        (2, 7) if new_pairs > 2 else (2, 1),
+    ]
+    valid = events([user for user, _ in held], [item for _, item in held])
+    config = FlagshipConfig(dense_from=2)
+    chosen = config.gnn_of(Split("by hand", train, valid, events([], [])))
+    assert chosen is (config.gnn_dense if dense else config.gnn)
