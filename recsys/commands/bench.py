@@ -118,7 +118,7 @@ def bench(
         return
     if models == "help":
         for model in MODELS.values():
-            console.print(f"{model.name:12} {model.summary}", markup=False)
+            console.print(f"{model.name:14} {model.summary}", markup=False)
         return
     chosen = named([name.strip() for name in models.split(",")] if models else list(MODELS))
     config = BenchConfig(

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import PositiveInt
-
-from features.section import Section
-from graph.build import GraphConfig, build_graph
 from graph.models.kg_gnn import GNNConfig
 from recsys.held_out import Split
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
+from recsys.models.on_graph import OnGraphConfig
 from recsys.scorer import EmbeddingScorer
 from recsys.trainer import told
 from recsys.training import TrainConfig, fit_gnn
@@ -21,12 +18,9 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 
-class KGGNNConfig(Section):
+class KGGNNConfig(OnGraphConfig):
     """Settings of the GNN and of its graph."""
 
-    neighbors: PositiveInt = 10
-    """Alike items of each item, by each modality."""
-    graph: GraphConfig = GraphConfig(look_alikes=("text", "image", "audio"))
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()
 
@@ -57,14 +51,7 @@ def _search(trial: Trial) -> Changes:
 
 def fit_kg_gnn(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> EmbeddingScorer:
     """Train on the graph of the training side; the best epoch as embeddings."""
-    graph = build_graph(
-        known.catalog,
-        split.train,
-        known.user_attributes,
-        known.neighbors(config.neighbors),
-        config.graph,
-        trust=known.match,
-    )
+    graph = config.graph_of(split.train, known)
     fitted = fit_gnn(
         graph,
         content=known.content(image_share=config.model.image_share),

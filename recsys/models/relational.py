@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from scipy import sparse
 
-from graph.build import GraphConfig, build_graph
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.relational import RelationalAttention, RelationalConfig
 from recsys.held_out import Split
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
+from recsys.models.on_graph import OnGraphConfig
 from recsys.models.pairs import PairConfig, PairModel, Scored, fit_pairs, settled
 from recsys.scorer import EmbeddingScorer
 
@@ -23,12 +23,9 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 
-class RelationalPairConfig(PairConfig, RelationalConfig):
+class RelationalPairConfig(OnGraphConfig, PairConfig, RelationalConfig):
     """Settings of the relational attention model, of its graph, and of its training."""
 
-    neighbors: PositiveInt = 10
-    """Alike items of each item, by each modality."""
-    graph: GraphConfig = GraphConfig(look_alikes=("text", "image", "audio"))
     loss: Literal["bpr", "softmax"] = "softmax"
     learning_rate: float = Field(default=0.01, gt=0)
     evaluate_every: PositiveInt = 3
@@ -74,14 +71,7 @@ def _search(trial: Trial) -> Changes:
 
 
 def _fit(split: Split, known: Knowledge, config: RelationalPairConfig, job: Job) -> EmbeddingScorer:
-    graph = build_graph(
-        known.catalog,
-        split.train,
-        known.user_attributes,
-        known.neighbors(config.neighbors),
-        config.graph,
-        trust=known.match,
-    )
+    graph = config.graph_of(split.train, known)
     content = known.content(image_share=config.image_share)
 
     def build(_: sparse.csr_matrix, config: RelationalPairConfig, seed: int, device: str) -> RelationalPairs:

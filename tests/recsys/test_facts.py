@@ -22,7 +22,7 @@ def known_of(vectors: np.ndarray, facts: Attributes, traits: Attributes) -> Know
     blank = np.full(n, "", dtype=object)
     names = Vocabulary.of(f"i{row}" for row in range(n))
     catalog = Catalog(names, blank, blank, blank, np.full(n, np.nan), np.ones(n, dtype=bool), facts)
-    text = Embeddings(vectors, vectors.any(axis=1), "by hand")
+    text = Embeddings(vectors, np.asarray(vectors.any(axis=1)), "by hand")
     return Knowledge(catalog, traits, {"text": text}, MatchScores.unknown(n))
 
 
