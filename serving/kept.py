@@ -46,7 +46,3 @@ class Kept(Generic[K, V]):
         self._young[key] = (value, size)
         if self._size > self._half:
             self._old, self._young, self._size = self._young, {}, 0
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._young, self._old, self._size = {}, {}, 0

@@ -9,15 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar, cast
 
 import httpx
 from pydantic import BaseModel
 
 from serving.client import calls
 from serving.client.calls import Call
-from serving.client.errors import ServiceError, UnreachableError, service_error
 from serving.client.manners import Manners, headers
+from serving.client.talk import Heard, Pause, talk
 
 P = ParamSpec("P")
 T = TypeVar("T", bound=BaseModel)
@@ -72,22 +72,20 @@ class Client:
         self.close()
 
     def _send(self, call: Call[T]) -> T:
-        tried = 0
+        steps = talk(call, self._manners, self._http.base_url)
+        heard: Heard = None
         while True:
-            status: int | None = None
-            error: ServiceError | UnreachableError
             try:
-                answer = self._http.request(call.method, call.path, params=call.query, json=call.body)
-            except httpx.TransportError as failed:
-                error = UnreachableError(f"{self._http.base_url}: {type(failed).__name__}: {failed}")
-                error.__cause__ = failed
-            else:
-                if answer.is_success or answer.status_code in call.also:
-                    return call.read(answer.content)
-                status = answer.status_code
-                error = service_error(status, answer.content, answer.headers.get("retry-after"))
-            pause_s = self._manners.pause_s(tried, error)
-            if not self._manners.again(repeatable=call.repeatable, tried=tried, status=status, pause_s=pause_s):
-                raise error
-            time.sleep(pause_s)
-            tried += 1
+                step = steps.send(heard)
+            except StopIteration as end:
+                return cast("T", end.value)
+            heard = self._done(step)
+
+    def _done(self, step: Call[T] | Pause) -> Heard:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._http.request(step.method, step.path, params=step.query, json=step.body)
+        except httpx.TransportError as failed:
+            return failed
