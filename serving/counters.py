@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis.asyncio
 
 from serving.live import passed
+from serving.nearline.attribution import FIELDS as ATTRIBUTED
 from serving.store import Store, StoreDownError
 
 FIELDS = ("answers", "slots", "short", "fallbacks", "clicks", "purchases")
@@ -74,15 +75,27 @@ class Counters:
         Raises:
             StoreDownError: Redis is away.
         """
+        keys = self._store.keys
+        return await self._read({arm: keys.counters(*arm) for arm in arms}, FIELDS)
 
+    async def attributed(self, arms: list[Arm]) -> dict[Arm, dict[str, int]]:
+        """What the near-line worker attributed to these arms (`serving/nearline/attribution.py`).
+
+        Raises:
+            StoreDownError: Redis is away.
+        """
+        keys = self._store.keys
+        return await self._read({arm: keys.attributed(*arm) for arm in arms}, ATTRIBUTED)
+
+    async def _read(self, names: Mapping[Arm, str], fields: Sequence[str]) -> dict[Arm, dict[str, int]]:
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
-            for experiment, arm in arms:
-                pipeline.hgetall(self._store.keys.counters(experiment, arm))
+            for name in names.values():
+                pipeline.hgetall(name)
             return await pipeline.execute()
 
-        found = await self._store.asked(ask) if arms else []
+        found = await self._store.asked(ask) if names else []
         return {
-            arm: {name: int(cast("dict[bytes, bytes]", counted).get(name.encode(), 0)) for name in FIELDS}
-            for arm, counted in zip(arms, found, strict=True)
+            arm: {name: int(cast("dict[bytes, bytes]", counted).get(name.encode(), 0)) for name in fields}
+            for arm, counted in zip(names, found, strict=True)
         }

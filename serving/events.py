@@ -14,6 +14,8 @@ MAX_ID_CHARS = 256
 MAX_TYPE_CHARS = 64
 FUTURE_S = 86_400.0
 """A clock may run ahead by so much."""
+CLICKS = ("click", "view")
+"""Types of events that are clicks where they name the answer the item was shown in."""
 VIEWABLE = "viewable"
 """Event type of a suggestion that was on screen: it tells what was shown, not what the shopper likes."""
 

@@ -12,7 +12,7 @@ import structlog
 from recsys.bundle import Bundle
 from recsys.experiments import Experiment
 from recsys.guard_rails import Finding, look
-from serving.counters import Counters
+from serving.counters import Arm, Counters
 from serving.live import Watcher, passed
 from serving.models import OtherModels
 from serving.policies import PolicyKeeper
@@ -81,6 +81,7 @@ class Guard:
     async def guard(self) -> None:
         """Stop every experiment with a broken guard-rail."""
         policies, now_s = self._keeper.policies, time.time()
+        await self._tell([(one.name, arm.name) for one in policies.experiments.experiments for arm in one.arms])
         for experiment in policies.experiments.experiments:
             if experiment.name in policies.stopped or not experiment.guard_rails or not experiment.holds_at(now_s):
                 continue
@@ -103,6 +104,16 @@ class Guard:
         counted = await self._counters.read([(experiment.name, arm.name) for arm in experiment.arms])
         first, *others = [(arm.name, counted[experiment.name, arm.name]) for arm in experiment.arms]
         return [look(rail, arm, counts, first[1]) for rail in experiment.guard_rails for arm, counts in others]
+
+    async def _tell(self, arms: list[Arm]) -> None:
+        """Show what was attributed to each arm."""
+        try:
+            found = await self._counters.attributed(arms)
+        except StoreDownError:
+            return
+        for (experiment, arm), counted in found.items():
+            for name, n in counted.items():
+                self._telemetry.attributed.labels(experiment, arm, name).set(n)
 
     def _bundles(self) -> list[Bundle]:
         current = self._watcher.live

@@ -109,6 +109,18 @@ class Keys:
         """HyperLogLog: the items that the shadowed ("shadow") and the current version ("live") showed."""
         return f"{self.root}:{version}:shadow:{side}"
 
+    def attributed(self, experiment: str, arm: str) -> str:
+        """Hash: what an arm showed and which clicks came of just that; in one slot with the impressions."""
+        return f"{self.root}:attributed:{{{self.impressions}}}:arm:{experiment}:{arm}"
+
+    def shown(self, recommendation_id: str) -> str:
+        """String with expiry: an answer that clicks may name, JSON."""
+        return f"{self.root}:attributed:{{{self.impressions}}}:shown:{recommendation_id}"
+
+    def clicked(self, recommendation_id: str, item_id: str) -> str:
+        """String with expiry: this click has been counted; "" for any of the answer."""
+        return f"{self.root}:attributed:{{{self.impressions}}}:clicked:{recommendation_id}:{item_id}"
+
     def item_now(self, item_id: str) -> str:
         """Hash: what was said of an item since some model was trained, field by field, and the vectors made of it."""
         return f"{self.root}:{{items}}:now:{item_id}"

@@ -160,13 +160,17 @@ class PolicyDesk:
         told = []
         for experiment in policies.experiments.experiments:
             arms: list[Arm] = [(experiment.name, arm.name) for arm in experiment.arms]
-            counted = await self._counters.read(arms)
+            counted, attributed = await self._counters.read(arms), await self._counters.attributed(arms)
             told.append(
                 {
                     "name": experiment.name,
                     "running": experiment.holds_at(time.time()) and experiment.name not in policies.stopped,
                     "stopped": experiment.name in policies.stopped,
-                    "arms": [{"name": name, **counted[experiment.name, name]} for _, name in arms],
+                    "arms": [
+                        {"name": name, **counted[arm], "attributed": attributed[arm]}
+                        for arm in arms
+                        for name in arm[1:]
+                    ],
                     "guard_rails": [asdict(finding) for finding in await self._guard.findings(experiment)],
                 }
             )

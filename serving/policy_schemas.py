@@ -114,6 +114,7 @@ class ResultsOut(Shape):
     """What was counted."""
 
     experiments: list[dict[str, Any]]
-    """Name, whether it runs, its arms with their counters, and what its guard-rails say."""
+    """Name, whether it runs, its arms with their counters (`attributed`: clicks that came of just what the arm showed,
+    within the window, as `recsys log attribute` counts them), and what its guard-rails say."""
     holdout: dict[str, int] | None
     """Counters of the users that take part in nothing; null where nobody is held out."""

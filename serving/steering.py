@@ -18,15 +18,13 @@ from recsys.rules.occasion import Occasion
 from recsys.rules.seen import Known, SeenPolicy
 from recsys.rules.stages import Steering
 from serving.counters import Counters
-from serving.events import Event
+from serving.events import CLICKS, Event
 from serving.live import Live
 from serving.memory import LiveState
 from serving.models import OtherModels
 from serving.policies import PolicyKeeper
 from serving.telemetry import Telemetry
 
-CLICKS = ("click", "view")
-"""Types of events that are clicks where they name the answer the item was shown in."""
 NOBODY = LiveState()
 
 

@@ -149,6 +149,14 @@ class Telemetry:
         self.experiments_stopped = self._counter(
             "recsys_experiments_stopped", "Experiments stopped by a guard-rail.", "experiment"
         )
+        self.attributed = self._gauge(
+            "recsys_arm_attributed",
+            "What arms showed and which clicks came of just that: answers, slots, clicked_answers, clicks, late.",
+            "livemax",
+            "experiment",
+            "arm",
+            "count",
+        )
         self.shadow = self._counter(
             "recsys_shadow_requests",
             "Requests that a shadowed version was to answer, too: compared, failed, dropped as too many waited, other "

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import threading
+
+    from redis import Redis
+
+    from serving.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
     help="What was shown and what shoppers did: from the service's streams to parquet.\n\n"
     "`collect` follows the streams (start one or several beside the service); `merge` makes impressions.parquet and "
-    "events.parquet of what it kept, for `recsys replay` and for the next training.",
+    "events.parquet of what it kept, for `recsys replay` and for the next training. `attribute` counts for the arms of "
+    "experiments which clicks came of what they showed.",
 )
 
 
@@ -34,38 +44,39 @@ def collect(
 
     An entry is acknowledged when its file is on disk. What cannot be read goes to refused.jsonl beside the parts.
     """
-    import signal
-    import threading
-    from contextlib import ExitStack
-
-    from redis.exceptions import RedisError
-
-    from features.errors import InputError
-    from serving.connection import connect
-    from serving.embedded_redis import EmbeddedRedis
     from serving.nearline.collect import collect as run
-    from serving.settings import Settings
-    from serving.telemetry import configure_logging
 
-    given = {"redis_url": redis, "tenant": tenant}
-    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
-    stop = threading.Event()
-    configure_logging()
-    with ExitStack() as stack:
-        if settings.redis_url is not None:
-            url = settings.redis_url.get_secret_value()
-        else:
-            url = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis")).url
-        client = stack.enter_context(connect(url))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        try:
-            counts = run(client, archive, worker=worker, stop=stop, once=once, tenant=settings.tenant)
-        except RedisError as error:
-            raise InputError(f"Redis does not answer: {error}") from error
+    with _streams(redis, tenant) as (client, stop, settings):
+        counts = run(client, archive, worker=worker, stop=stop, once=once, tenant=settings.tenant)
     for name, entries in counts.entries.items():
         lost = f", {counts.lost[name]} lost to the stream's cap" if counts.lost[name] else ""
         typer.echo(f"{name}: {entries} entries, {counts.rows[name]} rows{lost}")
+
+
+@app.command()
+def attribute(
+    *,
+    redis: Annotated[
+        str | None, typer.Option(help="Redis URL; else REDIS_URL, else the embedded server.", show_default=False)
+    ] = None,
+    worker: Annotated[
+        str, typer.Option(help="This worker's name: its own, and the same after a restart.")
+    ] = "attribution-1",
+    tenant: Annotated[
+        str | None, typer.Option(help="Whose shop it is, where several share one Redis; else RECSYS_TENANT.")
+    ] = None,
+    window: Annotated[float, typer.Option(min=1, help="Seconds after an answer in which a click of it counts.")] = 1800,
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+) -> None:
+    """Count what the arms of experiments showed and which clicks came of just that, each once.
+
+    Start one or several beside the service. GET /v1/experiments/results and /metrics tell what was counted.
+    """
+    from serving.nearline.attribution import attribute as run
+
+    with _streams(redis, tenant) as (client, stop, settings):
+        counted = run(client, worker=worker, stop=stop, once=once, window_s=window, tenant=settings.tenant)
+    typer.echo(f"answers {counted['answers']}, clicks {counted['clicks']}, too late {counted['late']}")
 
 
 @app.command()
@@ -85,3 +96,40 @@ def merge(
         typer.echo(
             f"{out / f'{kind}.parquet'}: {rows} rows" + (f", {twice} left out that stood there twice" if twice else "")
         )
+
+
+@contextmanager
+def _streams(redis: str | None, tenant: str | None) -> Iterator[tuple[Redis, threading.Event, Settings]]:
+    """The Redis of the options or of the environment; an event that is set when the process is to end; the settings.
+
+    Raises:
+        InputError: Redis does not answer.
+    """
+    import signal
+    import threading
+    from contextlib import ExitStack
+
+    from redis.exceptions import RedisError
+
+    from features.errors import InputError
+    from serving.connection import connect
+    from serving.embedded_redis import EmbeddedRedis
+    from serving.settings import Settings
+    from serving.telemetry import configure_logging
+
+    given = {"redis_url": redis, "tenant": tenant}
+    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    stop = threading.Event()
+    configure_logging()
+    with ExitStack() as stack:
+        if settings.redis_url is not None:
+            url = settings.redis_url.get_secret_value()
+        else:
+            url = stack.enter_context(EmbeddedRedis(settings.state_dir / "redis")).url
+        client = stack.enter_context(connect(url))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        try:
+            yield client, stop, settings
+        except RedisError as error:
+            raise InputError(f"Redis does not answer: {error}") from error

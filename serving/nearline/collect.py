@@ -8,17 +8,16 @@ from pathlib import Path
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
 
 from serving.keys import Keys
 from serving.nearline.archive import Archive
-from serving.nearline.group import StreamGroup
+from serving.nearline.follow import follow
+from serving.nearline.group import Batch, StreamGroup
 from serving.nearline.rows import event_rows, impression_rows
 
 log = structlog.get_logger()
 
 GROUP = "archive"
-RETRY_S = 1.0
 
 
 @dataclass
@@ -74,29 +73,12 @@ def collect(
         for name, (key, _) in streams.items()
     }
     counts = Collected(dict.fromkeys(streams, 0), dict.fromkeys(streams, 0), dict.fromkeys(streams, 0))
-    while not stop.is_set():
-        try:
-            busy = False
-            for name, group in groups.items():
-                group.join()
-                counts.lost[name] = max(counts.lost[name], group.lag()[1])
-                for batch in group.batches():
-                    counts.rows[name] += archives[name].write(batch.entries, again=batch.again)
-                    group.done(batch.entries)
-                    counts.entries[name] += len(batch.entries)
-                    busy = True
-                    log.info("collected", stream=name, entries=len(batch.entries), again=batch.again)
-        except RedisError as error:
-            if once:
-                raise
-            log.warning("redis is away", error=str(error))
-            stop.wait(RETRY_S)
-            continue
-        if not busy:
-            if once:
-                break
-            stop.wait(wait_s)
-    for name, lost in counts.lost.items():
-        if lost:
-            log.error("entries were cut off before they were read", stream=name, entries=lost)
+
+    def handle(name: str, batch: Batch) -> None:
+        counts.rows[name] += archives[name].write(batch.entries, again=batch.again)
+        groups[name].done(batch.entries)
+        counts.entries[name] += len(batch.entries)
+        log.info("collected", stream=name, entries=len(batch.entries), again=batch.again)
+
+    counts.lost = follow(groups, handle, stop=stop, once=once, wait_s=wait_s)
     return counts

@@ -1,0 +1,172 @@
+"""Counts, for each arm of an experiment, what it showed and which clicks came of just that, each once.
+
+An answer is remembered for the attribution window; a click that names it, an item of it, and a moment within the window
+counts for the arms that the answer was given by, once a slot. Everything an entry does is one atomic script together
+with its acknowledgment (answers), or with a mark that it was done (clicks, whose stream may lie in another slot of a
+cluster), so a worker that is killed at any moment counts nothing twice and nothing never.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+import structlog
+from redis import Redis
+
+from features.errors import InputError
+from serving.events import CLICKS
+from serving.keys import Keys
+from serving.nearline.follow import follow
+from serving.nearline.group import Batch, Entry, StreamGroup
+from serving.nearline.rows import event_rows
+
+log = structlog.get_logger()
+
+GROUP = "attribution"
+WINDOW_S = 1800.0
+"""A click counts so long after its answer."""
+SLACK_S = 86_400
+"""An answer is remembered so much longer, for workers that are behind."""
+FIELDS = ("answers", "slots", "clicked_answers", "clicks", "late")
+"""Answers given; items in them; answers of which something was clicked; slots clicked; clicks after the window."""
+ANSWER = """
+if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+for i = 3, #KEYS do
+  redis.call('HINCRBY', KEYS[i], 'answers', 1)
+  redis.call('HINCRBY', KEYS[i], 'slots', ARGV[5])
+end
+return 1
+"""
+CLICK = """
+if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
+if ARGV[2] == 'late' then
+  for i = 3, #KEYS do redis.call('HINCRBY', KEYS[i], 'late', 1) end
+  return 1
+end
+local first = redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1])
+for i = 3, #KEYS do
+  redis.call('HINCRBY', KEYS[i], 'clicks', 1)
+  if first then redis.call('HINCRBY', KEYS[i], 'clicked_answers', 1) end
+end
+return 1
+"""
+
+
+class Attribution:
+    """One worker's counting.
+
+    Args:
+        client: of Redis, answers as bytes.
+        keys: of the tenant.
+        window_s: a click counts so long after its answer.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, *, window_s: float) -> None:
+        self._client = client
+        self._keys = keys
+        self._window_s = window_s
+        self._kept_s = int(window_s) + SLACK_S
+        self._answer, self._click = client.register_script(ANSWER), client.register_script(CLICK)
+        self.counted: Counter[str] = Counter()
+
+    def answers(self, group: StreamGroup, batch: Batch) -> None:
+        """Count the answers of a batch and acknowledge them; those of no arm are only acknowledged."""
+        rest = []
+        for entry in batch.entries:
+            try:
+                arms = orjson.loads(entry[1].get("arms", b"{}"))
+                if not arms:
+                    rest.append(entry)
+                    continue
+                self._count_answer(entry, arms)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:  # the archive keeps what it was
+                log.warning("an answer cannot be read", entry_id=entry[0], error=str(error))
+                self.counted["unreadable"] += 1
+                rest.append(entry)
+        if rest:
+            group.done(rest)
+
+    def clicks(self, group: StreamGroup, batch: Batch) -> None:
+        """Count the clicks of a batch and acknowledge them.
+
+        A click whose answer is not known is left for another look, as its answer may be on its way; a click that was
+        left before is let go, as of an answer of no arm, or of one long past.
+        """
+        done = []
+        for entry in batch.entries:
+            try:
+                (event,) = event_rows(*entry)
+            except (InputError, UnicodeDecodeError) as error:
+                log.warning("an event cannot be read", entry_id=entry[0], error=str(error))
+                self.counted["unreadable"] += 1
+                done.append(entry)
+                continue
+            clicks = event["event_type"] in CLICKS and event["recommendation_id"]
+            if not clicks or self._count_click(event) or batch.again:
+                done.append(entry)
+        if done:
+            group.done(done)
+
+    def _count_answer(self, entry: Entry, arms: Mapping[str, str]) -> None:
+        entry_id, fields = entry
+        items = orjson.loads(fields["slots"])["items"]
+        answer = {"items": items, "timestamp": float(fields["timestamp"]), "arms": arms}
+        shown = self._keys.shown(fields["recommendation_id"].decode())
+        names = [self._keys.impressions, shown, *self._of_arms(arms)]
+        new = self._answer(keys=names, args=[GROUP, entry_id, orjson.dumps(answer), self._kept_s, len(items)])
+        self.counted["answers"] += int(cast("int", new))
+
+    def _count_click(self, event: Mapping[str, Any]) -> bool:
+        """Whether the click's answer is known."""
+        answered, item_id = event["recommendation_id"], event["item_id"]
+        raw = cast("bytes | None", self._client.get(self._keys.shown(answered)))
+        if raw is None:
+            return False
+        answer = orjson.loads(raw)
+        if item_id not in answer["items"]:
+            return True
+        within = -1 <= event["timestamp"] - answer["timestamp"] <= self._window_s  # clocks may differ by a second
+        mark = self._keys.clicked(answered, item_id)
+        names = [mark, self._keys.clicked(answered, ""), *self._of_arms(answer["arms"])]
+        new = self._click(keys=names, args=[self._kept_s, "within" if within else "late"])
+        self.counted["clicks" if within else "late"] += int(cast("int", new))
+        return True
+
+    def _of_arms(self, arms: Mapping[str, str]) -> list[str]:
+        return [self._keys.attributed(experiment, arm) for experiment, arm in arms.items()]
+
+
+def attribute(
+    client: Redis,
+    *,
+    worker: str,
+    stop: threading.Event,
+    once: bool = False,
+    window_s: float = WINDOW_S,
+    size: int = 1000,
+    wait_s: float = 1.0,
+    abandoned_after_s: float = 60.0,
+    tenant: str = "",
+) -> Counter[str]:
+    """Follow the streams of answers and events and count for arms; arguments as of `serving.nearline.collect.collect`.
+
+    Returns:
+        What this worker counted: "answers", "clicks", "late" and "unreadable".
+    """
+    keys = Keys(tenant)
+    counting = Attribution(client, keys, window_s=window_s)
+    streams = {"impressions": (keys.impressions, counting.answers), "events": (keys.events, counting.clicks)}
+    groups = {
+        name: StreamGroup(client, stream, group=GROUP, worker=worker, size=size, abandoned_after_s=abandoned_after_s)
+        for name, (stream, _) in streams.items()
+    }
+    began = time.monotonic()
+    follow(groups, lambda name, batch: streams[name][1](groups[name], batch), stop=stop, once=once, wait_s=wait_s)
+    log.info("attribution ends", seconds=round(time.monotonic() - began, 1), **counting.counted)
+    return counting.counted
