@@ -17,15 +17,29 @@ from typing import Any
 
 import numpy as np
 
+from features.vectors.rows import unit_rows
 from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle
 from recsys.bundle_writer import write_bundle
+from recsys.ranking.features import FEATURES
+from recsys.ranking.linear import LinearRanker
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 
 
-def write_shop(path: Path, n_items: int, n_users: int, dim: int, seed: int) -> Path:
-    """A bundle of drawn vectors, 20 neighbors an item and 20 seen items a user."""
+def write_shop(
+    path: Path, n_items: int, n_users: int, dim: int, seed: int, *, text_dim: int = 0, ranked: bool = False
+) -> Path:
+    """A bundle of drawn vectors, 20 neighbors an item and 20 seen items a user.
+
+    Args:
+        path: where.
+        n_items, n_users: how many.
+        dim: of the embeddings.
+        seed: of the draws.
+        text_dim: of the words' vectors; 0 for items without.
+        ranked: whether a learned ranker orders the feeds; its weights are drawn, too.
+    """
     rng = np.random.default_rng(seed)
     centers = rng.standard_normal((200, dim))
     length = (1 / np.sqrt(1 + np.arange(n_items) / 100) + 0.3)[:, None]
@@ -39,7 +53,7 @@ def write_shop(path: Path, n_items: int, n_users: int, dim: int, seed: int) -> P
         users=Vocabulary(tuple(f"user-{row}" for row in range(n_users))),
         item_embeddings=items,
         user_embeddings=users,
-        text_vectors=np.zeros((n_items, 0), dtype=np.float32),
+        text_vectors=unit_rows(rng.standard_normal((n_items, text_dim)).astype(np.float32)),
         image_vectors=np.zeros((n_items, 0), dtype=np.float32),
         popularity=(n_items / (1 + np.arange(n_items))).astype(np.float32),
         match_scores=np.full(n_items, np.nan, dtype=np.float32),
@@ -64,7 +78,15 @@ def write_shop(path: Path, n_items: int, n_users: int, dim: int, seed: int) -> P
         config={},
         metrics={},
         fingerprints={},
+        ranker=drawn_ranker(rng) if ranked else None,
     )
+
+
+def drawn_ranker(rng: np.random.Generator) -> LinearRanker:
+    """A ranker that looks at every feature."""
+    n = len(FEATURES)
+    drawn = (rng.uniform(0.1, 1, n).astype(np.float32) for _ in range(3))
+    return LinearRanker(*drawn, report={})
 
 
 def timed(ask: Callable[[int], object], times: int) -> dict[str, float]:
