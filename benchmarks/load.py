@@ -12,11 +12,15 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+Asked = Sequence[tuple[Any, ...]]
+"""Method, path and JSON body of each request; a fourth member is a request of that form to be sent before it, on the
+same connection, and not timed."""
 Answered = tuple[float, float, int]
 """When it was due or sent (s since the start), latency in s, status (0: the connection broke)."""
 
@@ -57,7 +61,18 @@ def message(method: str, path: str, body: str | None) -> bytes:
     return f"{method} {path} HTTP/1.1\r\nhost: bench\r\n{kind}content-length: {len(content)}\r\n\r\n".encode() + content
 
 
-async def closed(port: int, messages: list[bytes], *, seconds: float, connections: int) -> list[Answered]:
+async def timed(connection: Connection, messages: tuple[bytes, ...]) -> tuple[float, int]:
+    """Ask, after what is to be asked before it: seconds of the last, and a status that is wrong if one of them is."""
+    *before, last = messages
+    for one in before:
+        if not 200 <= (status := await connection.ask(one)) < 300:
+            return 0.0, status
+    began = time.perf_counter()
+    status = await connection.ask(last)
+    return time.perf_counter() - began, status
+
+
+async def closed(port: int, messages: list[tuple[bytes, ...]], *, seconds: float, connections: int) -> list[Answered]:
     """Ask without pause."""
     start = time.perf_counter()
     answered: list[Answered] = []
@@ -66,8 +81,8 @@ async def closed(port: int, messages: list[bytes], *, seconds: float, connection
         connection = Connection(port)
         turn = first
         while (began := time.perf_counter()) - start < seconds:
-            status = await connection.ask(messages[turn % len(messages)])
-            answered.append((began - start, time.perf_counter() - began, status))
+            took, status = await timed(connection, messages[turn % len(messages)])
+            answered.append((began - start, took, status))
             turn += connections
         connection.close()
 
@@ -75,7 +90,9 @@ async def closed(port: int, messages: list[bytes], *, seconds: float, connection
     return answered
 
 
-async def opened(port: int, messages: list[bytes], *, seconds: float, connections: int, rate: float) -> list[Answered]:
+async def opened(
+    port: int, messages: list[tuple[bytes, ...]], *, seconds: float, connections: int, rate: float
+) -> list[Answered]:
     """Ask when it is due."""
     rng = np.random.default_rng(0)
     due = np.cumsum(rng.exponential(1 / rate, int(rate * seconds)))
@@ -87,8 +104,9 @@ async def opened(port: int, messages: list[bytes], *, seconds: float, connection
 
     async def one(number: int, at: float) -> None:
         connection = await free.get()
-        status = await connection.ask(messages[number % len(messages)])
-        answered.append((at, time.perf_counter() - start - at, status))
+        waited = time.perf_counter() - start - at
+        took, status = await timed(connection, messages[number % len(messages)])
+        answered.append((at, waited + took, status))
         free.put_nowait(connection)
 
     async with asyncio.TaskGroup() as tasks:
@@ -116,12 +134,12 @@ def figures(answered: list[Answered], seconds: float) -> dict[str, Any]:
     }
 
 
-def load(port: int, asked: list[tuple[str, str, str | None]], **order: Any) -> dict[str, Any]:
+def load(port: int, asked: Asked, **order: Any) -> dict[str, Any]:
     """Run the generator in another process.
 
     Args:
         port: of the server on this machine.
-        asked: method, path and JSON body of each request; they are sent in turn.
+        asked: the requests; they are sent in turn.
         order: "seconds", "connections", and for an open loop "rate" (requests a second); "each" also returns when each
             request was due, its latency and its status.
     """
@@ -135,7 +153,7 @@ def load(port: int, asked: list[tuple[str, str, str | None]], **order: Any) -> d
 def main() -> None:
     """Do what standard input orders."""
     order = json.load(sys.stdin)
-    messages = [message(*one) for one in order["asked"]]
+    messages = [tuple(message(*one) for one in (*asked[3:], asked[:3])) for asked in order["asked"]]
     given = {"seconds": order["seconds"], "connections": order["connections"]}
     if "rate" in order:
         answered = asyncio.run(opened(order["port"], messages, rate=order["rate"], **given))
