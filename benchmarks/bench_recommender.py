@@ -34,7 +34,8 @@ def write_shop(
 
     Args:
         path: where.
-        n_items, n_users: how many.
+        n_items: how many items.
+        n_users: how many users.
         dim: of the embeddings.
         seed: of the draws.
         text_dim: of the words' vectors; 0 for items without.
@@ -85,8 +86,8 @@ def write_shop(
 def drawn_ranker(rng: np.random.Generator) -> LinearRanker:
     """A ranker that looks at every feature."""
     n = len(FEATURES)
-    drawn = (rng.uniform(0.1, 1, n).astype(np.float32) for _ in range(3))
-    return LinearRanker(*drawn, report={})
+    mean, scale, weights = rng.uniform(0.1, 1, (3, n)).astype(np.float32)
+    return LinearRanker(mean, scale, weights, report={})
 
 
 def timed(ask: Callable[[int], object], times: int) -> dict[str, float]:

@@ -79,7 +79,7 @@ def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
         title for row in range(0, len(bundle), max(1, len(bundle) // 200)) if (title := bundle.display(row)["title"])
     ]
     search: Asked = [("POST", "/v1/search", json.dumps({"words": title, "k": 12})) for title in words]
-    method, path, body, *_ = search[0]
+    _, path, body, *_ = search[0]
     if httpx.post(base + path, content=body, headers={"content-type": "application/json"}).is_success:
         asked["search"] = search
     return asked
@@ -204,8 +204,8 @@ def main() -> None:
     print(f"{'route':16} {'max rps':>9} {'of bare':>8} {'cpu us':>7} {'at half: p50':>13} {'p95':>8} {'p99 ms':>8}")
     for name, route in figures["routes"].items():
         print(
-            f"{name:16} {route['rps']:9,.0f} {route['ratio_to_bare']:8.2f} {route['cpu_us']:7.0f} {route['p50_ms']:13.2f} "
-            f"{route['p95_ms']:8.2f} {route['p99_ms']:8.2f}"
+            f"{name:16} {route['rps']:9,.0f} {route['ratio_to_bare']:8.2f} {route['cpu_us']:7.0f} "
+            f"{route['p50_ms']:13.2f} {route['p95_ms']:8.2f} {route['p99_ms']:8.2f}"
         )
     for name in ("version_switch", "catalog", "worker", "redis", "machine"):
         print(f"{name}: {json.dumps(figures[name])}")

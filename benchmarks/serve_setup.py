@@ -40,15 +40,13 @@ app = Starlette(routes=[Route("/bare", bare)])
 uvicorn.run(app, port=int(sys.argv[2]), log_level="warning", access_log=False)
 """
 RECENT, VISITORS = 200, 500
-RULES = {
-    "rules": [
-        {"name": "not these brands", "hide": 'brand in ("brand 1", "brand 2", "brand 3")'},
-        {"name": "own brand first", "boost": 'brand = "brand 10"', "factor": 3},
-        {"name": "dear things last", "bury": "price > 400", "factor": 2},
-        {"name": "two of a brand", "cap": "brand", "at_most": 2},
-        {"name": "the hero", "pin": "sku-5", "slot": 4},
-    ]
-}
+RULES: list[dict[str, Any]] = [
+    {"name": "not these brands", "hide": 'brand in ("brand 1", "brand 2", "brand 3")'},
+    {"name": "own brand first", "boost": 'brand = "brand 10"', "factor": 3},
+    {"name": "dear things last", "bury": "price > 400", "factor": 2},
+    {"name": "two of a brand", "cap": "brand", "at_most": 2},
+    {"name": "the hero", "pin": "sku-5", "slot": 4},
+]
 FEED_ONLY = {"scenarios": ["feed"]}
 
 
@@ -133,7 +131,7 @@ def visited(bundle: Bundle, base: str, client: Redis) -> list[str]:
 
 def ruled(base: str, user_id: str) -> None:
     """The rules of the feed, once they hold."""
-    rules = {"rules": [rule | {"when": FEED_ONLY} for rule in RULES["rules"]]}
+    rules = {"rules": [rule | {"when": FEED_ONLY} for rule in RULES]}
     put = httpx.put(base + "/v1/rules", json=rules, timeout=60)
     put.raise_for_status()
     while not httpx.get(f"{base}/v1/users/{user_id}/feed", timeout=30).json()["rules_version"]:

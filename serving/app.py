@@ -28,6 +28,7 @@ from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.erasing import Eraser
+from serving.express import Express
 from serving.filtering import Filters
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
@@ -206,6 +207,7 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
         )
     if settings.keys is not None:
         layers.append(Middleware(Gate, ring=KeyRing(settings.keys), telemetry=telemetry))
+    layers.append(Middleware(Express, routes=[*items.lists, *users.lists]))
     return layers
 
 

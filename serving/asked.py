@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -43,6 +44,11 @@ class ListQuery(NoQuery):
     """`next_cursor` of an earlier answer: go on after it, showing nothing again."""
     split: bool = False
     """Also tell what each score is made of."""
+
+    @cached_property
+    def key(self) -> bytes:
+        """The same for queries that ask the same."""
+        return self.model_dump_json().encode()
 
     def question(self) -> dict[str, object]:
         """What must be the same on every page of one list."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from serving.kept import Kept
 from serving.live import Catalog, Live
 from serving.memory import LiveState, WorkerMemory
 from serving.settings import Settings
-from serving.store import Store, StoreDownError
+from serving.store import Store, StoreDownError, UserRead
 from serving.telemetry import TIER, Telemetry
 
 T = TypeVar("T")
@@ -188,16 +188,26 @@ class Engine:
         """What a user did lately, and whether Redis knew it."""
         if self._store.up:
             with suppress(StoreDownError):
-                return (await self._read(live, user_id))[0], "redis"
+                return (await self._read(live, user_id)).state, "redis"
         return self._memory.state(user_id), "bundle"
 
-    async def user(self, live: Live, user_id: str) -> tuple[LiveState, bytes | None, Origin]:
-        """What a user did lately, the list published for them, and whether Redis knew."""
-        if self._store.up:
+    async def user(self, live: Live, user_id: str, *, reachable: bool = True) -> tuple[UserRead, Origin]:
+        """What a user did lately, the list published for them, and whether Redis knew.
+
+        Args:
+            live: whose published list.
+            user_id: who it is.
+            reachable: False where Redis did not answer this request before, so that it waits no second time.
+        """
+        if self._store.up and reachable:
             with suppress(StoreDownError):
-                return *await self._read(live, user_id), "redis"
+                return await self._read(live, user_id), "redis"
         self.fell_back("feed", "redis is down")
-        return self._memory.state(user_id), None, "bundle"
+        return UserRead(self._memory.state(user_id), None, None), "bundle"
+
+    def holds_events_of(self, user_id: str) -> bool:
+        """Whether this worker holds events of a user that Redis does not know yet."""
+        return bool(self._memory.held_of(user_id))
 
     def whence(self, surface: str, *, whole: bool) -> Origin:
         """Where an answer came from, whose items Redis held as a whole or not; a fallback is counted."""
@@ -210,12 +220,12 @@ class Engine:
         """Count an answer that came from the bundle."""
         self._telemetry.bundle_fallbacks.labels(surface, why).inc()
 
-    async def _read(self, live: Live, user_id: str) -> tuple[LiveState, bytes | None]:
+    async def _read(self, live: Live, user_id: str) -> UserRead:
         """A user's state in Redis, with what this worker still holds for it."""
         read = await self._store.user(user_id, live.version)
         state = self._memory.after(read.state, self._memory.held_of(user_id))
         self._memory.remember(user_id, state)
-        return state, read.published
+        return replace(read, state=state)
 
     async def ranked(self, live: Live, ask: Callable[[], T]) -> T:
         """Rank here, or in a thread where the catalog is large enough to hold up other requests."""

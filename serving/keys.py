@@ -165,6 +165,10 @@ class Keys:
         """Hash: what the shop says of a user, attribute to values, JSON."""
         return f"{self.root}:user:{{{tag(user_id)}}}:profile"
 
+    def stamp(self, user_id: str) -> str:
+        """String: another one after each change of what is kept of a user."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:stamp"
+
     def event(self, user_id: str, event_id: str) -> str:
         """String with expiry: this event has been applied."""
         return f"{self.root}:user:{{{tag(user_id)}}}:event:{event_id}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-import uuid
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Unpack
 
 import numpy as np
 import orjson
@@ -27,11 +28,14 @@ from serving.engine import Engine, UnknownItemError
 from serving.entries import slots as by_row
 from serving.filtering import Filters
 from serving.impressions import Shown
-from serving.kept import Kept
 from serving.live import Live
 from serving.problems import ProblemError, unknown_item
+from serving.ready import MadeOf, Ready, ReadyAnswers
 from serving.steering import NOBODY, Enrolled, Steered, Steerer
 from serving.store import StoreDownError
+
+STEADY_S = 60.0
+"""A feed of which nothing has changed is made anew after so long, as its events have grown older."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,7 @@ class Asked:
     cursor: Cursor
     steered: Steered
     taste: float = 0.0
-    recommendation_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    recommendation_id: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
     def plain(self) -> bool:
@@ -66,22 +70,10 @@ class Asked:
         said = self.query.model_fields_set
         return said <= {"k", "item_id", "user_id"} and self.taste == 0 and self.steered.plain
 
-
-@dataclass(frozen=True)
-class _Ready:
-    """A list as it was sent before, made of the same published bytes.
-
-    Args:
-        packed: those bytes; Redis is asked for them each time, so nothing old is sent.
-        shown: the slots, for the log.
-        head: the answer before its recommendation id.
-        tail: the answer after it.
-    """
-
-    packed: bytes
-    shown: Shown
-    head: bytes
-    tail: bytes
+    @property
+    def steady(self) -> bool:
+        """Whether it would be the same list if it were asked for again at once: no chance, no earlier page."""
+        return self.query.cursor is None and not self.steered.draws
 
 
 class ListEngine:
@@ -97,7 +89,7 @@ class ListEngine:
         self._engine = engine
         self._steerer = steerer
         self._filters = filters
-        self._ready: Kept[Hashable, _Ready] = Kept(engine.settings.kept_answers_bytes)
+        self._ready = ReadyAnswers(engine.settings.kept_answers_bytes)
 
     async def similar(self, item_id: str, query: SimilarQuery) -> bytes:
         """Items like this one, as JSON.
@@ -106,8 +98,16 @@ class ListEngine:
             UnknownItemError: the item is not in the catalog.
             ProblemError: the cursor belongs to another list.
         """
-        engine = self._engine
-        enrolled = self._enrolled("similar", query, query.user_id)
+        engine, key, reachable, packed = self._engine, ("similar", item_id, query.key), True, None
+        ready = None if query.user_id is not None else self._found(key)
+        if ready is not None:
+            try:
+                packed = await engine.store.similar(ready.live.version, item_id)
+                if packed == ready.proof:
+                    return self._again(ready, "similar", item_id, query)
+            except StoreDownError:
+                reachable = False
+        policies, enrolled = self._steerer.keeper.policies, self._enrolled("similar", query, query.user_id)
         live = enrolled.live
         if item_id not in live.bundle.items:
             raise UnknownItemError(item_id)
@@ -119,23 +119,20 @@ class ListEngine:
         taste = query.user_weight if query.user_id is not None else 0.0
         asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste)
         why = "redis is down"
-        if asked.plain and engine.store.up and live.lists_hold(live.bundle.items.idx(item_id)):
+        if asked.plain and engine.store.up and reachable and live.lists_hold(live.bundle.items.idx(item_id)):
             why = "not published"
             try:
                 packed = await engine.store.similar(live.version, item_id)
-                key = _ready_key(live, asked)
-                ready = self._ready.get(key)
-                known = ready is not None and ready.packed == packed
-                engine.kept_answer(known)
-                if ready is not None and known:
-                    self._log(live, asked, ready.shown, "redis")
-                    return b"".join((ready.head, asked.recommendation_id.encode(), ready.tail))
                 most = query.k if live.changes is None else LIST_LENGTH  # some of them may have sold out
                 stored = [] if packed is None else unpack(packed, most)
                 slots = [slot for slot in stored if live.bundle.available[slot.item_idx]][: query.k]
                 if slots and packed is not None and (len(slots) == query.k or len(stored) < LIST_LENGTH):
                     shown, answer = await self._answer(live, asked, slots, "redis")
-                    self._keep(key, packed, shown, answer)
+                    if query.user_id is None:
+                        until_s = policies.steady_until_s(enrolled.now_s)
+                        self._keep(
+                            key, asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=packed
+                        )
                     return answer
                 why = "longer than published" if slots else why
             except StoreDownError:
@@ -143,7 +140,7 @@ class ListEngine:
         if not engine.store.up or (asked.plain and live.lists_hold(live.bundle.items.idx(item_id))):
             engine.fell_back("similar", why)
             origin = "bundle"
-        return await self._made(live, asked, query.weights() or steered.weights, origin or "redis")
+        return (await self._made(live, asked, query.weights() or steered.weights, origin or "redis"))[1]
 
     async def feed(self, user_id: str, query: FeedQuery) -> bytes:
         """Items for this user, as JSON; live behavior first, then the published list, then the rest of the ladder.
@@ -151,9 +148,18 @@ class ListEngine:
         Raises:
             ProblemError: the cursor belongs to another list.
         """
-        engine, enrolled = self._engine, self._enrolled("feed", query, user_id)
+        engine, key, reachable = self._engine, ("feed", user_id, query.key), True
+        ready = None if engine.holds_events_of(user_id) else self._found(key)
+        if ready is not None:
+            try:
+                if await engine.store.stamp(user_id) == ready.proof:
+                    return self._again(ready, "feed", user_id, query)
+            except StoreDownError:
+                reachable = False
+        policies, enrolled = self._steerer.keeper.policies, self._enrolled("feed", query, user_id)
         live, cursor = enrolled.live, _cursor("feed", user_id, query)
-        state, published, origin = await engine.user(live, user_id)
+        read, origin = await engine.user(live, user_id, reachable=reachable)
+        state, published = read.state, read.published
         steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
         user = user_state(user_id, state, steered.known, trained_again=steered.trained_again)
         asked = Asked("feed", user_id, query, None, _at_hand(user, query), cursor, steered)
@@ -163,7 +169,12 @@ class ListEngine:
             slots = [slot for slot in kept if items[slot.item_idx] not in state.seen][: query.k]
             if len(slots) == query.k:
                 return (await self._answer(live, asked, slots, origin))[1]
-        return await self._made(live, asked, None, origin)
+        shown, answer = await self._made(live, asked, None, origin)
+        told = read.stamp is not None or state == NOBODY
+        if told and asked.steady and enrolled.model is None and not engine.holds_events_of(user_id):
+            until_s = min(policies.steady_until_s(enrolled.now_s), enrolled.now_s + STEADY_S)
+            self._keep(key, asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=read.stamp)
+        return answer
 
     async def recommend(self, query: RecommendIn) -> bytes:
         """Items for a session, or like some examples and unlike others, as JSON.
@@ -182,7 +193,7 @@ class ListEngine:
         if query.user_id is not None:
             user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
         asked = Asked("recommend", subject, query, None, _at_hand(user, query), cursor, steered)
-        return await self._made(live, asked, None, origin)
+        return (await self._made(live, asked, None, origin))[1]
 
     async def standing(self, item_id: str, query: DebugQuery) -> tuple[Live, Standing | None, list[str]]:
         """Where an item stands in a user's feed or among the items like another; None where neither is asked about.
@@ -256,13 +267,15 @@ class ListEngine:
             seed=int(asked.recommendation_id[:15], 16),
         )
 
-    async def _made(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin) -> bytes:
+    async def _made(
+        self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin
+    ) -> tuple[Shown, bytes]:
         """Rank for this request, in this worker."""
         query = asked.query
         request = await self._request(live, asked, weights)
         stages = _stages(asked)
         shown, splits = await self._engine.ranked(live, partial(_rank, live, request, stages, split=query.split))
-        _, answer = await self._answer(
+        return await self._answer(
             live,
             asked,
             by_row(live.bundle, shown),
@@ -271,7 +284,6 @@ class ListEngine:
             marginals=[one.marginal for one in shown],
             splits=splits,
         )
-        return answer
 
     async def _answer(
         self,
@@ -292,7 +304,18 @@ class ListEngine:
         chances = [1.0] * len(slots) if propensities is None else propensities
         drawn = () if all(chance == 1 for chance in chances) else marginals
         shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
-        self._log(live, asked, shown, origin)
+        steered = asked.steered
+        self._log(
+            live,
+            shown,
+            origin,
+            surface=asked.surface,
+            subject=asked.subject,
+            query=asked.query,
+            recommendation_id=asked.recommendation_id,
+            arms=steered.arms,
+            rules_version=steered.rules_version,
+        )
         return shown, list_json(
             slots,
             items,
@@ -301,42 +324,64 @@ class ListEngine:
             next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
             recommendation_id=asked.recommendation_id,
             version=live.version,
-            arms=asked.steered.arms,
-            rules_version=asked.steered.rules_version,
+            arms=steered.arms,
+            rules_version=steered.rules_version,
             store=origin,
         )
 
-    def _log(self, live: Live, asked: Asked, shown: Shown, origin: Origin) -> None:
+    def _log(
+        self,
+        live: Live,
+        shown: Shown,
+        origin: Origin,
+        *,
+        surface: str,
+        subject: str,
+        query: ListQuery,
+        recommendation_id: str,
+        arms: Mapping[str, str],
+        rules_version: int,
+    ) -> None:
         self._engine.log(
             live,
             shown,
             origin,
-            surface=asked.surface,
-            subject=asked.subject,
-            scenario=asked.query.scenario,
-            recommendation_id=asked.recommendation_id,
-            arms=asked.steered.arms,
-            rules_version=asked.steered.rules_version,
+            surface=surface,
+            subject=subject,
+            scenario=query.scenario,
+            recommendation_id=recommendation_id,
+            arms=arms,
+            rules_version=rules_version,
         )
-        n_slots = len(shown.items)
-        self._steerer.count(asked.steered.arms, slots=n_slots, asked=asked.query.k, fallback=origin == "bundle")
+        self._steerer.count(arms, slots=len(shown.items), asked=query.k, fallback=origin == "bundle")
 
-    def _keep(self, key: Hashable, packed: bytes, shown: Shown, answer: bytes) -> None:
-        """Keep a list that is the same for everybody, and that Redis held as a whole."""
-        head, said, tail = answer.rpartition(b'"recommendation_id":"')
-        if key is None or not answer.endswith(b'"store":"redis"}'):
-            return
-        ready = _Ready(packed, shown, head + said, tail[tail.index(b'"') :])
-        self._ready.keep(key, ready, len(answer) + len(packed) + len(shown.json))
+    def _found(self, key: Hashable) -> Ready | None:
+        """An answer that was sent before, and holds if Redis still has its proof."""
+        if not self._engine.store.up:
+            return None
+        return self._ready.find(key, self._engine.live, self._steerer.keeper.policies, time.time())
 
+    def _again(self, ready: Ready, surface: str, subject: str, query: ListQuery) -> bytes:
+        """An answer that was sent before, under a new id, and logged under it."""
+        self._engine.kept_answer(True)
+        recommendation_id = secrets.token_hex(16)
+        self._log(
+            ready.live,
+            ready.shown,
+            "redis",
+            surface=surface,
+            subject=subject,
+            query=query,
+            recommendation_id=recommendation_id,
+            arms=ready.arms,
+            rules_version=ready.rules_version,
+        )
+        return ready.under(recommendation_id)
 
-def _ready_key(live: Live, asked: Asked) -> Hashable:
-    """What a kept list depends on; None where it must be made each time, as items have changed."""
-    if live.changes is not None:
-        return None
-    steered = asked.steered
-    arms = tuple(steered.arms.items())
-    return live.version, asked.cursor.question, asked.query.k, steered.rules_version, arms
+    def _keep(self, key: Hashable, asked: Asked, shown: Shown, answer: bytes, **made_of: Unpack[MadeOf]) -> None:
+        self._engine.kept_answer(False)
+        steered = asked.steered
+        self._ready.keep(key, answer, shown=shown, arms=steered.arms, rules_version=steered.rules_version, **made_of)
 
 
 def _stages(asked: Asked) -> list[Stage]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Mapping
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.gate import CALLER
@@ -69,9 +68,9 @@ class Shell:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         status = 0
 
         async def send_dressed(message: Message) -> None:
@@ -88,7 +87,7 @@ class Shell:
             await send(message)
 
         try:
-            declared = headers.get("content-length", "0")
+            declared = headers.get(b"content-length", b"0").decode("latin-1")
             most = self._most(scope["path"])
             if declared.isdecimal() and int(declared) > most:
                 await _too_large(most).response()(scope, receive, send_dressed)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from math import isfinite
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -21,6 +24,7 @@ from features.errors import InputError
 from features.vocabulary import Vocabulary
 from recsys.amended.bundle import AmendedBundle
 from recsys.bundle import Bundle
+from recsys.documents import Window
 from recsys.experiments import Experiments
 from recsys.rules.amended import facts_of, trained_facts
 from recsys.rules.book import RuleBook
@@ -53,6 +57,16 @@ class Policies:
     experiments: Experiments = Experiments()  # noqa: RUF009 - frozen
     experiments_version: int = 0
     stopped: frozenset[str] = frozenset()
+
+    def steady_until_s(self, now_s: float) -> float:
+        """When the next rule or experiment begins or ends, UTC seconds; inf where none does."""
+        return min((at for at in self._turns if at > now_s), default=float("inf"))
+
+    @cached_property
+    def _turns(self) -> frozenset[float]:
+        rules = (rule.when for one in self.rules.values() for rule in one.rules)
+        windows: Iterator[Window] = chain(rules, self.experiments.experiments)
+        return frozenset(at for window in windows for at in (window.begins_s, window.ends_s) if isfinite(at))
 
     def of(self, version: int | None) -> tuple[int, RuleSet]:
         """A version of the rules, or the active one where that is not there; and which it is."""

@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     kept_items_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000
     """Memory of a worker for items as they are shown, so that those asked for often are not fetched again."""
     kept_answers_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000
-    """Memory of a worker for lists of similar items as they were sent; Redis is asked each time whether they still
-    hold."""
+    """Memory of a worker for lists of similar items and feeds as they were sent; Redis is asked each time whether they
+    still hold."""
     memory_users: PositiveInt = 10_000
     """Users whose latest state a worker remembers for the time Redis is away."""
     pending_cap: PositiveInt = 50_000

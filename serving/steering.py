@@ -46,6 +46,11 @@ class Enrolled:
     scenarios: frozenset[str]
     now_s: float
 
+    @property
+    def model(self) -> str | None:
+        """The version that an arm names; None where the current one answers."""
+        return self.assignment.overrides.model
+
 
 @dataclass(frozen=True, eq=False)
 class Steered:
@@ -86,6 +91,12 @@ class Steered:
         """Candidates that the stages look at, at least."""
         diversity, exploration = self.steering.diversity, self.steering.exploration
         return max(100, 0 if diversity is None else diversity.depth, 0 if exploration is None else exploration.pool)
+
+    @property
+    def draws(self) -> bool:
+        """Whether chance has a say."""
+        exploration = self.steering.exploration
+        return exploration is not None and not exploration.off
 
     @property
     def plain(self) -> bool:

@@ -8,6 +8,7 @@ most one timeout, and a slow one cannot pull the service down with it.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,11 @@ FORGOTTEN_CAP = 10_000
 APPLY_EVENTS = """
 local recent_cap, seen_cap = tonumber(ARGV[1]), tonumber(ARGV[2])
 local user_ttl, event_ttl, stream_cap, logged, bought_ttl = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
+local stamped = ARGV[8]
 local applied = {}
-local at = 8
-for i = 1, (#KEYS - 1) / 4 do
-  local marker, recent, seen, bought = KEYS[4 * i - 2], KEYS[4 * i - 1], KEYS[4 * i], KEYS[4 * i + 1]
+local at = 9
+for i = 1, (#KEYS - 1) / 5 do
+  local marker, recent, seen, bought, stamp = unpack(KEYS, 5 * i - 3, 5 * i + 1)
   local entry, item, timestamp = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local tells_taste, buys = ARGV[at + 3] == '1', ARGV[at + 4] == '1'
   local n_fields, fields = tonumber(ARGV[at + 5]), {}
@@ -57,6 +59,7 @@ for i = 1, (#KEYS - 1) / 4 do
       redis.call('ZREMRANGEBYRANK', bought, 0, -seen_cap - 1)
       redis.call('EXPIRE', bought, bought_ttl)
     end
+    if tells_taste or buys then redis.call('SET', stamp, stamped, 'EX', user_ttl) end
     if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
     applied[i] = 1
   else
@@ -78,9 +81,14 @@ class StoreRefusedError(StoreDownError):
 
 @dataclass(frozen=True)
 class UserRead:
-    """What one round trip says of a user: live state, and the packed list published for them."""
+    """What one round trip says of a user: live state, its stamp, and the packed list published for them.
+
+    A stamp is another one after each change of the state. It is read before the state is, so that where both change
+    meanwhile it is the older of the two, and the state is taken for outdated rather than for new.
+    """
 
     state: LiveState
+    stamp: bytes | None
     published: bytes | None
 
 
@@ -161,6 +169,7 @@ class Store:
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
             pipeline = client.pipeline(transaction=False)
+            pipeline.get(self.keys.stamp(user_id))
             pipeline.lrange(self.keys.recent(user_id), 0, self._settings.recent_cap - 1)
             pipeline.zrange(self.keys.seen(user_id), 0, -1, withscores=True)
             pipeline.zrange(self.keys.bought(user_id), 0, -1, withscores=True)
@@ -170,10 +179,15 @@ class Store:
             return await pipeline.execute()
 
         answer = await self.asked(ask)
-        recent = tuple(Past.of_entry(entry) for entry in reversed(answer[0]))
-        seen, bought = ({item_id.decode(): at for item_id, at in scored} for scored in answer[1:3])
-        said = {name.decode(): tuple(orjson.loads(values)) for name, values in answer[3].items()}
-        return UserRead(LiveState(recent, seen, bought, said), answer[4] if version is not None else None)
+        stamp, entries, *scored, profile = answer[:5]
+        recent = tuple(Past.of_entry(entry) for entry in reversed(entries))
+        seen, bought = ({item_id.decode(): at for item_id, at in one} for one in scored)
+        said = {name.decode(): tuple(orjson.loads(values)) for name, values in profile.items()}
+        return UserRead(LiveState(recent, seen, bought, said), stamp, answer[5] if version is not None else None)
+
+    async def stamp(self, user_id: str) -> bytes | None:
+        """What changes with a user's live state; None where nothing of it is younger than its time to live."""
+        return (await self._values.get([self.keys.stamp(user_id)]))[0]
 
     async def describe(self, user_id: str, attributes: Mapping[str, Sequence[str]], *, whole: bool) -> None:
         """Keep what the shop says of a user.
@@ -194,6 +208,7 @@ class Store:
                     pipeline.hset(key, name, orjson.dumps(list(values)))
                 else:
                     pipeline.hdel(key, name)
+            pipeline.set(self.keys.stamp(user_id), secrets.token_bytes(8), ex=self._settings.user_ttl_s)
             await pipeline.execute()
 
         await self.asked(ask)
@@ -242,12 +257,14 @@ class Store:
         names: list[str] = [self.keys.recent(events[0].user_id) if stream is None else stream]
         caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
         values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None), settings.bought_ttl_s]
+        values.append(secrets.token_bytes(8))
         for event in events:
             names += [
                 self.keys.event(event.user_id, event.event_id),
                 self.keys.recent(event.user_id),
                 self.keys.seen(event.user_id),
                 self.keys.bought(event.user_id),
+                self.keys.stamp(event.user_id),
             ]
             fields = [part for pair in event.fields().items() for part in pair]
             values += [
@@ -271,6 +288,7 @@ class Store:
                 self.keys.seen(user_id),
                 self.keys.bought(user_id),
                 self.keys.profile(user_id),
+                self.keys.stamp(user_id),
             )
             pipeline.zadd(self.keys.erasing, {user_id: int(time.time() * 1000)})
             pipeline.xadd(self.keys.forgotten, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)

@@ -34,10 +34,14 @@ class Of(Generic[M]):
     def __init__(self, metric: M, tenant: str) -> None:
         self._metric = metric
         self._tenant = tenant
+        self._known: dict[tuple[str, ...], M] = {}
 
     def labels(self, *values: str) -> M:
         """The metric with these values of its other labels."""
-        return cast("M", self._metric.labels(self._tenant, *values))
+        found = self._known.get(values)
+        if found is None:  # the library's own way takes a lock, and longer than counting does
+            found = self._known[values] = cast("M", self._metric.labels(self._tenant, *values))
+        return found
 
 
 class Telemetry:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, TypeVar, cast, get_origin
 
 from pydantic import BaseModel, ValidationError
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.datastructures import QueryParams
+from starlette.datastructures import QueryParams, State
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -49,6 +51,42 @@ class HotRoute(Route):
         """Answer one request."""
         scope["route"] = self
         await super().handle(scope, receive, send)
+
+
+class ListRoute(HotRoute):
+    """A GET route of a list, made of an id in its path and of its query string alone (see `serving/express.py`).
+
+    Args:
+        before, name, after: the path, such as "/v1/items/", "item_id" and "/similar".
+        answer: makes the answer from the application's state, the id and the raw query string.
+        headers: of the answer, beside its type and length.
+    """
+
+    def __init__(
+        self,
+        before: str,
+        name: str,
+        after: str,
+        answer: Callable[[State, str, bytes], Awaitable[bytes]],
+        **headers: str,
+    ) -> None:
+        self.before, self.after = before, after
+        self._id, self._answer = name, answer
+        self._headers = {"content-type": "application/json"} | headers
+        self.raw_headers = [(key.encode(), value.encode()) for key, value in self._headers.items()]
+        super().__init__(f"{before}{{{name}:id_before}}{after}", self._respond, methods=["GET"])
+
+    async def body(self, scope: Scope, outside_id: str) -> bytes:
+        """What is answered.
+
+        Raises:
+            ProblemError: 422, the id or the query string breaks a rule.
+        """
+        return await self._answer(scope["app"].state, checked_id(self._id, outside_id), scope["query_string"])
+
+    async def _respond(self, request: Request) -> Response:
+        body = await self.body(request.scope, request.path_params[self._id])
+        return Response(body, headers=self._headers)
 
 
 register_url_convertor("id", _Id())
@@ -103,7 +141,11 @@ def query_of(request: Request, kind: type[Asked]) -> Asked:
     Raises:
         ProblemError: 422, one is unknown, breaks its rule, or is there twice and is no list.
     """
-    text = request.scope["query_string"]
+    return asked_by(kind, request.scope["query_string"])
+
+
+def asked_by(kind: type[Asked], text: bytes) -> Asked:
+    """As `query_of`, from the raw query string."""
     if len(text) > USUAL_CHARS:
         return _parsed(kind, text)
     return cast("Asked", _usual(kind, text))

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.asked import MAX_ID_CHARS, DebugQuery, NoQuery, SimilarQuery
 from serving.debugging import debug_json, surface_of
-from serving.routes.common import HotRoute, checked_id, engine_of, lists_of, problems, query_of
+from serving.routes.common import ListRoute, asked_by, engine_of, lists_of, problems
 from serving.schemas import AnswerOut, DebugOut, ItemOut, ItemsOut
 
 ItemId = Annotated[
@@ -29,17 +30,16 @@ class BrowseQuery(NoQuery):
     q: str | None = Field(None, max_length=100, description="Only items with this in their title.")
 
 
-async def similar(request: Request) -> Response:
+async def similar(state: State, item_id: str, text: bytes) -> bytes:
     """Hot path: bytes in, bytes out."""
-    query = query_of(request, SimilarQuery)
-    item_id = checked_id("item_id", request.path_params["item_id"])
-    began = time.perf_counter()
-    answer = await lists_of(request).similar(item_id, query)
-    request.app.state.shadow.offer("similar", item_id, query, answer, time.perf_counter() - began)
-    return Response(answer, media_type="application/json")
+    query, began = asked_by(SimilarQuery, text), time.perf_counter()
+    answer: bytes = await state.lists.similar(item_id, query)
+    state.shadow.offer("similar", item_id, query, answer, time.perf_counter() - began)
+    return answer
 
 
-hot = [HotRoute("/v1/items/{item_id:id_before}/similar", similar, methods=["GET"])]
+lists = [ListRoute("/v1/items/", "item_id", "/similar", similar)]
+hot = lists
 documented = APIRouter(tags=["items"])
 router = APIRouter(tags=["items"])
 

@@ -6,11 +6,12 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.asked import MAX_ID_CHARS, FeedQuery, NoQuery
-from serving.routes.common import HotRoute, body_of, checked_id, engine_of, lists_of, problems, query_of
+from serving.routes.common import HotRoute, ListRoute, asked_by, body_of, checked_id, engine_of, problems
 from serving.schemas import AnswerOut, UserIn, UserOut
 
 UserId = Annotated[
@@ -19,13 +20,12 @@ UserId = Annotated[
 SHOWN_EVENTS = 50
 
 
-async def feed(request: Request) -> Response:
+async def feed(state: State, user_id: str, text: bytes) -> bytes:
     """Hot path: bytes in, bytes out."""
-    query = query_of(request, FeedQuery)
-    user_id, began = checked_id("user_id", request.path_params["user_id"]), time.perf_counter()
-    answer = await lists_of(request).feed(user_id, query)
-    request.app.state.shadow.offer("feed", user_id, query, answer, time.perf_counter() - began)
-    return Response(answer, media_type="application/json", headers={"cache-control": "no-store"})
+    query, began = asked_by(FeedQuery, text), time.perf_counter()
+    answer: bytes = await state.lists.feed(user_id, query)
+    state.shadow.offer("feed", user_id, query, answer, time.perf_counter() - began)
+    return answer
 
 
 async def put(request: Request) -> Response:
@@ -48,8 +48,9 @@ async def _describe(request: Request, *, whole: bool) -> Response:
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
+lists = [ListRoute("/v1/users/", "user_id", "/feed", feed, **{"cache-control": "no-store"})]
 hot = [
-    HotRoute("/v1/users/{user_id:id_before}/feed", feed, methods=["GET"]),
+    *lists,
     HotRoute("/v1/users/{user_id:id}", put, methods=["PUT"]),
     HotRoute("/v1/users/{user_id:id}", patch, methods=["PATCH"]),
 ]

@@ -1,0 +1,102 @@
+"""Answers as they were sent, to be sent again under a new id for as long as nothing they were made of has changed.
+
+What an answer is made of: the open bundle (another `Live` as soon as the version or an item changes), the rules and
+experiments (likewise other `Policies`), and what Redis holds for it, of which the answer keeps a proof: the published
+list itself, or the stamp of the user's live state. Redis is asked for the proof each time, so nothing old is sent. What
+changes with the clock alone is told by `until_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from serving.impressions import Shown
+from serving.kept import Kept
+from serving.live import Live
+from serving.policies import Policies
+
+_BEFORE_ID = b'"recommendation_id":"'
+_OF_REDIS = b'"store":"redis"}'
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """One answer.
+
+    Args:
+        live: the bundle it was made from.
+        policies: the rules and experiments it was made by.
+        until_s: UTC seconds from which it may be another one although nothing was changed.
+        proof: what Redis must still hold.
+        shown: the slots, for the log.
+        arms: experiment → arm.
+        rules_version: of the rules applied.
+        head, tail: the answer before its recommendation id, and after it.
+    """
+
+    live: Live
+    policies: Policies
+    until_s: float
+    proof: bytes | None
+    shown: Shown
+    arms: Mapping[str, str]
+    rules_version: int
+    head: bytes
+    tail: bytes
+
+    def under(self, recommendation_id: str) -> bytes:
+        """The answer under another id."""
+        return b"".join((self.head, recommendation_id.encode(), self.tail))
+
+
+class MadeOf(TypedDict):
+    """What an answer is made of; as `Ready`."""
+
+    live: Live
+    policies: Policies
+    until_s: float
+    proof: bytes | None
+
+
+class ReadyAnswers:
+    """One worker's answers that can be sent again.
+
+    Args:
+        cap: bytes they may take.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._kept: Kept[Hashable, Ready] = Kept(cap)
+
+    def find(self, key: Hashable, live: Live, policies: Policies, now_s: float) -> Ready | None:
+        """An answer to a question that holds if its proof does; None where there is none."""
+        found = self._kept.get(key)
+        if found is None or found.live is not live or found.policies is not policies or now_s >= found.until_s:
+            return None
+        return found
+
+    def keep(
+        self,
+        key: Hashable,
+        answer: bytes,
+        *,
+        shown: Shown,
+        arms: Mapping[str, str],
+        rules_version: int,
+        **made_of: Unpack[MadeOf],
+    ) -> None:
+        """Keep an answer that was just made, unless the bundle had to stand in for Redis; arguments as `Ready`."""
+        if not answer.endswith(_OF_REDIS):
+            return
+        head, said, rest = answer.rpartition(_BEFORE_ID)
+        ready = Ready(
+            **made_of,
+            shown=shown,
+            arms=arms,
+            rules_version=rules_version,
+            head=head + said,
+            tail=rest[rest.index(b'"') :],
+        )
+        self._kept.keep(key, ready, len(answer) + len(ready.proof or b"") + len(shown.json))
