@@ -109,13 +109,14 @@ def test_arms_are_counted_with_what_came_of_them(service: Any, redis_server: Any
         told: dict[str, Any] = service.get("/v1/experiments/results").json()
         return told
 
-    def arm(name: str) -> dict[str, int]:
-        found: dict[str, int] = next(one for one in counted()["experiments"][0]["arms"] if one["name"] == name)
+    def arm(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(one for one in counted()["experiments"][0]["arms"] if one["name"] == name)
         return found
 
     eventually(lambda: arm("other")["purchases"] == 1)
     wanted = {"answers": len(by_arm["other"]), "slots": 5 * len(by_arm["other"]), "short": 0, "fallbacks": 0}
-    assert arm("other") == {"name": "other", **wanted, "clicks": 1, "purchases": 1}
+    nothing = {"answers": 0, "slots": 0, "clicked_answers": 0, "clicks": 0, "late": 0}  # nobody attributes here
+    assert arm("other") == {"name": "other", **wanted, "clicks": 1, "purchases": 1, "attributed": nothing}
     assert arm("control")["clicks"] == 0
     assert counted()["holdout"]["answers"] == len(by_arm["holdout"])
     assert service.metric("recsys_arm_answers_total", experiment="test", arm="other") == len(by_arm["other"])
