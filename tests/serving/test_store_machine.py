@@ -105,8 +105,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert done.previous == self.current
         self.before[version] = self.current
         self.current = version
-        kept = [version, self.before[version]][: KEEP + 1]
-        self.before = {one: of for one, of in self.before.items() if one in kept}
+        self.retire()
         self.tried = None if self.tried == version else self.tried
         self.prune([one for one in self.models if one.version in self.whole])
 
@@ -129,6 +128,8 @@ class StoreMachine(RuleBasedStateMachine):
                 self.publisher.shadow(self.models[which], 0.5)
         else:
             self.publisher.shadow(self.models[which], 0.5)
+            if self.tried not in (None, version):
+                self.retire()
             self.tried = version
 
     @rule()
@@ -138,6 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.publisher.end_shadow()
         else:
             assert self.publisher.end_shadow() == self.tried
+            self.retire()
             self.tried = None
 
     @precondition(lambda self: len(self.before) > 1)
@@ -286,6 +288,11 @@ class StoreMachine(RuleBasedStateMachine):
     def whole(self) -> set[str]:
         """Versions that have keys: those that a rollback may return to, and the one that is tried."""
         return set(self.before) | ({self.tried} - {None})
+
+    def retire(self) -> None:
+        """What a rollback has left goes with the next version that goes."""
+        kept = [self.current, self.before[self.current or ""]][: KEEP + 1]
+        self.before = {one: of for one, of in self.before.items() if one in kept}
 
     def say(self, item_id: str, said: Said, pictures: dict[str, bytes]) -> None:
         self.run(self.shelf.write({item_id: said}, pictures))
