@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ class Vocabulary:
 
     def idxs(self, outside_ids: Iterable[str]) -> NDArray[np.int64]:
         """Rows of many ids, int64; -1 where absent."""
-        return np.fromiter((self._rows.get(outside_id, -1) for outside_id in outside_ids), dtype=np.int64)
+        return np.fromiter(map(self._rows.get, outside_ids, repeat(-1)), dtype=np.int64)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -51,8 +51,9 @@ class NeighborList:
 
     def of(self, item_idx: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The neighbors of one item without padding: int64 [<= k] and their cosines."""
-        kept = self.idx[item_idx] >= 0
-        return self.idx[item_idx][kept].astype(np.int64), self.score[item_idx][kept]
+        idx = self.idx[item_idx]
+        kept = idx >= 0
+        return idx[kept].astype(np.int64), self.score[item_idx][kept]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +196,9 @@ class Bundle:
 
     def together(self, item_idx: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of the items most often met by the same users as an item, and by how many users; int64 both."""
-        known = self.co_idx[item_idx] >= 0
-        return self.co_idx[item_idx][known].astype(np.int64), self.co_count[item_idx][known].astype(np.int64)
+        idx = self.co_idx[item_idx]
+        known = idx >= 0
+        return idx[known].astype(np.int64), self.co_count[item_idx][known].astype(np.int64)
 
     def display_json(self, item_idx: int) -> bytes:
         """An item's display data as JSON bytes, ready to be sent."""

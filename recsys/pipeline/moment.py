@@ -54,7 +54,7 @@ class Moment:
         if self.page >= 0:
             yield self._hidden(unavailable)
             return
-        viewed = self.viewed[~np.isin(self.viewed, self.again)]
+        viewed = without(self.viewed, self.again)
         steps = ((self.seen, viewed, unavailable), (viewed, unavailable), (unavailable,), ())
         for layers in steps if self.request.relax else steps[:1]:
             yield self._hidden(*layers)
@@ -140,7 +140,7 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     vector = pushed_away(None if blend is None else blend.vector, bundle.item_embeddings[unlike], live)
     pull = np.zeros(len(recent), dtype=np.float32) if blend is None else blend.recent_pull
     kept = 0.0 if blend is None else blend.trained_share
-    before = past[~np.isin(past, recent)]
+    before = without(past, recent)
     anchors, anchor_weights = recent, weights
     if page >= 0:
         anchors, anchor_weights = np.array([page]), np.ones(1, dtype=np.float32)
@@ -149,13 +149,13 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         anchor_weights = np.ones(len(anchors), dtype=np.float32)
     own = rows_of(bundle, user.seen)
     seen = np.concatenate([past, own]) if hide_seen and not user.trained_again else own
-    again = np.setdiff1d(rows_of(bundle, user.again), rows_of(bundle, at_hand))
+    again = without(rows_of(bundle, user.again), rows_of(bundle, at_hand))
     return Moment(
         bundle=bundle,
         request=request,
         page=page,
         viewed=viewed[viewed >= 0],
-        seen=seen[~np.isin(seen, again)],
+        seen=without(seen, again),
         again=again,
         history=np.concatenate([before, recent]),
         pull=np.concatenate([np.full(len(before), kept / max(1, len(before)), dtype=np.float32), pull]),
@@ -173,6 +173,11 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
 def hiding(query: Query, hidden: NDArray[np.bool_]) -> Query:
     """The query with this hidden from the answer."""
     return replace(query, hidden=hidden)
+
+
+def without(rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows that are not among the others, in their order."""
+    return rows[~np.isin(rows, others)] if len(rows) and len(others) else rows
 
 
 def rows_of(bundle: Bundle, item_ids: Collection[str]) -> NDArray[np.int64]:

@@ -79,6 +79,11 @@ class Catalog:
         voiceless: NDArray[np.bool_] = np.logical_not(np.any(self.item_vectors[:, :-1], axis=1))
         return voiceless
 
+    @cached_property
+    def most_users(self) -> float:
+        """Users who met the best known item."""
+        return float(self.popularity.max(initial=0))
+
 
 def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows) -> Floats:
     """The features of some candidates for one user, float32 [n, len(FEATURES)].
@@ -95,8 +100,7 @@ def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows) -
     if user is not None:
         column["taste"][:] = np.einsum("nd,d->n", vectors[:, :-1], user)
     column["prior"][:] = vectors[:, -1]
-    most = np.log1p(float(catalog.popularity.max(initial=0)))
-    column["popularity"][:] = np.log1p(catalog.popularity[rows]) / (most or 1.0)
+    column["popularity"][:] = np.log1p(catalog.popularity[rows]) / (np.log1p(catalog.most_users) or 1.0)
     column["match"][:] = catalog.match_scores[rows]
     column["history"][:] = np.log1p(len(history))
     newest = history[-NEWEST:]
@@ -116,21 +120,22 @@ def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows) -
 
 
 def _together(catalog: Catalog, newest: Rows, rows: Rows) -> tuple[Floats, Floats]:
+    largest = np.zeros(len(rows), dtype=np.float32)
+    if not len(rows):
+        return largest, largest
     order = np.argsort(rows)
     rising = rows[order]
-    total, largest = np.zeros(len(rows), dtype=np.float32), np.zeros(len(rows), dtype=np.float32)
-    for place, item in enumerate(newest.tolist()):
-        met, users = catalog.together(item)
-        if not len(met):
-            continue
-        at = np.minimum(np.searchsorted(rising, met), len(rising) - 1)
-        here = rising[at] == met
-        at, met, users = order[at[here]], met[here], users[here]
-        of_both = np.maximum(1, catalog.popularity[item]) * np.maximum(1, catalog.popularity[met])
-        value = (users / np.sqrt(of_both)).astype(np.float32)
-        total[at] += value * np.float32(0.5 ** ((len(newest) - 1 - place) / HALF_LIFE))
-        largest[at] = np.maximum(largest[at], value)
-    return total, largest
+    of_each = [catalog.together(item) for item in newest.tolist()]
+    met, users = np.concatenate([met for met, _ in of_each]), np.concatenate([users for _, users in of_each])
+    item = np.repeat(np.arange(len(newest)), [len(met) for met, _ in of_each])
+    at = np.minimum(np.searchsorted(rising, met), len(rising) - 1)
+    here = rising[at] == met
+    at, met, users, item = order[at[here]], met[here], users[here], item[here]
+    of_both = np.maximum(1, catalog.popularity[newest[item]]) * np.maximum(1, catalog.popularity[met])
+    value = (users / np.sqrt(of_both)).astype(np.float32)
+    fading = 0.5 ** ((len(newest) - 1 - item) / HALF_LIFE)
+    np.maximum.at(largest, at, value)
+    return np.bincount(at, value * fading, len(rows)).astype(np.float32), largest
 
 
 def _cosines(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
@@ -140,5 +145,5 @@ def _cosines(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
     if not ours.shape[1] or not len(known):
         return nothing, nothing
     cosine = unit_rows(ours) @ unit_rows(known).T
-    there = np.any(ours, axis=1)
+    there = np.einsum("nd,nd->n", ours, ours) > 0
     return np.where(there, cosine.max(axis=1), nothing), np.where(there, cosine.mean(axis=1), nothing)

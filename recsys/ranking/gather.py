@@ -56,25 +56,20 @@ def gather(
         taste: candidates by the user's vector.
     """
     vector = np.append(user, np.float32(1))
-    found: list[tuple[Source, Rows, Rows]] = []
-
-    def add(source: Source, rows: Rows, anchor: int = -1) -> None:
-        kept = rows[~hidden[rows]]
-        found.append((source, kept, np.full(len(kept), anchor, dtype=np.int64)))
-
-    add("personalized", index.search(vector, taste, hidden | catalog.voiceless)[0])
     newest = history[-NEWEST:][::-1].tolist()
-    for item in newest:
-        add("together", catalog.together(item)[0][:TOGETHER], item)
-    for item in newest:
-        for alike in catalog.alike(item):
-            add("content", alike[:CONTENT], item)
+    found: list[tuple[Source, int, Rows]] = [
+        ("personalized", -1, index.search(vector, taste, hidden | catalog.voiceless)[0]),
+        *(("together", item, catalog.together(item)[0][:TOGETHER]) for item in newest),
+        *(("content", item, alike[:CONTENT]) for item in newest for alike in catalog.alike(item)),
+    ]
     if len(catalog.newcomers):
         scores = dot_products(catalog.item_vectors[catalog.newcomers], vector)
-        add("fresh", catalog.newcomers[top_k(scores, FRESH, hidden[catalog.newcomers])[0]])
-    rows = np.concatenate([of for _, of, _ in found])
-    source = np.concatenate([np.full(len(of), SOURCES.index(name), dtype=np.int8) for name, of, _ in found])
-    anchor = np.concatenate([led for _, _, led in found])
-    _, first = np.unique(rows, return_index=True)
-    first.sort()
+        found.append(("fresh", -1, catalog.newcomers[top_k(scores, FRESH, hidden[catalog.newcomers])[0]]))
+    sources, anchors, of_each = zip(*found, strict=True)
+    lengths = [len(rows) for rows in of_each]
+    rows = np.concatenate(of_each)
+    source = np.repeat(np.array([SOURCES.index(name) for name in sources], dtype=np.int8), lengths)
+    anchor = np.repeat(np.array(anchors, dtype=np.int64), lengths)
+    shown = np.flatnonzero(~hidden[rows])
+    first = shown[np.sort(np.unique(rows[shown], return_index=True)[1])]
     return Gathered(rows[first], source[first], anchor[first])
