@@ -88,7 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     keeper = ItemKeeper(shelf, pictures, telemetry, prepare=policies.prepare)
     recommender = BundleRecommender if tracing is None else tracing.recommender
     watcher = Watcher(store, memory, keeper, settings, telemetry, recommender=recommender)
-    policing = Policing(policies, watcher, store, settings, telemetry)
+    policing = Policing(policies, watcher=watcher, items=keeper, store=store, settings=settings, telemetry=telemetry)
     impressions = ImpressionLog(store, telemetry, cap=settings.impressions_cap)
     engine = Engine(
         watcher=watcher,

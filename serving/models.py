@@ -10,21 +10,25 @@ import structlog
 
 from features.errors import InputError
 from recsys.bundle import Bundle
+from serving.items.keeper import ItemKeeper
 from serving.live import RETRY_S, Catalog, Live
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
 log = structlog.get_logger()
 
+ASIDE = "~aside"
+"""A label that nobody's metrics show: a changed item counts once, not once more for every model it is kept beside."""
+
 
 class OtherModels:
-    """Open bundles of other versions.
+    """Open bundles of other versions, each with what was said of items since it was made.
 
     Args:
         store: Redis, which knows where a version's bundle lies.
         telemetry: counts what does not open.
         opened: opens a version whose bundle was published from this place, as `serving.live.open_version`.
-        prepare: called with each bundle in a thread, before anything is answered from it.
+        items: the changed items of the current version; those of the others are read from the same shelf.
     """
 
     def __init__(
@@ -33,21 +37,21 @@ class OtherModels:
         telemetry: Telemetry,
         *,
         opened: Callable[[str, str | None], Live],
-        prepare: Callable[[Bundle], None],
+        items: ItemKeeper,
     ) -> None:
         self._store = store
         self._opened = opened
         self._telemetry = telemetry
-        self._prepare = prepare
-        self._open: dict[str, Live] = {}
+        self._items = items
+        self._open: dict[str, _Kept] = {}
         self._elsewhere: list[Catalog] = []
         self._again_at: dict[str, float] = {}
 
     @property
     def bundles(self) -> list[Bundle]:
         """Those that are open, here or where they are watched."""
-        elsewhere = [catalog.live for catalog in self._elsewhere]
-        return [live.bundle for live in (*self._open.values(), *elsewhere) if live is not None]
+        catalogs = (*(kept.keeper for kept in self._open.values()), *self._elsewhere)
+        return [catalog.live.bundle for catalog in catalogs if catalog.live is not None]
 
     def watch(self, catalog: Catalog) -> None:
         """Take a bundle that is kept elsewhere for one that is open, so that rules are compiled for it."""
@@ -55,18 +59,22 @@ class OtherModels:
 
     def get(self, version: str) -> Live | None:
         """A version, None where it is not open."""
-        return self._open.get(version)
+        kept = self._open.get(version)
+        return None if kept is None else kept.keeper.live
 
     async def hold(self, versions: Collection[str]) -> None:
         """Have these versions open, and no others. One that does not open is counted, and tried again later."""
-        self._open = {version: live for version, live in self._open.items() if version in versions}
+        for gone in self._open.keys() - set(versions):
+            await self._open.pop(gone).close()
         for version in versions:
             if version in self._open or time.monotonic() < self._again_at.get(version, 0.0):
                 continue
             try:
                 meta = await self._store.meta(version)
                 live = await asyncio.to_thread(self._opened, version, meta.get("bundle"))
-                await asyncio.to_thread(self._prepare, live.bundle)
+                keeper = self._items.beside(Telemetry(ASIDE))
+                await keeper.move(live)
+                await keeper.load()
             except StoreDownError:
                 return
             except (InputError, OSError) as error:
@@ -74,5 +82,18 @@ class OtherModels:
                 self._again_at[version] = time.monotonic() + RETRY_S
                 log.error("the model of an arm does not open, its users get the current one", error=str(error))
                 continue
-            self._open[version] = live
+            self._open[version] = _Kept(keeper)
             log.info("model of an arm open", version=version)
+
+
+class _Kept:
+    """A catalog that follows what is said of items until it is closed."""
+
+    def __init__(self, keeper: ItemKeeper) -> None:
+        self.keeper = keeper
+        self._ends = asyncio.Event()
+        self._following = asyncio.create_task(keeper.run(self._ends))
+
+    async def close(self) -> None:
+        self._ends.set()
+        await self._following

@@ -7,6 +7,7 @@ from functools import partial
 
 from serving.counters import Counters
 from serving.guard import Guard
+from serving.items.keeper import ItemKeeper
 from serving.live import Watcher, open_version
 from serving.models import OtherModels
 from serving.policies import PolicyKeeper
@@ -22,17 +23,25 @@ class Policing:
     Args:
         keeper: the rules and experiments.
         watcher: the current model.
+        items: the changed items, over the current model.
         store: Redis.
         settings: of the worker.
         telemetry: of the worker.
     """
 
     def __init__(
-        self, keeper: PolicyKeeper, watcher: Watcher, store: Store, settings: Settings, telemetry: Telemetry
+        self,
+        keeper: PolicyKeeper,
+        *,
+        watcher: Watcher,
+        items: ItemKeeper,
+        store: Store,
+        settings: Settings,
+        telemetry: Telemetry,
     ) -> None:
         self.keeper = keeper
         opened = partial(open_version, settings=settings, recommender=watcher.recommender)
-        self.others = OtherModels(store, telemetry, opened=opened, prepare=keeper.prepare)
+        self.others = OtherModels(store, telemetry, opened=opened, items=items)
         self.counters = Counters(store)
         self.guard = Guard(
             keeper=keeper,
@@ -56,4 +65,5 @@ class Policing:
         async with asyncio.TaskGroup() as background:
             background.create_task(self.counters.run(closing))
             background.create_task(self.guard.run(closing))
+        await self.others.hold(())
         await self.counters.write()

@@ -68,6 +68,28 @@ def test_an_arm_may_answer_from_another_model(
     assert refused.json()["errors"][0]["rule"] == "experiment 'test', arm 'other': no model 'nobody' is published"
 
 
+def test_a_sold_out_item_is_not_shown_by_an_arm_with_another_model_either(
+    service: Any, publisher: Publisher, small_bundle: Path, changed_bundle: Path, eventually: Any
+) -> None:
+    old, new = Bundle.open(small_bundle).version, publisher.publish(Bundle.open(changed_bundle)).version
+    eventually(lambda: service.feed("u1")["model_version"] == new)
+    put(service, two_arms(model=old))
+    visitor = next(name for name in map("visitor{}".format, range(50)) if service.feed(name)["model_version"] == old)
+    before = [slot["item"]["item_id"] for slot in service.feed(visitor, 5)["recommendations"]]
+    gone, later = before[:2]
+
+    def shown() -> set[str]:
+        answer = service.feed(visitor, 5)
+        assert answer["model_version"] == old
+        return {slot["item"]["item_id"] for slot in answer["recommendations"]}
+
+    assert httpx.patch(f"{service.base_url}/v1/items/{gone}", json={"available": False}, timeout=10).is_success
+    eventually(lambda: gone not in shown())
+    assert later in shown()
+    assert httpx.delete(f"{service.base_url}/v1/items/{later}", timeout=10).is_success
+    eventually(lambda: later not in shown())
+
+
 def test_an_arm_may_explore_and_another_not(service: Any) -> None:
     put(service, two_arms(exploration={"temperature": 0.5}))
     chances = {"control": set(), "other": set()}
