@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -101,7 +100,7 @@ class Open:
 
 
 @pytest.mark.parametrize("lists_looked_at", [1, 16])
-def test_the_probe_counts_what_the_index_misses_of_a_shopper_s_query(lists_looked_at: int) -> None:
+def test_the_probe_counts_what_the_index_misses_of_a_shopper_s_query(lists_looked_at: int, run_apart: Any) -> None:
     random = np.random.default_rng(0)
     vectors = random.normal(size=(2000, 8)).astype(np.float32)
     searcher = faiss.index_factory(8, "IVF16,Flat", faiss.METRIC_INNER_PRODUCT)
@@ -111,10 +110,10 @@ def test_the_probe_counts_what_the_index_misses_of_a_shopper_s_query(lists_looke
     index, telemetry = ApproximateIndex(vectors, searcher), Telemetry()
     probes = Probes(Open(index), Store(None, Settings(), telemetry), Settings(), telemetry)  # type: ignore[arg-type]
     query = random.normal(size=8).astype(np.float32)
-    asyncio.run(probes.index())  # nobody asked anything yet
+    run_apart(probes.index())  # nobody asked anything yet
     index.search(query, 10, np.zeros(2000, dtype=np.bool_))
-    asyncio.run(probes.index())
-    asyncio.run(probes.index())  # nobody asked anything since
+    run_apart(probes.index())
+    run_apart(probes.index())  # nobody asked anything since
     _, named = searcher.search(query[None], 264)
     wanted = set(np.argsort(-(vectors @ query))[:100].tolist())
     found = len(wanted & set(named[0].tolist()))
