@@ -25,20 +25,24 @@ app = typer.Typer(
 )
 
 
+RedisUrl = Annotated[
+    str | None, typer.Option(help="Redis URL; else REDIS_URL, else the embedded server.", show_default=False)
+]
+Worker = Annotated[str, typer.Option(help="This worker's name: its own, and the same after a restart.")]
+Tenant = Annotated[
+    str | None, typer.Option(help="Whose shop it is, where several share one Redis; else RECSYS_TENANT.")
+]
+Once = Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")]
+
+
 @app.command()
 def collect(
     archive: Annotated[Path, typer.Argument(help="Folder to keep the parts in; several workers may share it.")],
     *,
-    redis: Annotated[
-        str | None, typer.Option(help="Redis URL; else REDIS_URL, else the embedded server.", show_default=False)
-    ] = None,
-    worker: Annotated[
-        str, typer.Option(help="This worker's name: its own, and the same after a restart.")
-    ] = "collector-1",
-    tenant: Annotated[
-        str | None, typer.Option(help="Whose shop it is, where several share one Redis; else RECSYS_TENANT.")
-    ] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    redis: RedisUrl = None,
+    worker: Worker = "collector-1",
+    tenant: Tenant = None,
+    once: Once = False,
 ) -> None:
     """Keep every answer and every event, each once, though workers be killed and started again.
 
@@ -56,17 +60,11 @@ def collect(
 @app.command()
 def attribute(
     *,
-    redis: Annotated[
-        str | None, typer.Option(help="Redis URL; else REDIS_URL, else the embedded server.", show_default=False)
-    ] = None,
-    worker: Annotated[
-        str, typer.Option(help="This worker's name: its own, and the same after a restart.")
-    ] = "attribution-1",
-    tenant: Annotated[
-        str | None, typer.Option(help="Whose shop it is, where several share one Redis; else RECSYS_TENANT.")
-    ] = None,
+    redis: RedisUrl = None,
+    worker: Worker = "attribution-1",
+    tenant: Tenant = None,
     window: Annotated[float, typer.Option(min=1, help="Seconds after an answer in which a click of it counts.")] = 1800,
-    once: Annotated[bool, typer.Option("--once", help="End when nothing is left to do.")] = False,
+    once: Once = False,
 ) -> None:
     """Count what the arms of experiments showed and which clicks came of just that, each once.
 
