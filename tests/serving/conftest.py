@@ -131,30 +131,43 @@ def publisher(redis_server: RedisServer, tmp_path: Path) -> Iterator[Publisher]:
         yield Publisher(client, state_dir=tmp_path / "state")
 
 
+def rewritten_bundle(old: Bundle, folder: Path, **changed: Any) -> Path:
+    """All that a bundle holds, but for what is given by the names of `write_bundle`."""
+    kept: dict[str, Any] = {
+        "items": old.items,
+        "users": old.users,
+        "item_embeddings": np.asarray(old.item_embeddings),
+        "user_embeddings": np.asarray(old.user_embeddings),
+        "text_vectors": np.asarray(old.text_vectors),
+        "image_vectors": np.asarray(old.image_vectors),
+        "popularity": np.asarray(old.popularity),
+        "match_scores": np.asarray(old.match_scores),
+        "display": list(old.displays()),
+        "seen": (np.asarray(old.seen_indptr), np.asarray(old.seen_indices)),
+        "similar_idx": np.asarray(old.similar.idx),
+        "similar_score": np.asarray(old.similar.score),
+        "neighbors": {name: (np.asarray(of.idx), np.asarray(of.score)) for name, of in old.neighbors.items()},
+        "co_idx": np.asarray(old.co_idx),
+        "co_count": np.asarray(old.co_count),
+        "config": {},
+        "metrics": {},
+        "fingerprints": {},
+    }
+    return write_bundle(folder, **kept | changed)
+
+
+@pytest.fixture(scope="session")
+def rewritten() -> Callable[..., Path]:
+    """A bundle written again with something changed: `rewritten_bundle`."""
+    return rewritten_bundle
+
+
 @pytest.fixture(scope="session")
 def changed_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small bundle after another training run: same items and users, the item embeddings turned around."""
     old = Bundle.open(small_bundle)
-    return write_bundle(
-        tmp_path_factory.mktemp("changed") / "bundle",
-        items=old.items,
-        users=old.users,
-        item_embeddings=-np.asarray(old.item_embeddings),
-        user_embeddings=np.asarray(old.user_embeddings),
-        text_vectors=np.asarray(old.text_vectors),
-        image_vectors=np.asarray(old.image_vectors),
-        popularity=np.asarray(old.popularity),
-        match_scores=np.asarray(old.match_scores),
-        display=list(old.displays()),
-        seen=(np.asarray(old.seen_indptr), np.asarray(old.seen_indices)),
-        similar_idx=np.asarray(old.similar.idx),
-        similar_score=np.asarray(old.similar.score),
-        neighbors={name: (np.asarray(of.idx), np.asarray(of.score)) for name, of in old.neighbors.items()},
-        co_idx=np.asarray(old.co_idx),
-        co_count=np.asarray(old.co_count),
-        config={},
-        metrics={},
-        fingerprints={},
+    return rewritten_bundle(
+        old, tmp_path_factory.mktemp("changed") / "bundle", item_embeddings=-np.asarray(old.item_embeddings)
     )
 
 

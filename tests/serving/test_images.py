@@ -3,17 +3,15 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from PIL import Image
 
 from recsys.bundle import Bundle
-from recsys.bundle_writer import write_bundle
 from serving.pictures import sniff
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -27,33 +25,13 @@ def picture(kind: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def named_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def named_bundle(small_bundle: Path, rewritten: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small bundle with image names as a careless or malicious shop might have them."""
     old = Bundle.open(small_bundle)
     display: list[Mapping[str, Any]] = [
         {**one, "image": NAMES.get(one["item_id"], one["image"])} for one in old.displays()
     ]
-    return write_bundle(
-        tmp_path_factory.mktemp("named") / "bundle",
-        items=old.items,
-        users=old.users,
-        item_embeddings=np.asarray(old.item_embeddings),
-        user_embeddings=np.asarray(old.user_embeddings),
-        text_vectors=np.asarray(old.text_vectors),
-        image_vectors=np.asarray(old.image_vectors),
-        popularity=np.asarray(old.popularity),
-        match_scores=np.asarray(old.match_scores),
-        display=display,
-        seen=(np.asarray(old.seen_indptr), np.asarray(old.seen_indices)),
-        similar_idx=np.asarray(old.similar.idx),
-        similar_score=np.asarray(old.similar.score),
-        neighbors={},
-        co_idx=np.asarray(old.co_idx),
-        co_count=np.asarray(old.co_count),
-        config={},
-        metrics={},
-        fingerprints={},
-    )
+    return rewritten(old, tmp_path_factory.mktemp("named") / "bundle", display=display, neighbors={})
 
 
 @pytest.fixture

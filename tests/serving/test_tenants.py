@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from features.errors import InputError
 from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle
-from recsys.bundle_writer import write_bundle
 from serving.access.gate import need
 from serving.access.keyring import ApiKey, new_key, write_keys
 from serving.keys import Keys
@@ -25,30 +23,13 @@ from serving.tenants import House, read_tenants
 SCOPES = ["read", "write", "admin"]
 
 
-def renamed(old: Bundle, folder: Path) -> Path:
-    """A bundle whose ids all begin with "bolt-"."""
-    displays = [{**one, "item_id": f"bolt-{one['item_id']}"} for one in old.displays()]
-    return write_bundle(
-        folder,
-        items=Vocabulary([f"bolt-{one}" for one in old.items.ids]),
-        users=Vocabulary([f"bolt-{one}" for one in old.users.ids]),
-        item_embeddings=np.asarray(old.item_embeddings),
-        user_embeddings=np.asarray(old.user_embeddings),
-        text_vectors=np.asarray(old.text_vectors),
-        image_vectors=np.asarray(old.image_vectors),
-        popularity=np.asarray(old.popularity),
-        match_scores=np.asarray(old.match_scores),
-        display=displays,
-        seen=(np.asarray(old.seen_indptr), np.asarray(old.seen_indices)),
-        similar_idx=np.asarray(old.similar.idx),
-        similar_score=np.asarray(old.similar.score),
-        neighbors={name: (np.asarray(of.idx), np.asarray(of.score)) for name, of in old.neighbors.items()},
-        co_idx=np.asarray(old.co_idx),
-        co_count=np.asarray(old.co_count),
-        config={},
-        metrics={},
-        fingerprints={},
-    )
+def renamed(old: Bundle) -> dict[str, Any]:
+    """What is changed in a bundle whose ids all begin with "bolt-"."""
+    return {
+        "items": Vocabulary([f"bolt-{one}" for one in old.items.ids]),
+        "users": Vocabulary([f"bolt-{one}" for one in old.users.ids]),
+        "display": [{**one, "item_id": f"bolt-{one['item_id']}"} for one in old.displays()],
+    }
 
 
 @dataclass
@@ -78,8 +59,15 @@ class Street:
 
 
 @pytest.fixture
-def street(start_asgi: Callable[[Any], str], redis_server: Any, small_bundle: Path, tmp_path: Path) -> Street:
-    bundles = {"acme": small_bundle, "bolt": renamed(Bundle.open(small_bundle), tmp_path / "bolt-bundle")}
+def street(
+    start_asgi: Callable[[Any], str],
+    redis_server: Any,
+    small_bundle: Path,
+    rewritten: Callable[..., Path],
+    tmp_path: Path,
+) -> Street:
+    old = Bundle.open(small_bundle)
+    bundles = {"acme": small_bundle, "bolt": rewritten(old, tmp_path / "bolt-bundle", **renamed(old))}
     made = {
         "acme": new_key("owner", SCOPES),
         "bolt": new_key("owner", SCOPES),
