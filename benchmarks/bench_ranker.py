@@ -27,7 +27,7 @@ from recsys.bundle import Bundle
 from recsys.config import FitConfig, load_config
 from recsys.prepare import prepare
 from recsys.ranking.linear import LinearRanker, fit_linear
-from recsys.ranking.lists import Lists, histories_of, hits_of, lists_of, pairs_of, training_catalog
+from recsys.ranking.lists import Lists, histories_of, hits_of, lists_of, moments_of, pairs_of, training_catalog
 
 MART = {
     "objective": "lambdarank",
@@ -95,13 +95,14 @@ def main() -> None:
     histories = histories_of(prepared.split.train)
     valid, test = pairs_of(prepared.split.valid), pairs_of(prepared.split.test)
     tested = sorted(test)[:: max(1, len(test) // args.users)][: args.users]
-    on_test = lists_of(catalog, users, histories, tested, test, but=valid)
+    moments = moments_of(prepared.split.valid, prepared.split.test)
+    on_test = lists_of(catalog, users, histories, tested, test, but=valid, moments=moments_of(prepared.split.test))
     figures: dict[str, list[dict[str, Any]]] = {}
     for seed in range(args.seeds):
         order = np.random.default_rng(seed).permutation(sorted(valid))
         half = min(len(order) // 2, args.users)
         own, others = (
-            lists_of(catalog, users, histories, some.tolist(), valid, but={})
+            lists_of(catalog, users, histories, some.tolist(), valid, but={}, moments=moments)
             for some in (order[:half], order[half : 2 * half])
         )
         began = time.perf_counter()

@@ -29,12 +29,14 @@ from recsys.bundle_format import (
     ITEMS,
     RANKER,
     SEARCH_PRICES,
+    STANDING,
     USERS,
     BundleError,
     Manifest,
     read_manifest,
 )
 from recsys.ranking.linear import LinearRanker
+from recsys.ranking.standing import unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,6 +263,21 @@ class Bundle:
             return map_array(self.path, SEARCH_PRICES, self.manifest.files[SEARCH_PRICES])
         told = (display["price"] for display in self.displays())
         return np.array([np.nan if price is None else price for price in told], dtype=np.float32)
+
+    @cached_property
+    def standing(self) -> NDArray[np.float32]:
+        """What is known of each item that moves with time, float32 [n_items, 3]; see `recsys/ranking/standing.py`.
+
+        Raises:
+            BundleError: it has another shape.
+        """
+        nothing = unknown(len(self))
+        if STANDING not in self.manifest.files:
+            return nothing
+        found = map_array(self.path, STANDING, self.manifest.files[STANDING])
+        if found.shape != nothing.shape:
+            raise BundleError(f"{self.path / STANDING}: shape must be {nothing.shape}, it is {found.shape}")
+        return found
 
     @cached_property
     def cold(self) -> ColdNodes | None:

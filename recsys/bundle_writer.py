@@ -36,6 +36,7 @@ from recsys.bundle_format import (
     MANIFEST,
     RANKER,
     SEARCH,
+    STANDING,
     USERS,
     FileEntry,
     Manifest,
@@ -81,6 +82,7 @@ def write_bundle(
     search: SearchConfig | None = None,
     index_storage: Storage = "float32",
     ranker: LinearRanker | None = None,
+    standing: NDArray[np.float32] | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -113,6 +115,8 @@ def write_bundle(
         search: how it is searched; None for the defaults.
         index_storage: how the approximate index of a large catalog keeps the vectors it looks through.
         ranker: orders the candidates of a feed; None leaves them by taste and prior.
+        standing: float32 [n_items, 3]; what is known of each item that moves with time, the columns of
+            `recsys/ranking/standing.py`; None for nothing.
 
     Returns:
         `directory`.
@@ -174,6 +178,9 @@ def write_bundle(
         if ranker is not None:
             (aside / RANKER).parent.mkdir()
             (aside / RANKER).write_bytes(orjson.dumps(ranker.as_dict()))
+        if standing is not None:
+            (aside / STANDING).parent.mkdir(exist_ok=True)
+            _save(aside / STANDING, standing, "<f4")
         index = _write_index(aside / INDEX, item_vectors, user_embeddings, index_storage)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)

@@ -29,6 +29,7 @@ from recsys.parallel import team
 from recsys.prepare import Prepared, file_fingerprint, prepare
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker
+from recsys.ranking.standing import came, known, standing_since
 from recsys.run_folder import RunFolder
 from recsys.similar import co_liked, similar_lists
 from recsys.training import FittedGNN, fit_gnn
@@ -238,6 +239,7 @@ def bundle_of(
         search=config.search,
         index_storage=config.index_storage,
         ranker=ranker,
+        standing=known(standing_since(came(len(shop.catalog), shop.catalog.attributes, events))),
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 

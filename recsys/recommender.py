@@ -27,6 +27,7 @@ from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
+from recsys.ranking.standing import Standing
 from recsys.recommendation import SOURCES, Recommendation, Source, UserState
 from recsys.search.spaces import Spaces
 
@@ -75,11 +76,14 @@ class BundleRecommender:
         lower: tuple[Tier, ...] = (published, content, PopularInCategory(bundle), Popular(bundle.popularity))
         self._similar_tiers = lower
         self.index = _index(bundle) if index is None else index
+        self.standing = Standing(bundle.standing)
         self._feed_tiers: tuple[Tier, ...] = (Personalized(self.index, voiceless), *lower)
 
     def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
         """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
-        return type(self)(bundle, self.config, spaces=spaces, index=self.index.over(bundle.item_vectors))
+        made = type(self)(bundle, self.config, spaces=spaces, index=self.index.over(bundle.item_vectors))
+        made.standing.count_as(self.standing)
+        return made
 
     def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
         """At most k items like this one that can be bought, best first, with how they are alike.
@@ -191,10 +195,15 @@ class BundleRecommender:
         ranker, vector = self.bundle.ranker, moment.query.vector
         assert ranker is not None and vector is not None  # noqa: S101, PT018 - `ranks` has looked
         found = gather(self.catalog, self.index, vector[:-1], moment.history, hidden)
-        score = ranker.score(features(self.catalog, vector[:-1], moment.history, found.rows))
+        score = ranker.score(self._features(moment, found.rows))
         order = np.lexsort((found.rows, -score))
         ones = np.ones(len(found.rows))
         return Ranked(found.rows, score, found.source, found.anchor, in_unit(score), ones, ones).take(order)
+
+    def _features(self, moment: Moment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        vector = moment.query.vector
+        user = None if vector is None else vector[:-1]
+        return features(self.catalog, user, moment.history, rows, now_s=moment.request.now_s)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -210,6 +219,7 @@ class BundleRecommender:
             prices=bundle.prices,
             match_scores=bundle.match_scores,
             newcomers=np.flatnonzero(bundle.popularity == 0),
+            standing=self.standing,
         )
 
     def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:
@@ -242,7 +252,7 @@ class BundleRecommender:
         rows, vector = ranked.rows, moment.query.vector
         parts: dict[str, NDArray[np.float32]] = {}
         if moment.page < 0 and self.ranks(moment) and vector is not None and self.bundle.ranker is not None:
-            of_each = self.bundle.ranker.parts(features(self.catalog, vector[:-1], moment.history, rows))
+            of_each = self.bundle.ranker.parts(self._features(moment, rows))
             parts = dict(zip(FEATURES, of_each.T, strict=True))
         elif moment.page >= 0:
             parts = {str(part): of for part, of in self.likeness.split(moment.page, rows).items()}

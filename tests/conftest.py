@@ -154,6 +154,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
         unavailable: frozenset[int] = frozenset(),
         together: dict[tuple[int, int], int] | None = None,
         ranker: LinearRanker | None = None,
+        standing: np.ndarray | None = None,
     ) -> Bundle:
         items = np.asarray(embeddings, dtype=np.float32)
         n_items = len(items)
@@ -202,6 +203,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             metrics={},
             fingerprints={},
             ranker=ranker,
+            standing=standing,
         )
         return Bundle.open(path)
 

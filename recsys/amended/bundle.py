@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle, NeighborList
 from recsys.ranking.linear import LinearRanker
+from recsys.ranking.standing import DAY_S, STANDING, dated, unknown
 
 Listed = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows, best first, and their scores."""
@@ -122,6 +123,20 @@ class AmendedBundle(Bundle):
             price = orjson.loads(shown)["price"]
             prices[row] = np.nan if price is None else price
         return prices
+
+    @cached_property
+    def standing(self) -> NDArray[np.float32]:
+        """As `Bundle.standing`; a new item came when its attributes say, and has been shown to nobody."""
+        columns = unknown(len(self))
+        columns[: self.n_trained] = self.trained.standing
+        since = STANDING.index("since")
+        for row, shown in self.shown.items():
+            when = dated(orjson.loads(shown)["attributes"])
+            if np.isfinite(when):
+                columns[row, since] = when / DAY_S
+        if np.isfinite(columns[: self.n_trained, STANDING.index("ctr")]).any():
+            columns[self.n_trained :, [STANDING.index("ctr"), STANDING.index("ctr_known")]] = 0
+        return columns
 
     @cached_property
     def attribute_counts(self) -> Mapping[str, Mapping[str, int]]:

@@ -7,7 +7,7 @@ users do not ask for it. It beat boosted trees on small and on dense shops, see 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,22 +52,33 @@ class LinearRanker:
 
     @classmethod
     def of_dict(cls, kept: Mapping[str, Any]) -> LinearRanker:
-        """From `as_dict`.
+        """From `as_dict`, of this version or of one that knew fewer features; those it did not know do not count.
 
         Raises:
-            InputError: it is of another format, or goes by other features than this version knows.
+            InputError: it is of another format, or goes by a feature that this version does not know.
         """
-        if kept.get("format") != FORMAT or tuple(kept.get("features", ())) != FEATURES:
+        known = tuple(kept.get("features", ()))
+        if kept.get("format") != FORMAT or not known or not set(known) <= set(FEATURES):
             raise InputError(
-                f"a ranker must have format {FORMAT} and the features {', '.join(FEATURES)}, this one has format "
-                f"{kept.get('format')} and {', '.join(kept.get('features', ()))}"
+                f"a ranker must have format {FORMAT} and go by some of the features {', '.join(FEATURES)}, this one "
+                f"has format {kept.get('format')} and {', '.join(known) or 'none'}"
             )
-        mean, scale, weights = (np.array(kept[name], dtype=np.float32) for name in ("mean", "scale", "weights"))
-        return cls(mean, scale, weights, kept.get("report", {}))
+        places = [FEATURES.index(name) for name in known]
+
+        def numbers(name: str, otherwise: float) -> Floats:
+            values = np.full(len(FEATURES), otherwise, dtype=np.float32)
+            values[places] = kept[name]
+            return values
+
+        return cls(numbers("mean", 0), numbers("scale", 1), numbers("weights", 0), kept.get("report", {}))
 
 
 def fit_linear(
-    lists: Sequence[Floats], liked: Sequence[NDArray[np.bool_]], *, penalty: float
+    lists: Sequence[Floats],
+    liked: Sequence[NDArray[np.bool_]],
+    *,
+    penalty: float,
+    by: Collection[str] = FEATURES,
 ) -> tuple[Floats, Floats, Floats]:
     """Learn the weights.
 
@@ -75,6 +86,7 @@ def fit_linear(
         lists: float32 [n, len(FEATURES)] a user.
         liked: bool [n] a user; users who like none of their candidates say nothing.
         penalty: of squared weights, >= 0.
+        by: names of features; the others have no weight.
 
     Returns:
         mean, scale and weights, float32 [len(FEATURES)].
@@ -93,7 +105,8 @@ def fit_linear(
     mean = np.where(there, raw, 0).sum(axis=0) / counted
     spread = np.sqrt(np.where(there, (raw - mean) ** 2, 0).sum(axis=0) / counted)
     scale = np.where(spread > 1e-9, spread, 1.0)
-    values = np.where(there, (raw - mean) / scale, 0)
+    used = np.flatnonzero(np.isin(FEATURES, list(by)))
+    values = np.where(there, (raw - mean) / scale, 0)[:, used]
     wanted = np.concatenate([liked[place] / liked[place].sum() for place in telling])
     sizes = np.array([len(lists[place]) for place in telling])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -108,4 +121,6 @@ def fit_linear(
         return entropy + penalty / 2 * float(weights @ weights), slope + penalty * weights
 
     found = minimize(loss, np.zeros(values.shape[1]), jac=True, method="L-BFGS-B")
-    return mean.astype(np.float32), scale.astype(np.float32), found.x.astype(np.float32)
+    weights = np.zeros(len(FEATURES), dtype=np.float32)
+    weights[used] = found.x
+    return mean.astype(np.float32), scale.astype(np.float32), weights

@@ -1,8 +1,12 @@
-"""What rankers are trained and judged on: candidates, found and described by what the training side alone knows."""
+"""What rankers are trained and judged on: candidates, found and described by what the training side alone knows.
+
+What moves with time is taken as of a user's own moment, that of the first of their held-out pairs: a click that came
+of showing it, or an item that came later, is not known yet.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +17,15 @@ from recsys.index import ExactIndex
 from recsys.prepare import Prepared
 from recsys.ranking.features import Catalog, Floats, Rows, features
 from recsys.ranking.gather import gather
+from recsys.ranking.standing import Standing, came, standing_since
 from recsys.similar import co_liked
 
 K = 20
 """Lists are judged by their first 20."""
+
+
+StandingAt = Callable[[float], Floats]
+"""UTC seconds -> float32 [n_items, len(STANDING)]; what was known of the items then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +67,14 @@ def training_catalog(prepared: Prepared, item_vectors: Floats) -> Catalog:
         prices=prepared.shop.catalog.price.astype(np.float32),
         match_scores=prepared.scores.score,
         newcomers=np.flatnonzero(popularity == 0),
+        standing=Standing(training_standing(prepared)),
     )
+
+
+def training_standing(prepared: Prepared) -> Floats:
+    """When each item came, as far as the training side knows, as columns of `STANDING`."""
+    shop = prepared.shop.catalog
+    return standing_since(came(len(shop.items), shop.attributes, prepared.split.train))
 
 
 def lists_of(
@@ -69,20 +85,39 @@ def lists_of(
     held: Mapping[int, Rows],
     *,
     but: Mapping[int, Rows],
+    moments: Mapping[int, float],
+    standing_at: StandingAt | None = None,
 ) -> Lists:
-    """Candidates of users, without their training items and those in `but`."""
+    """Candidates of users, without their training items and those in `but`.
+
+    Args:
+        catalog: what the training side knows.
+        user_embeddings: float32 [n_users, dim].
+        histories: what each user met, newest last.
+        users: whose candidates.
+        held: what each of them went on to like.
+        but: further rows a user is not shown.
+        moments: when each is asked, UTC seconds; 0 where nobody knows.
+        standing_at: what was known of the items when; None for what the catalog says.
+    """
     index = ExactIndex(catalog.item_vectors)
-    found = Lists([], [], [], np.array([len(held[user]) for user in users], dtype=np.int64))
+    by_user: dict[int, tuple[Floats, NDArray[np.bool_], Floats]] = {}
     nothing = np.zeros(0, dtype=np.int64)
-    for user in users:
+    for user in sorted(users, key=lambda user: moments[user]):
         vector, history = user_embeddings[user], histories.get(user, nothing)
         hidden = np.zeros(len(catalog.item_vectors), dtype=np.bool_)
         hidden[history] = hidden[but.get(user, nothing)] = True
         rows = gather(catalog, index, vector, history, hidden).rows
-        found.features.append(features(catalog, vector, history, rows))
-        found.liked.append(np.isin(rows, held[user]))
-        found.before.append(catalog.item_vectors[rows] @ np.append(vector, np.float32(1)))
-    return found
+        if standing_at is not None:
+            catalog.standing.columns = standing_at(moments[user])
+        by_user[user] = (
+            features(catalog, vector, history, rows, now_s=moments[user]),
+            np.isin(rows, held[user]),
+            catalog.item_vectors[rows] @ np.append(vector, np.float32(1)),
+        )
+    found = [by_user[user] for user in users]
+    n_held = np.array([len(held[user]) for user in users], dtype=np.int64)
+    return Lists([one[0] for one in found], [one[1] for one in found], [one[2] for one in found], n_held)
 
 
 def hits_of(scores: Floats, liked: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -98,6 +133,16 @@ def pairs_of(side: Interactions) -> dict[int, Rows]:
         user: pairs.indices[pairs.indptr[user] : pairs.indptr[user + 1]].astype(np.int64)
         for user in np.flatnonzero(np.diff(pairs.indptr)).tolist()
     }
+
+
+def moments_of(*sides: Interactions) -> dict[int, float]:
+    """The moment of each user's first held-out pair, UTC seconds; 0, before everything, where the shop has no times."""
+    moments: dict[int, float] = {}
+    for side in sides:
+        times = np.zeros(len(side)) if side.timestamp is None else side.timestamp
+        for user, time in zip(side.user_idx.tolist(), times.tolist(), strict=True):
+            moments[user] = min(moments.get(user, np.inf), time)
+    return moments
 
 
 def histories_of(events: Interactions) -> dict[int, Rows]:

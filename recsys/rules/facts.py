@@ -179,7 +179,7 @@ class Facts:
 
     def dates(self, name: str) -> Pairs:
         """Rows and UTC seconds of an attribute's values that are dates: int64 [n] and float64 [n]."""
-        return self._pairs(name, self._dates, _seconds)
+        return self._pairs(name, self._dates, date_seconds)
 
     @cached_property
     def age_attribute(self) -> str:
@@ -244,7 +244,7 @@ def _number(text: str) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _seconds(text: str) -> float | None:
+def date_seconds(text: str) -> float | None:
     """A date or a time in ISO 8601, 1 Aug 1997 or 01-Aug-1997, a year, or UTC seconds since 1970; UTC where no zone is
     given. Dates whose day and month could be taken for one another are none.
     """

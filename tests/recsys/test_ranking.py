@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.catalog import Attributes
 from features.errors import InputError
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
+from recsys.amended.amendments import Amendments
+from recsys.amended.placed import Placed
 from recsys.bundle import Bundle
 from recsys.held_out import Split
 from recsys.index import ExactIndex
@@ -23,6 +26,7 @@ from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker, fit_linear
+from recsys.ranking.standing import came
 from recsys.recommendation import SOURCES, UserState
 from recsys.recommender import BundleRecommender
 
@@ -51,7 +55,11 @@ def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
     history = np.array([4, 10, 23, 59])
     rows = np.array([7, 0, 12, 59, 57])
     user = np.asarray(bundle.user_embeddings[3])
-    found = features(catalog_of(bundle), user, history, rows)
+    catalog = catalog_of(bundle)
+    columns = np.stack([0.01 * np.arange(60), np.full(60, 0.5), 20_000.0 + np.arange(60)], axis=1).astype(np.float32)
+    columns[0, 2], columns[12, 2], columns[57, 0] = np.nan, 20_200.0, np.nan  # 12 comes later than it is asked for
+    catalog.standing.columns = columns
+    found = features(catalog, user, history, rows, now_s=20_100 * 86_400.0)
     prices = [display["price"] for display in bundle.displays()]
     met = [{u for u in range(20) if i in bundle.seen(u)} for i in range(60)]
 
@@ -79,11 +87,15 @@ def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
             "price": abs(np.log(prices[item]) - np.mean(np.log([prices[h] for h in history.tolist()]))),
             "match": float(bundle.match_scores[item]),
             "history": np.log1p(4),
+            "freshness": np.nan if item in (0, 12) else -np.log1p(20_100 - 20_000 - item),
+            "dated": float(item not in (0, 12)),
+            "ctr": np.nan if item == 57 else 0.01 * item,
+            "ctr_known": 0.5,
         }
         np.testing.assert_allclose(found[row], [expected[name] for name in FEATURES], rtol=1e-4, atol=1e-5)
-    stranger = features(catalog_of(bundle), None, NOBODY, rows)
+    stranger = features(catalog_of(bundle), None, NOBODY, rows, now_s=0.0)
     known = {name for name, column in zip(FEATURES, stranger.T, strict=True) if np.isfinite(column).any()}
-    assert known == {"prior", "popularity", "match", "history"}
+    assert known == {"prior", "popularity", "match", "history", "dated"}
 
 
 def test_candidates_come_from_all_sources_once_each_and_never_the_hidden(make_bundle: MakeBundle) -> None:
@@ -174,7 +186,9 @@ def shop(*, planted: bool, seed: int = 0) -> tuple[Any, np.ndarray, np.ndarray]:
         vectors=SimpleNamespace(text=nothing, image=nothing),
         neighbors={},
         scores=SimpleNamespace(score=np.full(n_items, np.nan, dtype=np.float32)),
-        shop=SimpleNamespace(catalog=SimpleNamespace(price=np.full(n_items, np.nan))),
+        shop=SimpleNamespace(
+            catalog=SimpleNamespace(items=items, price=np.full(n_items, np.nan), attributes=Attributes.of([]))
+        ),
     )
     noise = rng.standard_normal((n_items, 5)).astype(np.float32), rng.standard_normal((n_users, 4)).astype(np.float32)
     return prepared, *noise
@@ -196,6 +210,53 @@ def test_a_planted_pattern_is_learned_and_adopted_and_holds_on_test() -> None:
     np.testing.assert_array_equal(again.weights, ranker.weights)
 
 
+def fresh_shop(*, planted: bool) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A shop whose items come one a day; each user, at a moment of their own, goes for the newest, or for any."""
+    prepared, items, users = shop(planted=False)
+    rng = np.random.default_rng(5)
+    n_users, n_items = len(users), len(items)
+    moment = rng.integers(60, n_items, n_users)  # days; 60 or more items are there
+    split = prepared.split
+    met = [rng.choice(day - 10, 6, replace=False) for day in moment.tolist()]
+    liked = [day - rng.permutation(9)[:2] if planted else rng.choice(day, 2, replace=False) for day in moment.tolist()]
+    first = 1_600_000_000.0
+
+    def side(pairs: list[tuple[int, int, float]]) -> Interactions:
+        rows = np.array(pairs).reshape(-1, 3)
+        n = len(rows)
+        kinds, weights = np.full(n, "view", dtype=object), np.ones(n, dtype=np.float32)
+        user, item = rows[:, :2].astype(np.int64).T
+        return Interactions(
+            split.train.users, split.train.items, user, item, kinds, weights, first + 86_400 * rows[:, 2]
+        )
+
+    each = list(enumerate(zip(met, liked, moment.tolist(), strict=True)))
+    old = [(u, int(i), day - 1.0) for u, (of, later, day) in each for i in of if i not in later]
+    prepared.split = Split(
+        "fresh",
+        side(old),
+        side([(u, int(later[0]), day + 0.5) for u, (_, later, day) in each]),
+        side([(u, int(later[1]), day + 0.6) for u, (_, later, day) in each]),
+    )
+    came = [(row, "created_at", str(int(first) + 86_400 * row)) for row in range(n_items)]
+    prepared.shop.catalog.attributes = Attributes.of(came)
+    return prepared, items, users
+
+
+def test_freshness_is_adopted_where_users_go_for_what_is_new_and_only_there() -> None:
+    config = RankingConfig(penalty=0.01)
+    ranker, report = learn_ranker(*fresh_shop(planted=True), config, seed=0)
+    assert ranker is not None
+    assert report["groups"]["freshness"]["adopted"]
+    told = report["groups"]["freshness"]["ndcg@20"]
+    assert told["ranker"] > 1.5 * told["before"]
+    assert report["weights"]["freshness"] > 0
+    _, unmoved = learn_ranker(*fresh_shop(planted=False), config, seed=0)
+    assert not unmoved["groups"]["freshness"]["adopted"]
+    assert unmoved["weights"]["freshness"] == 0
+    assert "ctr" not in report["groups"]  # this shop has no log, so there is nothing to try
+
+
 def test_what_is_no_better_is_not_adopted() -> None:
     prepared, items, users = shop(planted=False)
     ranker, report = learn_ranker(prepared, items, users, RankingConfig(), seed=0)
@@ -208,6 +269,17 @@ def test_too_few_users_teach_nothing() -> None:
     prepared, items, users = shop(planted=True)
     assert learn_ranker(prepared, items, users, RankingConfig(least=400), seed=0) == (None, {"adopted": False})
     assert learn_ranker(prepared, items, users, RankingConfig(learn=False), seed=0)[0] is None
+
+
+def test_an_item_came_when_it_says_so_else_when_it_was_first_met() -> None:
+    users, items = Vocabulary(("u",)), Vocabulary(("a", "b", "c", "d"))
+    rows = np.array([1, 2, 1], dtype=np.int64)
+    kinds, weights = np.full(3, "view", dtype=object), np.ones(3, dtype=np.float32)
+    events = Interactions(users, items, rows * 0, rows, kinds, weights, np.array([500.0, 300.0, 400.0]) + 1e9)
+    said = Attributes.of(
+        [(0, "Created_At", "2001-09-10"), (0, "year", "1990"), (2, "released", "soon"), (2, "year", "1970")]
+    )
+    np.testing.assert_array_equal(came(4, said, events), [1_000_080_000.0, 1e9 + 400, 0.0, np.nan])
 
 
 # --- serving ----------------------------------------------------------------------------------------------------------
@@ -244,6 +316,50 @@ def test_a_ranker_comes_back_from_a_bundle_as_it_was_written(make_bundle: MakeBu
     assert again is not None
     np.testing.assert_array_equal(again.weights, ranker.weights)
     assert make_bundle(np.eye(3)).ranker is None
-    for broken in ({"format": 2}, {"features": ["taste"]}):
-        with pytest.raises(InputError, match="a ranker must have format 1 and the features taste, prior"):
+    for broken in ({"format": 2}, {"features": ["luck"]}, {"features": []}):
+        with pytest.raises(InputError, match="a ranker must have format 1 and go by some of the features taste, prior"):
             LinearRanker.of_dict({**ranker.as_dict(), **broken})
+
+
+def test_a_ranker_of_a_version_that_knew_fewer_features_ranks_as_it_did() -> None:
+    kept = {"format": 1, "features": ["taste", "match"], "mean": [1, 2], "scale": [2, 4], "weights": [3, 5]}
+    ranker = LinearRanker.of_dict(kept)
+    values = np.full((1, len(FEATURES)), 7, dtype=np.float32)
+    assert ranker.score(values).tolist() == [(7 - 1) / 2 * 3 + (7 - 2) / 4 * 5]
+
+
+def test_an_age_counts_as_of_the_moment_of_asking(make_bundle: MakeBundle) -> None:
+    day = 86_400.0
+    bundle = make_bundle(np.array([[1.0, 0], [0.9, 0], [0.8, 0], [0.7, 0]]))
+    bundle.__dict__["standing"] = np.array([[np.nan, np.nan, came] for came in (0, 10, 90, 300)], dtype=np.float32)
+    recommender = with_ranker(bundle, weighing(freshness=1.0, taste=0.01))
+    viewed = UserState(recent_items=("i0",))
+
+    def feed(now_s: float) -> list[str]:
+        return [one.item_id for one in recommender.answer(Request(3, viewed, now_s=now_s))]
+
+    assert feed(310 * day) == ["i3", "i2", "i1"]
+    # 3 is not there yet, which says nothing for or against it: 0, the mean; 2 is new: log(1 + 0) = 0; 1 is 80 days old
+    assert feed(90 * day) == ["i2", "i3", "i1"]
+    moment = recommender.moment(Request(3, viewed, now_s=100 * day))
+    ranked = recommender.ranked(moment)
+    told = dict(zip(ranked.rows.tolist(), recommender.split(moment, ranked), strict=True))
+    assert {row: parts["freshness"] for row, parts in told.items()} == pytest.approx(
+        {1: -np.log1p(90), 2: -np.log1p(10), 3: 0.0}
+    )
+
+
+def test_what_moves_with_time_comes_back_from_a_bundle_and_new_items_join_it(make_bundle: MakeBundle) -> None:
+    columns = np.array([[0.5, 0.9, 18_000.0], [np.nan, np.nan, np.nan]], dtype=np.float32)
+    bundle = make_bundle(np.eye(2), standing=columns)
+    np.testing.assert_array_equal(bundle.standing, columns)
+    assert np.isnan(make_bundle(np.eye(2)).standing).all()
+    place = np.zeros(3, dtype=np.float32)
+    shown = {**bundle.display(0), "item_id": "new", "attributes": {"added": ["2020-01-01"]}}
+    amended, _, _ = Amendments(bundle, None).apply(
+        {"new": Placed(shown, {}, place), "i1": Placed(bundle.display(1), {})}
+    )
+    np.testing.assert_array_equal(amended.standing[:2], columns)
+    np.testing.assert_array_equal(amended.standing[2], np.array([0, 0, 18_262], dtype=np.float32))
+    quiet, _, _ = Amendments(make_bundle(np.eye(2)), None).apply({"new": Placed(shown, {}, place)})
+    assert np.isnan(quiet.standing[2, :2]).all()  # a shop without a log knows nothing of how a new item does, either
