@@ -127,7 +127,9 @@ async def measured(folder: Path, url: str, requests: int, *, stages: bool) -> di
         for visitor in visitors:
             status, _, _ = await asked(app, "POST", "/v1/events", {"events": [event(visitor) for _ in range(RECENT)]})
             assert status == 202, status
-        status, said, _ = await asked(app, "PUT", "/v1/rules", {"rules": [rule | {"when": FEED_ONLY} for rule in RULES]})
+        status, said, _ = await asked(
+            app, "PUT", "/v1/rules", {"rules": [rule | {"when": FEED_ONLY} for rule in RULES]}
+        )
         assert status == 200, said
         path = f"/v1/users/{quote(visitors[0])}/feed?k=12"
         while not json.loads((await asked(app, "GET", path))[1])["rules_version"]:
@@ -174,7 +176,9 @@ def main() -> None:
         print(f"{name:28} {ms[name]:8.3f} {ms['bare'] / ms[name]:18.2f}")
     print("of a feed after an event")
     of_feed = {name: steps[name] for name in STEPS.values()}
-    of_feed["the rest"] = steps["after an event"] - sum(of for name, of in of_feed.items() if not name.startswith("of it"))
+    of_feed["the rest"] = steps["after an event"] - sum(
+        of for name, of in of_feed.items() if not name.startswith("of it")
+    )
     for name, of in of_feed.items():
         print(f"  {name:26} {of:8.3f} {of / steps['after an event']:17.0%}")
     if given.json is not None:

@@ -57,6 +57,10 @@ class NeighborList:
         kept = idx >= 0
         return idx[kept].astype(np.int64), self.score[item_idx][kept]
 
+    def nearest(self, rows: NDArray[np.int64], depth: int) -> NDArray[np.int32]:
+        """The nearest neighbors of some items, int32 [n, <= depth]; -1 pads."""
+        return self.idx[rows, :depth]
+
 
 @dataclass(frozen=True, eq=False)
 class ColdNodes:
@@ -201,6 +205,10 @@ class Bundle:
         idx = self.co_idx[item_idx]
         known = idx >= 0
         return idx[known].astype(np.int64), self.co_count[item_idx][known].astype(np.int64)
+
+    def together_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """As `together`, of some items at once: int32 [n, k_co] both; -1 and 0 pad."""
+        return self.co_idx[rows], self.co_count[rows]
 
     def display_json(self, item_idx: int) -> bytes:
         """An item's display data as JSON bytes, ready to be sent."""

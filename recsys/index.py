@@ -99,6 +99,7 @@ class ApproximateIndex:
     def __init__(self, vectors: NDArray[np.float32], searcher: Any) -> None:
         self.vectors = vectors
         self.searcher = searcher
+        self._behind = np.arange(searcher.ntotal, len(vectors))
         self.asked: NDArray[np.float32] | None = None
         """The latest query, for whoever wants to know what is missed."""
 
@@ -109,12 +110,13 @@ class ApproximateIndex:
         self.asked = query
         wanted = min(len(self.vectors), 2 * k + 64)
         found = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)[1][0]
-        found = np.append(np.sort(found[found >= 0]), np.arange(self.searcher.ntotal, len(self.vectors)))
+        found = np.concatenate([found[found >= 0], self._behind])
         found = found[~hidden[found]]
         if len(found) < k:
             return ExactIndex(self.vectors).search(query, k, hidden)
-        best, scores = top_k(dot_products(self.vectors[found], query), k, np.zeros(len(found), dtype=np.bool_))
-        return found[best], scores
+        scores = dot_products(self.vectors[found], query)
+        best = np.lexsort((found, -scores))[:k]
+        return found[best], scores[best]
 
     def missed(self, query: NDArray[np.float32], k: int) -> int:
         """How many of the k best items of a query, float32 [dim], this index does not find."""

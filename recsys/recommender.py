@@ -173,6 +173,8 @@ class BundleRecommender:
         weights = moment.request.weights
         if moment.page < 0 and self.ranks(moment):
             learned = self._learned(moment, hidden).take(slice(n))
+            if len(learned) == n:
+                return learned
             hidden = hidden.copy()
             hidden[learned.rows] = True
             rest = climb_down(self._feed_tiers, hiding(moment.query, hidden), n - len(learned))
@@ -214,8 +216,8 @@ class BundleRecommender:
             text=partial(self.likeness.vectors, "text"),
             image=partial(self.likeness.vectors, "image"),
             popularity=bundle.popularity,
-            together=bundle.together,
-            alike=lambda row: [near.of(row)[0] for near in bundle.neighbors.values()],
+            together=bundle.together_of,
+            alike=lambda rows, depth: [near.nearest(rows, depth) for near in bundle.neighbors.values()],
             prices=bundle.prices,
             match_scores=bundle.match_scores,
             newcomers=np.flatnonzero(bundle.popularity == 0),

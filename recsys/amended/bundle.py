@@ -41,6 +41,17 @@ class AmendedList(NeighborList):
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         return super().of(item_idx)
 
+    def nearest(self, rows: NDArray[np.int64], depth: int) -> NDArray[np.int32]:
+        """As `NeighborList.nearest`."""
+        found = np.full((len(rows), depth), -1, dtype=np.int32)
+        known = rows < len(self.idx)
+        found[known, : self.idx.shape[1]] = super().nearest(rows[known], depth)
+        for place, row in enumerate(rows.tolist()):
+            if row in self.changed:
+                near = self.changed[row][0][:depth]
+                found[place, : len(near)], found[place, len(near) :] = near, -1
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class AmendedVocabulary(Vocabulary):
@@ -103,6 +114,14 @@ class AmendedBundle(Bundle):
         if item_idx >= self.n_trained:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         return super().together(item_idx)
+
+    def together_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """As `Bundle.together_of`."""
+        known = rows < self.n_trained
+        idx = np.full((len(rows), self.co_idx.shape[1]), -1, dtype=np.int32)
+        count = np.zeros_like(idx)
+        idx[known], count[known] = super().together_of(rows[known])
+        return idx, count
 
     def display_json(self, item_idx: int) -> bytes:
         """As `Bundle.display_json`."""

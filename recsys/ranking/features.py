@@ -33,6 +33,7 @@ from recsys.ranking.standing import DAY_S, STANDING, Standing
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+Listed = NDArray[np.int32] | NDArray[np.int64]
 FEATURES = (
     "taste",
     "prior",
@@ -65,8 +66,9 @@ class Catalog:
         item_vectors: float32 [n_items, dim + 1]; embedding, then prior.
         text, image: rows -> their vectors, float32 [n, d]; 0 where missing.
         popularity: float32 [n_items]; users who met each.
-        together: row -> rows met by the same users, and by how many.
-        alike: row -> for each kind of content, the rows nearest by it, best first.
+        together: rows -> the rows most often met by the same users as each, and by how many; int [n, k] both, -1 pads.
+        alike: rows, depth -> for each kind of content, the rows nearest to each by it, best first, int [n, <= depth],
+            -1 pads.
         prices: float32 [n_items]; NaN where unknown.
         match_scores: float32 [n_items]; NaN where unknown.
         newcomers: int64; rows that nobody has met.
@@ -77,8 +79,8 @@ class Catalog:
     text: Callable[[Rows], Floats]
     image: Callable[[Rows], Floats]
     popularity: Floats
-    together: Callable[[int], tuple[Rows, Rows]]
-    alike: Callable[[int], Sequence[Rows]]
+    together: Callable[[Rows], tuple[Listed, Listed]]
+    alike: Callable[[Rows, int], Sequence[Listed]]
     prices: Floats
     match_scores: Floats
     newcomers: Rows
@@ -126,14 +128,15 @@ def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows, *
         return found
     column["together"][:], column["together_max"][:] = _together(catalog, newest, rows)
     column["behavior"][:] = _cosines(vectors[:, :-1], catalog.item_vectors[newest, :-1])[0]
-    column["text"][:], column["text_mean"][:] = _cosines(catalog.text(rows), catalog.text(newest))
-    column["image"][:] = _cosines(catalog.image(rows), catalog.image(newest))[0]
+    column["text"][:], column["text_mean"][:] = _cosines_of(catalog.text, newest, rows)
+    column["image"][:] = _cosines_of(catalog.image, newest, rows)[0]
     paid = catalog.prices[newest]
     paid = paid[paid > 0]
     if len(paid):
         with np.errstate(divide="ignore", invalid="ignore"):
             away = np.abs(np.log(catalog.prices[rows]) - np.log(paid).mean())
-        column["price"][:] = np.where(np.isfinite(away), away, np.nan)
+        away[~np.isfinite(away)] = np.nan
+        column["price"][:] = away
     return found
 
 
@@ -143,12 +146,10 @@ def _together(catalog: Catalog, newest: Rows, rows: Rows) -> tuple[Floats, Float
         return largest, largest
     order = np.argsort(rows)
     rising = rows[order]
-    of_each = [catalog.together(item) for item in newest.tolist()]
-    met, users = np.concatenate([met for met, _ in of_each]), np.concatenate([users for _, users in of_each])
-    item = np.repeat(np.arange(len(newest)), [len(met) for met, _ in of_each])
+    met, users = catalog.together(newest)
     at = np.minimum(np.searchsorted(rising, met), len(rising) - 1)
     here = rising[at] == met
-    at, met, users, item = order[at[here]], met[here], users[here], item[here]
+    at, met, users, item = order[at[here]], met[here], users[here], np.nonzero(here)[0]
     of_both = np.maximum(1, catalog.popularity[newest[item]]) * np.maximum(1, catalog.popularity[met])
     value = (users / np.sqrt(of_both)).astype(np.float32)
     fading = 0.5 ** ((len(newest) - 1 - item) / HALF_LIFE)
@@ -156,12 +157,19 @@ def _together(catalog: Catalog, newest: Rows, rows: Rows) -> tuple[Floats, Float
     return np.bincount(at, value * fading, len(rows)).astype(np.float32), largest
 
 
+def _cosines_of(vectors: Callable[[Rows], Floats], newest: Rows, rows: Rows) -> tuple[Floats, Floats]:
+    """As `_cosines`, of the vectors of some items; those of the candidates are not looked up without need."""
+    theirs = vectors(newest)
+    return _cosines(vectors(rows) if theirs.shape[1] else np.zeros((len(rows), 0), dtype=np.float32), theirs)
+
+
 def _cosines(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
     """Largest and mean cosine of each of ours with theirs; NaN where one side has no vector."""
-    nothing = np.full(len(ours), np.nan, dtype=np.float32)
-    known = theirs[np.any(theirs, axis=1)] if theirs.shape[1] else theirs
-    if not ours.shape[1] or not len(known):
+    known = unit_rows(theirs[np.any(theirs, axis=1)])
+    if not len(known):
+        nothing = np.full(len(ours), np.nan, dtype=np.float32)
         return nothing, nothing
-    cosine = unit_rows(ours) @ unit_rows(known).T
-    there = np.einsum("nd,nd->n", ours, ours) > 0
-    return np.where(there, cosine.max(axis=1), nothing), np.where(there, cosine.mean(axis=1), nothing)
+    dots = ours @ known.T
+    with np.errstate(invalid="ignore"):  # 0 / 0 where ours is missing
+        length = np.sqrt(np.einsum("nd,nd->n", ours, ours))
+        return dots.max(axis=1) / length, ours @ known.mean(axis=0) / length

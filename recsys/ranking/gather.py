@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from recsys.index import ItemIndex, dot_products, top_k
 from recsys.ranking.features import NEWEST, Catalog, Floats, Rows
-from recsys.recommendation import SOURCES, Source
+from recsys.recommendation import SOURCES
 
+PERSONALIZED, MET, ALIKE, NEW = (SOURCES.index(name) for name in ("personalized", "together", "content", "fresh"))
 TASTE = 200
 """Candidates by the user's vector."""
 TOGETHER, CONTENT = 10, 5
@@ -56,20 +57,22 @@ def gather(
         taste: candidates by the user's vector.
     """
     vector = np.append(user, np.float32(1))
-    newest = history[-NEWEST:][::-1].tolist()
-    found: list[tuple[Source, int, Rows]] = [
-        ("personalized", -1, index.search(vector, taste, hidden | catalog.voiceless)[0]),
-        *(("together", item, catalog.together(item)[0][:TOGETHER]) for item in newest),
-        *(("content", item, alike[:CONTENT]) for item in newest for alike in catalog.alike(item)),
+    newest = history[-NEWEST:][::-1]
+    by_taste = index.search(vector, taste, hidden | catalog.voiceless)[0]
+    met = catalog.together(newest)[0][:, :TOGETHER]
+    alike = np.concatenate([np.zeros((len(newest), 0), dtype=np.int64), *catalog.alike(newest, CONTENT)], axis=1)
+    found = [
+        (PERSONALIZED, by_taste, np.full(len(by_taste), -1)),
+        (MET, met.ravel(), np.repeat(newest, met.shape[1])),
+        (ALIKE, alike.ravel(), np.repeat(newest, alike.shape[1])),
     ]
     if len(catalog.newcomers):
         scores = dot_products(catalog.item_vectors[catalog.newcomers], vector)
-        found.append(("fresh", -1, catalog.newcomers[top_k(scores, FRESH, hidden[catalog.newcomers])[0]]))
-    sources, anchors, of_each = zip(*found, strict=True)
-    lengths = [len(rows) for rows in of_each]
-    rows = np.concatenate(of_each)
-    source = np.repeat(np.array([SOURCES.index(name) for name in sources], dtype=np.int8), lengths)
-    anchor = np.repeat(np.array(anchors, dtype=np.int64), lengths)
-    shown = np.flatnonzero(~hidden[rows])
+        fresh = catalog.newcomers[top_k(scores, FRESH, hidden[catalog.newcomers])[0]]
+        found.append((NEW, fresh, np.full(len(fresh), -1)))
+    rows = np.concatenate([of for _, of, _ in found])
+    source = np.repeat(np.array([name for name, _, _ in found], dtype=np.int8), [len(of) for _, of, _ in found])
+    anchor = np.concatenate([of for _, _, of in found])
+    shown = np.flatnonzero((rows >= 0) & ~hidden[rows])
     first = shown[np.sort(np.unique(rows[shown], return_index=True)[1])]
     return Gathered(rows[first], source[first], anchor[first])

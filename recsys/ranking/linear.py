@@ -37,7 +37,8 @@ class LinearRanker:
 
     def parts(self, features: Floats) -> Floats:
         """What each feature adds to the score, float32 [n, len(FEATURES)]."""
-        parts: Floats = np.nan_to_num((features - self.mean) / self.scale) * self.weights
+        parts: Floats = (features - self.mean) / self.scale * self.weights
+        parts[np.isnan(parts)] = 0
         return parts
 
     def score(self, features: Floats) -> Floats:

@@ -53,17 +53,13 @@ def training_catalog(prepared: Prepared, item_vectors: Floats) -> Catalog:
     text, image = prepared.vectors.text.vectors, prepared.vectors.image.vectors
     alike = [near.idx for near in prepared.neighbors.values()]
 
-    def together(row: int) -> tuple[Rows, Rows]:
-        known = co_idx[row] >= 0
-        return co_idx[row][known].astype(np.int64), co_count[row][known].astype(np.int64)
-
     return Catalog(
         item_vectors=item_vectors,
         text=lambda rows: text[rows],
         image=lambda rows: image[rows],
         popularity=popularity,
-        together=together,
-        alike=lambda row: [idx[row][idx[row] >= 0].astype(np.int64) for idx in alike],
+        together=lambda rows: (co_idx[rows], co_count[rows]),
+        alike=lambda rows, depth: [idx[rows, :depth] for idx in alike],
         prices=prepared.shop.catalog.price.astype(np.float32),
         match_scores=prepared.scores.score,
         newcomers=np.flatnonzero(popularity == 0),
