@@ -100,6 +100,7 @@ class ApproximateIndex:
         self.vectors = vectors
         self.searcher = searcher
         self._behind = np.arange(searcher.ntotal, len(vectors))
+        self._whole = type(searcher).__name__ in ("IndexIVFFlat", "IndexHNSWFlat")  # its dot products are exact
         self.asked: NDArray[np.float32] | None = None
         """The latest query, for whoever wants to know what is missed."""
 
@@ -109,12 +110,16 @@ class ApproximateIndex:
         """As `ItemIndex.search`; may miss items, at the rate measured when the index was chosen."""
         self.asked = query
         wanted = min(len(self.vectors), 2 * k + 64)
-        found = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)[1][0]
-        found = np.concatenate([found[found >= 0], self._behind])
-        found = found[~hidden[found]]
-        if len(found) < k:
+        near, rows = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)
+        named = np.flatnonzero((rows[0] >= 0) & ~hidden[rows[0]])
+        behind = self._behind[~hidden[self._behind]]
+        if len(named) + len(behind) < k:
             return ExactIndex(self.vectors).search(query, k, hidden)
-        scores = dot_products(self.vectors[found], query)
+        found = np.concatenate([rows[0, named], behind])
+        if self._whole:
+            scores = np.concatenate([near[0, named], dot_products(self.vectors[behind], query)])
+        else:
+            scores = dot_products(self.vectors[found], query)
         best = np.lexsort((found, -scores))[:k]
         return found[best], scores[best]
 

@@ -98,6 +98,8 @@ class UserState:
                 f"recent_ages_s must have an age a recent item ({len(self.recent_items)}), "
                 f"it has {len(self.recent_ages_s)}"
             )
+        if all(map((0.0).__le__, self.recent_ages_s)):
+            return
         for position, age_s in enumerate(self.recent_ages_s):
             if not age_s >= 0:
                 raise ValueError(f"an age must be >= 0 s, recent item {position} has {age_s}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,13 +45,22 @@ class Moment:
     excluded: NDArray[np.int64]
     query: Query
 
+    @cached_property
+    def hidden(self) -> NDArray[np.bool_]:
+        """What to hide at first, bool [n_items], not to be written to; see `relaxed`."""
+        return next(self._steps())
+
     def relaxed(self) -> Iterator[NDArray[np.bool_]]:
-        """What to hide, bool [n_items], strictest first.
+        """What to hide, bool [n_items], strictest first, not to be written to.
 
         An item's page hides what cannot be bought, and the item itself. A feed also hides what was seen and viewed;
         where that leaves nothing, the seen, then the viewed, then the unavailable are let back in, if the request
         allows it. What is excluded or not allowed never is.
         """
+        yield self.hidden
+        yield from islice(self._steps(), 1, None)
+
+    def _steps(self) -> Iterator[NDArray[np.bool_]]:
         unavailable = ~self.bundle.available
         if self.page >= 0:
             yield self._hidden(unavailable)
@@ -79,8 +90,11 @@ class Moment:
     def _hidden(self, *layers: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
         allowed = self.request.allowed
         hidden = np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed
-        for rows in (*layers, self.excluded, self.bundle.removed):
-            hidden[rows] = True
+        for of in (*layers, self.excluded, self.bundle.removed):
+            if of.dtype == np.bool_:
+                hidden |= of
+            else:
+                hidden[of] = True
         if self.page >= 0:
             hidden[self.page] = True
         return hidden
@@ -128,8 +142,7 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     past = bundle.seen(user_idx) if user_idx >= 0 else np.zeros(0, dtype=np.int64)
     at_hand = (*user.cart, *user.page, *user.like)
     viewed = bundle.items.idxs((*user.recent_items, *at_hand))
-    newest = {item: place for place, item in enumerate(viewed.tolist()) if item >= 0}
-    places = sorted(newest.values())[-max_recent:]
+    places = _newest(viewed.tolist(), max_recent)
     recent = viewed[places]
     before_now = [place for place in places if place < len(user.recent_items)]
     ages = tuple(user.recent_ages_s[place] for place in before_now) if user.recent_ages_s else ()
@@ -168,6 +181,18 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
             user.category,
         ),
     )
+
+
+def _newest(rows: list[int], most: int) -> list[int]:
+    """Places of the newest different rows, rising; a row that comes again counts where it came last, -1 nowhere."""
+    known, places = {-1}, list[int]()
+    for place in range(len(rows) - 1, -1, -1):
+        if rows[place] not in known:
+            known.add(rows[place])
+            places.append(place)
+            if len(places) == most:
+                break
+    return places[::-1]
 
 
 def hiding(query: Query, hidden: NDArray[np.bool_]) -> Query:

@@ -28,7 +28,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from features.vectors.rows import unit_rows
 from recsys.ranking.standing import DAY_S, STANDING, Standing
 
 Floats = NDArray[np.float32]
@@ -165,11 +164,13 @@ def _cosines_of(vectors: Callable[[Rows], Floats], newest: Rows, rows: Rows) -> 
 
 def _cosines(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
     """Largest and mean cosine of each of ours with theirs; NaN where one side has no vector."""
-    known = unit_rows(theirs[np.any(theirs, axis=1)])
-    if not len(known):
+    square = np.einsum("nd,nd->n", theirs, theirs)
+    there = square > 0
+    if not there.any():
         nothing = np.full(len(ours), np.nan, dtype=np.float32)
         return nothing, nothing
-    dots = ours @ known.T
+    known = theirs[there] / np.sqrt(square[there])[:, None]
+    dots = known @ ours.T  # one row an item of the history: its largest and its sum go along the long side
     with np.errstate(invalid="ignore"):  # 0 / 0 where ours is missing
         length = np.sqrt(np.einsum("nd,nd->n", ours, ours))
-        return dots.max(axis=1) / length, ours @ known.mean(axis=0) / length
+        return dots.max(axis=0) / length, dots.sum(axis=0) / (len(known) * length)

@@ -137,7 +137,7 @@ class Slotted:
     @staticmethod
     def hides(moment: Moment) -> NDArray[np.bool_]:
         """What may not be pinned here, bool [n_items]."""
-        return next(moment.relaxed())
+        return moment.hidden
 
 
 def _with_pinned(ranked: Ranked, rows: list[int]) -> Ranked:

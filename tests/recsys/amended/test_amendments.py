@@ -201,3 +201,22 @@ def test_words_weigh_as_if_the_item_had_always_been_there(shop: Bundle) -> None:
         items, weights = lexical.postings(term)
         by_row = dict(zip(items.tolist(), weights.tolist(), strict=True))
         assert by_row[24] == pytest.approx(by_row[3], rel=1e-5)
+
+
+def test_what_is_near_many_items_is_what_is_near_each_also_where_items_joined(make_bundle: MakeBundle) -> None:
+    base = make_bundle(
+        [[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]],
+        together={(0, 1): 5, (2, 3): 2},
+        lists={"text": {0: [(1, 0.9), (2, 0.2)], 3: [(2, 0.8)]}},
+    )
+    bundle, _ = amended(base, {"n0": new("n0", [1.0, 0.05])})
+    rows = np.arange(len(bundle))
+    met, users = bundle.together_of(rows)
+    for row in rows.tolist():
+        one, of_one = bundle.together(row)
+        assert met[row][met[row] >= 0].tolist() == one.tolist()
+        assert users[row][met[row] >= 0].tolist() == of_one.tolist()
+        for near in bundle.neighbors.values():
+            for depth in (1, 3):
+                listed = near.nearest(rows[row : row + 1], depth)[0]
+                assert listed[listed >= 0].tolist() == near.of(row)[0][:depth].tolist()
