@@ -3,9 +3,10 @@
     python benchmarks/bench_feed.py [--items 100000] [--users 100000] [--requests 400] [--json FILE]
 
 One worker's application in this process, on a real embedded Redis, asked through its ASGI interface: a bare Starlette
-route that gets 2 KB from the same Redis (the limit), a feed that was kept, and feeds of visitors with 200 recent events,
-each after another event, which is sent before and not counted. A learned ranker orders the feeds and five rules hold
-for them, as in `bench_serve.py`. CPU time of the process, so that a busy machine changes the figures little; medians.
+route that gets 2 KB from the same Redis (the limit), a feed that was kept, and feeds of visitors with 200 recent
+events, each after another event, which is sent before and not counted. A learned ranker orders the feeds and five rules
+hold for them, as in `bench_serve.py`. CPU time of the process, so that a busy machine changes the figures little;
+medians.
 "The rest" is the reading of the live state from Redis, rules bound to the request, items, the answer's bytes and the
 log.
 """

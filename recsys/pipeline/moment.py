@@ -92,7 +92,7 @@ class Moment:
         hidden = np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed
         for of in (*layers, self.excluded, self.bundle.removed):
             if of.dtype == np.bool_:
-                hidden |= of
+                np.logical_or(hidden, of, out=hidden)
             else:
                 hidden[of] = True
         if self.page >= 0:

@@ -209,7 +209,7 @@ def test_what_is_near_many_items_is_what_is_near_each_also_where_items_joined(ma
         together={(0, 1): 5, (2, 3): 2},
         lists={"text": {0: [(1, 0.9), (2, 0.2)], 3: [(2, 0.8)]}},
     )
-    bundle, _ = amended(base, {"n0": new("n0", [1.0, 0.05])})
+    bundle, _ = amended(base, {"n0": new("n0", [1.0, 0.05, 0.0])})
     rows = np.arange(len(bundle))
     met, users = bundle.together_of(rows)
     for row in rows.tolist():
