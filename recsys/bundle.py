@@ -61,6 +61,18 @@ class NeighborList:
         """The nearest neighbors of some items, int32 [n, <= depth]; -1 pads."""
         return self.idx[rows, :depth]
 
+    def near(self, ours: NDArray[np.int64], theirs: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
+        """Whether each of theirs is among the first `depth` neighbors of ours, and alike at all (score > 0): bool [n].
+
+        Args:
+            ours: int64 [n]; row of one item of each pair.
+            theirs: int64 [n]; row of the other.
+            depth: how far the lists are read.
+        """
+        listed = (self.idx[ours, :depth] == theirs[:, None]) & (self.score[ours, :depth] > 0)
+        found: NDArray[np.bool_] = np.any(listed, axis=1)
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class ColdNodes:
@@ -209,6 +221,20 @@ class Bundle:
     def together_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """As `together`, of some items at once: int32 [n, k_co] both; -1 and 0 pad."""
         return self.co_idx[rows], self.co_count[rows]
+
+    def met_both(self, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Users who met both items of each pair, int64 [n]; 0 where neither item's list has the pair.
+
+        Args:
+            ours: int64 [n]; row of one item of each pair.
+            theirs: int64 [n]; row of the other.
+        """
+        found = np.zeros(len(ours), dtype=np.int64)
+        for one, other in ((theirs, ours), (ours, theirs)):
+            idx, count = self.together_of(one)
+            users = np.where(idx == other[:, None], count, 0).max(axis=1, initial=0)
+            found = np.where(users > 0, users, found)
+        return found
 
     def display_json(self, item_idx: int) -> bytes:
         """An item's display data as JSON bytes, ready to be sent."""

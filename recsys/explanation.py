@@ -1,15 +1,26 @@
 """Why an item is suggested: short statements, each of which the bundle's own data proves.
 
 Nothing is said that could not be checked: a shared attribute value, a place among an item's nearest pictures or texts,
-the number of users who met both, an item the user really viewed. Where nothing can be said, nothing is.
+the number of users who met both, an item the user really viewed. Where nothing can be said, nothing is. All slots of
+an answer are explained together, and what an item's display data say of it is kept for the next answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.recommendation import Anchor, Source
+
+Rows = NDArray[np.int64]
+Reasons = tuple[str, ...]
+Fact = tuple[int, str, str]
+"""How many items share an attribute value, the attribute's name, and the value."""
 
 MAX_REASONS = 3
 
@@ -20,6 +31,8 @@ MIN_TOGETHER = 2
 """Users who must have met two items before it is said that they go together."""
 
 LONGEST_TITLE = 60
+KEPT_ITEMS = 20_000
+"""Items whose facts are kept, those asked for last; about 1 kB each."""
 
 _BECAUSE: dict[Anchor, str] = {
     "viewed": "because you viewed {}",
@@ -31,8 +44,23 @@ _BECAUSE: dict[Anchor, str] = {
 _ALIKE = {"image": "looks alike", "text": "reads alike"}
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What an item's display data say of it.
+
+    Args:
+        title: short enough for a reason.
+        facts: attribute values that not more than half of the catalog has.
+        categories: those of the item that the bundle knows.
+    """
+
+    title: str
+    facts: frozenset[Fact]
+    categories: tuple[str, ...]
+
+
 class Explainer:
-    """Finds reasons in a bundle.
+    """Finds reasons in a bundle; safe to share between threads.
 
     Args:
         bundle: the data that prove them.
@@ -41,98 +69,147 @@ class Explainer:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._depth = max(1, min(ALIKE_DEPTH, len(bundle) // 10))
-        self._popular_from = max(1.0, float(np.median(bundle.popularity)))
+        self._shown = lru_cache(KEPT_ITEMS)(self._read)
 
-    def similar(self, page_idx: int, item_idx: int, source: Source) -> tuple[str, ...]:
-        """Why an item stands beside the item of a page."""
-        if source in ("popular", "popular_in_category"):
-            return self._popular(item_idx, page_idx if source == "popular_in_category" else -1, "")
-        return tuple(self.relation(page_idx, item_idx)[:MAX_REASONS])
-
-    def feed(
-        self, item_idx: int, source: Source, *, anchor_idx: int, role: Anchor, category: str = ""
-    ) -> tuple[str, ...]:
-        """Why an item is in a user's feed.
+    def similar(self, page_idx: int, items: Rows, sources: Sequence[Source]) -> list[Reasons]:
+        """Why items stand beside the item of a page.
 
         Args:
-            item_idx: the suggested item's row.
-            source: the tier it came from.
-            anchor_idx: row of the item that led to it, -1 where none did.
-            role: what the anchor is to the user.
+            page_idx: row of the page's item.
+            items: int64 [n]; rows of the suggestions.
+            sources: the tier each came from.
+        """
+        telling = [place for place, source in enumerate(sources) if source not in _SAYS_ITSELF]
+        pages = np.full(len(telling), page_idx, dtype=np.int64)
+        relations = iter(self.relations(pages, items[telling]))
+        return [
+            tuple(next(relations)[:MAX_REASONS])
+            if source not in _SAYS_ITSELF
+            else self._by_itself(item, source, page_idx if source == "popular_in_category" else -1)
+            for item, source in zip(items.tolist(), sources, strict=True)
+        ]
+
+    def feed(
+        self,
+        items: Rows,
+        sources: Sequence[Source],
+        *,
+        anchors: Rows,
+        roles: Mapping[int, Anchor],
+        category: str = "",
+    ) -> list[Reasons]:
+        """Why items are in a user's feed.
+
+        Args:
+            items: int64 [n]; rows of the suggestions.
+            sources: the tier each came from.
+            anchors: int64 [n]; row of the item that led to each, -1 where none did.
+            roles: what each anchor is to the user.
             category: the category of the page.
         """
-        if source == "popular":
-            return self._popular(item_idx, -1, "")
-        if source == "popular_in_category":
-            return self._popular(item_idx, anchor_idx, category)
-        if anchor_idx < 0:
-            return ()
-        first = _BECAUSE[role].format(self._title(anchor_idx))
-        return (first, *self.relation(anchor_idx, item_idx)[: MAX_REASONS - 1])
+        led_by = anchors.tolist()
+        telling = [
+            place
+            for place, (source, anchor) in enumerate(zip(sources, led_by, strict=True))
+            if source not in _SAYS_ITSELF and anchor >= 0
+        ]
+        relations = iter(self.relations(anchors[telling], items[telling]))
+        found: list[Reasons] = []
+        for item, source, anchor in zip(items.tolist(), sources, led_by, strict=True):
+            if source in _SAYS_ITSELF:
+                found.append(self._by_itself(item, source, anchor, category))
+            elif anchor < 0:
+                found.append(())
+            else:
+                first = _BECAUSE[roles[anchor]].format(self._shown(anchor).title)
+                found.append((first, *next(relations)[: MAX_REASONS - 1]))
+        return found
 
-    def relation(self, anchor_idx: int, item_idx: int) -> list[str]:
-        """Everything true of two items, most telling first."""
-        shared = [f"same {name.replace('_', ' ')}: {value}" for name, value in self.shared(anchor_idx, item_idx)]
-        together = self.together(anchor_idx, item_idx)
-        told = [f"viewed or bought together by {together} shoppers"] if together >= MIN_TOGETHER else []
-        alike = [said for modality, said in _ALIKE.items() if self.alike(anchor_idx, item_idx, modality)]
-        return [*told, *shared[:1], *alike, *shared[1:]]
+    def relations(self, ours: Rows, theirs: Rows) -> list[list[str]]:
+        """Everything true of the two items of each pair, most telling first.
 
-    def shared(self, anchor_idx: int, item_idx: int) -> list[tuple[str, str]]:
+        Args:
+            ours: int64 [n]; row of one item of each pair.
+            theirs: int64 [n]; row of the other.
+        """
+        if not len(ours):
+            return []
+        users = self._bundle.met_both(ours, theirs).tolist()
+        alike = [(said, self.alike(ours, theirs, kind).tolist()) for kind, said in _ALIKE.items()]
+        found = []
+        for place, pair in enumerate(zip(ours.tolist(), theirs.tolist(), strict=True)):
+            shared = [f"same {name.replace('_', ' ')}: {value}" for name, value in self.shared(*pair)]
+            together = users[place]
+            told = [f"viewed or bought together by {together} shoppers"] if together >= MIN_TOGETHER else []
+            found.append([*told, *shared[:1], *(said for said, holds in alike if holds[place]), *shared[1:]])
+        return found
+
+    def shared(self, one: int, other: int) -> list[tuple[str, str]]:
         """Attribute values of both items as (name, value), rarest first.
 
         A value that more than half of the catalog has tells nothing and is left out; of a path only the deepest shared
         step is kept.
         """
-        ours, theirs = self._attributes(anchor_idx), self._attributes(item_idx)
-        counts = self._bundle.attribute_counts
-        found = [
-            (counts[name][value], name, value)
-            for name, values in ours.items()
-            for value in dict.fromkeys(values)
-            if value in theirs.get(name, ()) and counts[name][value] <= len(self._bundle) / 2
-        ]
+        found = sorted(self._shown(one).facts & self._shown(other).facts)
         return [
             (name, value)
-            for _, name, value in sorted(found)
-            if not any(name == other and deeper.startswith(f"{value} > ") for _, other, deeper in found)
+            for _, name, value in found
+            if not any(name == also and deeper.startswith(f"{value} > ") for _, also, deeper in found)
         ]
 
-    def together(self, anchor_idx: int, item_idx: int) -> int:
-        """Users with an event on both; 0 where the bundle does not list the pair."""
-        for a, b in ((anchor_idx, item_idx), (item_idx, anchor_idx)):
-            rows, users = self._bundle.together(a)
-            where = np.flatnonzero(rows == b)
-            if len(where):
-                return int(users[where[0]])
-        return 0
+    def alike(self, ours: Rows, theirs: Rows, kind: str) -> NDArray[np.bool_]:
+        """Whether one of the two items of each pair is among the other's nearest by "image" or "text": bool [n].
 
-    def alike(self, anchor_idx: int, item_idx: int, modality: str) -> bool:
-        """Whether one of the two is among the other's nearest by "image" or "text"."""
-        neighbors = self._bundle.neighbors.get(modality)
+        Args:
+            ours: int64 [n]; row of one item of each pair.
+            theirs: int64 [n]; row of the other.
+            kind: of content.
+        """
+        neighbors = self._bundle.neighbors.get(kind)
         if neighbors is None:
-            return False
-        for a, b in ((anchor_idx, item_idx), (item_idx, anchor_idx)):
-            idx, score = neighbors.of(a)
-            if np.any((idx[: self._depth] == b) & (score[: self._depth] > 0)):
-                return True
-        return False
+            return np.zeros(len(ours), dtype=np.bool_)
+        return neighbors.near(ours, theirs, self._depth) | neighbors.near(theirs, ours, self._depth)
 
-    def _popular(self, item_idx: int, anchor_idx: int, category: str) -> tuple[str, ...]:
-        reasons = ["popular with shoppers"] if self._bundle.popularity[item_idx] >= self._popular_from else []
-        wanted = {category} | set(self._bundle.categories_of(anchor_idx) if anchor_idx >= 0 else ())
-        counts = self._bundle.attribute_counts.get(self._bundle.category_attribute, {})
-        common = [value for value in self._bundle.categories_of(item_idx) if value in wanted]
+    def _by_itself(self, item: int, source: Source, anchor: int, category: str = "") -> Reasons:
+        """Reasons of a suggestion that no other item led to."""
+        if source == "pinned":
+            return ("chosen by the shop",)
+        if source == "popular":
+            anchor, category = -1, ""
+        reasons = ["popular with shoppers"] if self._popular[item] else []
+        wanted = {category, *(self._shown(anchor).categories if anchor >= 0 else ())}
+        common = [value for value in self._shown(item).categories if value in wanted]
         if common:
+            attribute = self._bundle.category_attribute
+            counts = self._bundle.attribute_counts.get(attribute, {})
             narrowest = category if category in common else min(common, key=lambda value: (counts[value], value))
-            reasons.append(f"same {self._bundle.category_attribute.replace('_', ' ')}: {narrowest}")
+            reasons.append(f"same {attribute.replace('_', ' ')}: {narrowest}")
         return tuple(reasons)
 
-    def _attributes(self, item_idx: int) -> dict[str, list[str]]:
-        attributes: dict[str, list[str]] = self._bundle.display(item_idx)["attributes"]
-        return attributes
+    @cached_property
+    def _popular(self) -> NDArray[np.bool_]:
+        """Whether each item is among the better known half, bool [n_items]."""
+        popularity = self._bundle.popularity
+        popular: NDArray[np.bool_] = popularity >= max(1.0, float(np.median(popularity)))
+        return popular
 
-    def _title(self, item_idx: int) -> str:
-        shown = self._bundle.display(item_idx)
+    def _read(self, item: int) -> _Shown:
+        bundle = self._bundle
+        shown, counts = bundle.display(item), bundle.attribute_counts
         title = str(shown["title"] or shown["item_id"])
-        return title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…"
+        attributes: dict[str, list[str]] = shown["attributes"]
+        facts = (
+            (counts[name][value], name, value)
+            for name, values in attributes.items()
+            for value in values
+            if counts[name][value] <= len(bundle) / 2
+        )
+        return _Shown(
+            title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…",
+            frozenset(facts),
+            tuple(value for value in attributes.get(bundle.category_attribute, ()) if value in bundle.category_names),
+        )
+
+
+_SAYS_ITSELF: frozenset[Source] = frozenset({"popular", "popular_in_category", "pinned"})
+"""Sources whose suggestions stand for themselves, and are not explained by another item."""

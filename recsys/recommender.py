@@ -28,7 +28,7 @@ from recsys.pipeline.stage import Stage
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.standing import Standing
-from recsys.recommendation import SOURCES, Recommendation, Source, UserState
+from recsys.recommendation import SOURCES, Recommendation, UserState
 from recsys.search.spaces import Spaces
 
 LED_BY_ALL = [SOURCES.index("personalized"), SOURCES.index("fresh")]
@@ -229,15 +229,20 @@ class BundleRecommender:
         anchors = ranked.anchor.copy()
         personal = np.flatnonzero(np.isin(ranked.source, LED_BY_ALL) & (anchors < 0))
         anchors[personal] = moment.strongest(ranked.rows[personal])
+        sources = ranked.source_names()
+        if moment.page >= 0:
+            reasons = self.explainer.similar(moment.page, ranked.rows, sources)
+        else:
+            category = moment.query.category
+            roles = {anchor: moment.role(anchor) for anchor in set(anchors.tolist())}
+            reasons = self.explainer.feed(ranked.rows, sources, anchors=anchors, roles=roles, category=category)
         return [
-            Recommendation(
-                self.bundle.items[item], score, source, self._reasons(moment, item, source, anchor), chance, marginal
-            )
-            for item, score, source, anchor, chance, marginal in zip(
+            Recommendation(self.bundle.items[item], score, source, why, chance, marginal)
+            for item, score, source, why, chance, marginal in zip(
                 ranked.rows.tolist(),
                 ranked.score.tolist(),
-                ranked.source_names(),
-                anchors.tolist(),
+                sources,
+                reasons,
                 ranked.propensity.tolist(),
                 ranked.marginal.tolist(),
                 strict=True,
@@ -268,15 +273,6 @@ class BundleRecommender:
         """What is known of a user now as a vector, float32 [dim], as `Bundle.user_embeddings`; None for a stranger."""
         vector = self.moment(Request(1, user)).query.vector
         return None if vector is None else vector[:-1]
-
-    def _reasons(self, moment: Moment, item: int, source: Source, anchor: int) -> tuple[str, ...]:
-        if source == "pinned":
-            return ("chosen by the shop",)
-        if moment.page >= 0:
-            return self.explainer.similar(moment.page, item, source)
-        return self.explainer.feed(
-            item, source, anchor_idx=anchor, role=moment.role(anchor), category=moment.query.category
-        )
 
 
 def _index(bundle: Bundle) -> ItemIndex:

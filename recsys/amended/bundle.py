@@ -52,6 +52,15 @@ class AmendedList(NeighborList):
                 found[place, : len(near)], found[place, len(near) :] = near, -1
         return found
 
+    def near(self, ours: NDArray[np.int64], theirs: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
+        """As `NeighborList.near`."""
+        found = super().near(np.minimum(ours, len(self.idx) - 1), theirs, depth)
+        for place, (one, other) in enumerate(zip(ours.tolist(), theirs.tolist(), strict=True)):
+            if one in self.changed or one >= len(self.idx):
+                idx, score = self.of(one)
+                found[place] = bool(np.any((idx[:depth] == other) & (score[:depth] > 0)))
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class AmendedVocabulary(Vocabulary):

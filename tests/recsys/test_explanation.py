@@ -8,10 +8,28 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.explanation import Explainer
-from recsys.recommendation import UserState
+from recsys.recommendation import Anchor, Source, UserState
 from recsys.recommender import BundleRecommender
 
 MakeBundle = Callable[..., Bundle]
+
+
+def relation(bundle: Bundle, one: int, other: int) -> list[str]:
+    """All that is true of one pair."""
+    return Explainer(bundle).relations(np.array([one]), np.array([other]))[0]
+
+
+def alike(bundle: Bundle, one: int, other: int, kind: str) -> bool:
+    return bool(Explainer(bundle).alike(np.array([one]), np.array([other]), kind)[0])
+
+
+def feed(
+    bundle: Bundle, item: int, source: Source, *, anchor: int, role: Anchor, category: str = ""
+) -> tuple[str, ...]:
+    """Why one item is in a feed."""
+    return Explainer(bundle).feed(
+        np.array([item]), [source], anchors=np.array([anchor]), roles={anchor: role}, category=category
+    )[0]
 
 
 @pytest.fixture
@@ -34,7 +52,7 @@ def hats(make_bundle: MakeBundle) -> Bundle:
 
 def test_all_that_two_items_have_in_common_most_telling_first(hats: Bundle) -> None:
     # Acme 2 and green 2 of 8 are rarer than Caps 3; "Wear" and "Hat" are everywhere; by picture 1 is only second to 0
-    assert Explainer(hats).relation(0, 1) == [
+    assert relation(hats, 0, 1) == [
         "viewed or bought together by 12 shoppers",
         "same brand name: Acme",
         "reads alike",
@@ -45,52 +63,53 @@ def test_all_that_two_items_have_in_common_most_telling_first(hats: Bundle) -> N
 
 def test_the_relation_reads_the_same_from_both_sides(hats: Bundle) -> None:
     explainer = Explainer(hats)
-    for a in range(8):
-        for b in range(8):
-            assert explainer.relation(a, b) == explainer.relation(b, a)
+    ours, theirs = np.divmod(np.arange(64), 8)
+    assert explainer.relations(ours, theirs) == explainer.relations(theirs, ours)
+
+
+def test_pairs_explained_together_are_explained_as_each_alone(hats: Bundle) -> None:
+    ours, theirs = np.divmod(np.arange(64), 8)
+    together = Explainer(hats).relations(ours, theirs)
+    assert together == [relation(hats, one, other) for one, other in zip(ours.tolist(), theirs.tolist(), strict=True)]
+    assert {True, False} == set(map(bool, together))
 
 
 def test_only_the_nearest_look_alike(hats: Bundle) -> None:
-    explainer = Explainer(hats)
-    assert explainer.alike(0, 2, "image")
-    assert not explainer.alike(0, 1, "image")
-    assert not explainer.alike(3, 4, "text")  # on the list, but with no likeness at all
-    assert not explainer.alike(0, 1, "sound")
+    assert alike(hats, 0, 2, "image")
+    assert not alike(hats, 0, 1, "image")
+    assert not alike(hats, 3, 4, "text")  # on the list, but with no likeness at all
+    assert not alike(hats, 0, 1, "sound")
 
 
 def test_one_shopper_is_no_company(hats: Bundle) -> None:
-    explainer = Explainer(hats)
-    assert explainer.relation(6, 5)[0] == "viewed or bought together by 2 shoppers"
-    assert not [reason for reason in explainer.relation(6, 7) if "together" in reason]
+    assert relation(hats, 6, 5)[0] == "viewed or bought together by 2 shoppers"
+    assert not [reason for reason in relation(hats, 6, 7) if "together" in reason]
 
 
 def test_nothing_in_common_is_nothing_said(hats: Bundle) -> None:
-    assert Explainer(hats).relation(0, 7) == []
-    assert Explainer(hats).feed(7, "personalized", anchor_idx=-1, role="history") == ()
+    assert relation(hats, 0, 7) == []
+    assert feed(hats, 7, "personalized", anchor=-1, role="history") == ()
 
 
 def test_a_feed_names_the_item_that_led_there(hats: Bundle) -> None:
-    explainer = Explainer(hats)
-    viewed = explainer.feed(1, "personalized", anchor_idx=0, role="viewed")
+    viewed = feed(hats, 1, "personalized", anchor=0, role="viewed")
     assert viewed == ("because you viewed Item 0", "viewed or bought together by 12 shoppers", "same brand name: Acme")
-    assert explainer.feed(1, "published", anchor_idx=0, role="history")[0] == "because Item 0 is in your history"
+    assert feed(hats, 1, "published", anchor=0, role="history")[0] == "because Item 0 is in your history"
 
 
 def test_popular_is_said_of_the_upper_half_only(hats: Bundle) -> None:
-    explainer = Explainer(hats)
-    assert explainer.feed(7, "popular", anchor_idx=-1, role="history") == ("popular with shoppers",)
-    assert explainer.feed(1, "popular", anchor_idx=-1, role="history") == ()
-    assert explainer.similar(0, 7, "popular") == ("popular with shoppers",)
+    assert feed(hats, 7, "popular", anchor=-1, role="history") == ("popular with shoppers",)
+    assert feed(hats, 1, "popular", anchor=-1, role="history") == ()
+    assert Explainer(hats).similar(0, np.array([7]), ["popular"]) == [("popular with shoppers",)]
 
 
 def test_nothing_is_popular_where_nobody_bought(make_bundle: MakeBundle) -> None:
-    assert Explainer(make_bundle(np.eye(3))).feed(0, "popular", anchor_idx=-1, role="history") == ()
+    assert feed(make_bundle(np.eye(3)), 0, "popular", anchor=-1, role="history") == ()
 
 
 def test_a_category_suggestion_names_the_common_category(hats: Bundle) -> None:
-    explainer = Explainer(hats)
-    assert explainer.feed(2, "popular_in_category", anchor_idx=0, role="viewed") == ("same category: Wear > Caps",)
-    by_page = explainer.feed(7, "popular_in_category", anchor_idx=-1, role="history", category="Wear")
+    assert feed(hats, 2, "popular_in_category", anchor=0, role="viewed") == ("same category: Wear > Caps",)
+    by_page = feed(hats, 7, "popular_in_category", anchor=-1, role="history", category="Wear")
     assert by_page == ("popular with shoppers", "same category: Wear")
 
 

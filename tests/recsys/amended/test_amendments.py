@@ -61,6 +61,29 @@ def test_a_new_item_takes_its_place_in_the_lists_of_those_like_it(make_bundle: M
     assert bundle.similar.of(0)[0].tolist() == [1, 2]  # the bundle itself is as it was
 
 
+def test_pairs_of_old_and_new_items_are_looked_up_together_as_one_by_one(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(
+        np.array([[1.0, 0], [0.8, 0.6], [0, 1]]),
+        lists={"published": {0: [(1, 0.4), (2, 0.1)], 2: [(0, 0.0)]}},
+        together={(0, 1): 5, (2, 1): 3},
+    )
+    made, _ = amended(bundle, {"n0": new("n0", [1.0, 0, 0])})
+    ours, theirs = np.divmod(np.arange(16), 4)
+    pairs = list(zip(ours.tolist(), theirs.tolist(), strict=True))
+    users = {}
+    for one, other in pairs:
+        met, by = made.together(one)
+        users[one, other] = dict(zip(met.tolist(), by.tolist(), strict=True)).get(other, 0)
+    assert made.met_both(ours, theirs).tolist() == [users[pair] or users[pair[::-1]] for pair in pairs]
+    assert made.met_both(ours, theirs).any()
+    for depth in (1, 3):
+        listed = {one: made.similar.of(one) for one in range(4)}
+        near = {(one, row) for one, (idx, score) in listed.items() for row in idx[:depth][score[:depth] > 0].tolist()}
+        found = made.similar.near(ours, theirs, depth).tolist()
+        assert {pair for pair, holds in zip(pairs, found, strict=True) if holds} == near
+        assert {one for one, _ in near} == {0, 1, 3}
+
+
 def test_new_items_are_like_one_another(two_tastes: Bundle) -> None:
     amendments = Amendments(two_tastes, None)
     amendments.apply({"n0": new("n0", [0, 1, 0.0])})
