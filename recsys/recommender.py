@@ -226,28 +226,29 @@ class BundleRecommender:
 
     def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:
         """The slots with outside ids, names of sources and reasons."""
-        anchors = ranked.anchor.copy()
-        personal = np.flatnonzero(np.isin(ranked.source, LED_BY_ALL) & (anchors < 0))
-        anchors[personal] = moment.strongest(ranked.rows[personal])
-        sources = ranked.source_names()
-        if moment.page >= 0:
-            reasons = self.explainer.similar(moment.page, ranked.rows, sources)
-        else:
-            category = moment.query.category
-            roles = {anchor: moment.role(anchor) for anchor in set(anchors.tolist())}
-            reasons = self.explainer.feed(ranked.rows, sources, anchors=anchors, roles=roles, category=category)
         return [
             Recommendation(self.bundle.items[item], score, source, why, chance, marginal)
             for item, score, source, why, chance, marginal in zip(
                 ranked.rows.tolist(),
                 ranked.score.tolist(),
-                sources,
-                reasons,
+                ranked.source_names(),
+                self.reasons(moment, ranked),
                 ranked.propensity.tolist(),
                 ranked.marginal.tolist(),
                 strict=True,
             )
         ]
+
+    def reasons(self, moment: Moment, ranked: Ranked) -> list[tuple[str, ...]]:
+        """Why each slot is there."""
+        sources = ranked.source_names()
+        if moment.page >= 0:
+            return self.explainer.similar(moment.page, ranked.rows, sources)
+        anchors = ranked.anchor.copy()
+        personal = np.flatnonzero(np.isin(ranked.source, LED_BY_ALL) & (anchors < 0))
+        anchors[personal] = moment.strongest(ranked.rows[personal])
+        roles = {anchor: moment.role(anchor) for anchor in set(anchors.tolist())}
+        return self.explainer.feed(ranked.rows, sources, anchors=anchors, roles=roles, category=moment.query.category)
 
     def split(self, moment: Moment, ranked: Ranked) -> list[dict[str, float | None]]:
         """What the score of each slot is made of.

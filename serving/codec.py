@@ -43,20 +43,44 @@ def pack(slots: Sequence[Slot]) -> bytes:
     Raises:
         ValueError: more than 1,000 slots, more than 255 reasons in a slot, or an unknown source.
     """
-    if len(slots) > MAX_SLOTS:
-        raise ValueError(f"a published list has at most {MAX_SLOTS} slots, this one has {len(slots)}")
-    rows = np.zeros(len(slots), dtype=SLOT)
-    codes: list[int] = []
-    strings: dict[str, int] = {}
     for place, slot in enumerate(slots):
         if slot.source not in SOURCES:
             raise ValueError(f"source must be one of {SOURCES}, slot {place} has {slot.source!r}")
-        if len(slot.reasons) > MAX_REASONS:
-            raise ValueError(f"a slot has at most {MAX_REASONS} reasons, slot {place} has {len(slot.reasons)}")
-        rows[place] = (slot.item_idx, slot.score, SOURCES.index(slot.source), len(slot.reasons))
-        codes.extend(strings.setdefault(reason, len(strings)) for reason in slot.reasons)
-    head = HEADER.pack(FORMAT, len(slots), len(strings))
-    return head + rows.tobytes() + np.array(codes, dtype="<u2").tobytes() + orjson.dumps(list(strings))
+    return pack_columns(
+        np.array([slot.item_idx for slot in slots], dtype=np.int64),
+        np.array([slot.score for slot in slots], dtype=np.float32),
+        np.array([SOURCES.index(slot.source) for slot in slots], dtype=np.int8),
+        [slot.reasons for slot in slots],
+    )
+
+
+def pack_columns(
+    rows: NDArray[np.int64], score: NDArray[np.float32], source: NDArray[np.integer], reasons: Sequence[tuple[str, ...]]
+) -> bytes:
+    """A ranked list as bytes.
+
+    Args:
+        rows: int64 [n]; rows of the items.
+        score: float32 [n].
+        source: [n]; places in `SOURCES`.
+        reasons: of each slot.
+
+    Raises:
+        ValueError: more than 1,000 slots, or more than 255 reasons in a slot.
+    """
+    if len(rows) > MAX_SLOTS:
+        raise ValueError(f"a published list has at most {MAX_SLOTS} slots, this one has {len(rows)}")
+    n_reasons = [len(why) for why in reasons]
+    if max(n_reasons, default=0) > MAX_REASONS:
+        place = next(place for place, n in enumerate(n_reasons) if n > MAX_REASONS)
+        raise ValueError(f"a slot has at most {MAX_REASONS} reasons, slot {place} has {n_reasons[place]}")
+    packed = np.zeros(len(rows), dtype=SLOT)
+    for name, column in (("item_idx", rows), ("score", score), ("source", source), ("n_reasons", n_reasons)):
+        packed[name] = column
+    strings: dict[str, int] = {}
+    codes = [strings.setdefault(reason, len(strings)) for why in reasons for reason in why]
+    head = HEADER.pack(FORMAT, len(rows), len(strings))
+    return head + packed.tobytes() + np.array(codes, dtype="<u2").tobytes() + orjson.dumps(list(strings))
 
 
 def unpack(packed: bytes, k: int = MAX_SLOTS) -> list[Slot]:

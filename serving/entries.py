@@ -1,39 +1,77 @@
-"""What a version puts into Redis, entry by entry, and how much memory that will take."""
+"""What a version puts into Redis, block by block of items or users, and how much memory that will take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from recsys.bundle import Bundle
-from recsys.recommendation import Recommendation, UserState
+from recsys.pipeline.request import STRANGER, Request
+from recsys.recommendation import SOURCES, Recommendation, UserState
 from recsys.recommender import BundleRecommender
-from serving.codec import LIST_LENGTH, Slot, pack
+from serving.codec import LIST_LENGTH, Slot, pack_columns
 from serving.display import item_json
 from serving.footprint import string_bytes
 from serving.keys import Keys
 
 SAMPLE = 100
 """Items, and users, whose lists are made ahead to predict the memory of all."""
+BLOCK = 250
+"""Items, or users, whose entries are made, written and noted together."""
 
-Entries = Iterator[tuple[str, bytes]]
-
-
-def n_entries(bundle: Bundle) -> int:
-    """How many keys a version has, beside its record."""
-    return 2 * len(bundle.items) + len(bundle.users)
+Entry = tuple[str, bytes]
+"""A key and its value."""
 
 
-def entries(bundle: Bundle, recommender: BundleRecommender, keys: Keys) -> Entries:
-    """Every key of a version with its value: items, similar items, feeds of the known users."""
-    yield from _of_items(bundle, recommender, keys, range(len(bundle.items)))
-    yield from _of_users(bundle, recommender, keys, range(len(bundle.users)))
+@dataclass(frozen=True)
+class Block:
+    """Some rows of the items or users.
+
+    Args:
+        of: which of the two.
+        start, stop: the rows, `stop` left out.
+    """
+
+    of: Literal["items", "users"]
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """What it is noted as."""
+        return f"{self.of}:{self.start}:{self.stop}"
+
+
+def blocks(bundle: Bundle) -> list[Block]:
+    """All of a version."""
+    return [
+        *(Block("items", start, min(start + BLOCK, len(bundle.items))) for start in range(0, len(bundle.items), BLOCK)),
+        *(Block("users", start, min(start + BLOCK, len(bundle.users))) for start in range(0, len(bundle.users), BLOCK)),
+    ]
+
+
+def names_of(block: Block, bundle: Bundle, keys: Keys) -> list[str]:
+    """The keys of a block, in the order of `entries_of`."""
+    version, rows = bundle.version, range(block.start, block.stop)
+    if block.of == "users":
+        return [keys.feed(version, bundle.users[row]) for row in rows]
+    ids = [bundle.items[row] for row in rows]
+    return [name for one in ids for name in (keys.item(version, one), keys.similar(version, one))]
+
+
+def entries_of(block: Block, bundle: Bundle, recommender: BundleRecommender, keys: Keys) -> list[Entry]:
+    """Every key of a block with its value: items and similar items, or feeds of the known users."""
+    made = _of_items if block.of == "items" else _of_users
+    return list(made(bundle, recommender, keys, range(block.start, block.stop)))
 
 
 def predicted_bytes(bundle: Bundle, recommender: BundleRecommender, keys: Keys) -> int:
     """Redis memory of all entries, from evenly spaced items and users."""
     total = 0.0
-    kinds: tuple[tuple[int, Callable[[Bundle, BundleRecommender, Keys, range], Entries]], ...] = (
+    kinds: tuple[tuple[int, Callable[[Bundle, BundleRecommender, Keys, range], Iterator[Entry]]], ...] = (
         (len(bundle.items), _of_items),
         (len(bundle.users), _of_users),
     )
@@ -49,22 +87,29 @@ def spaced(n: int) -> range:
     return range(0, n, max(1, n // SAMPLE))
 
 
-def slots(bundle: Bundle, shown: list[Recommendation]) -> list[Slot]:
+def slots(bundle: Bundle, shown: Sequence[Recommendation]) -> list[Slot]:
     """A recommender's answer by row numbers."""
     return [Slot(bundle.items.idx(one.item_id), one.score, one.source, one.reasons) for one in shown]
 
 
-def _of_items(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Entries:
+def _of_items(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Iterator[Entry]:
     for row in rows:
         item_id = bundle.items[row]
         yield keys.item(bundle.version, item_id), item_json(bundle, row)
-        shown = recommender.similar_items(item_id, LIST_LENGTH)
-        yield keys.similar(bundle.version, item_id), pack(slots(bundle, shown))
+        yield keys.similar(bundle.version, item_id), _packed(recommender, STRANGER, item_id)
 
 
-def _of_users(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Entries:
+def _of_users(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Iterator[Entry]:
     """Feeds as of training; what was personal then is the "published" tier from now on."""
     for row in rows:
-        shown = recommender.recommend(UserState(bundle.users[row]), LIST_LENGTH)
-        kept = [replace(one, source="published") if one.source == "personalized" else one for one in shown]
-        yield keys.feed(bundle.version, bundle.users[row]), pack(slots(bundle, kept))
+        yield keys.feed(bundle.version, bundle.users[row]), _packed(recommender, UserState(bundle.users[row]), None)
+
+
+def _packed(recommender: BundleRecommender, user: UserState, page: str | None) -> bytes:
+    moment = recommender.moment(Request(LIST_LENGTH, user, page=page))
+    ranked = recommender.ranked(moment)
+    reasons, source = recommender.reasons(moment, ranked), ranked.source
+    return pack_columns(ranked.rows, ranked.score, np.where(source == _PERSONAL, _PUBLISHED, source), reasons)
+
+
+_PERSONAL, _PUBLISHED = SOURCES.index("personalized"), SOURCES.index("published")

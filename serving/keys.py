@@ -133,6 +133,10 @@ class Keys:
         """Hash: bundle path, number of items, previous version, time of publishing."""
         return f"{self.root}:{version}:meta"
 
+    def loaded(self, version: str) -> str:
+        """Hash, while a version is being loaded: block of items or users → what its values hash to."""
+        return f"{self.root}:{version}:loaded"
+
     def similar(self, version: str, item_id: str) -> str:
         """String: the packed list of similar items."""
         return f"{self.root}:{version}:sim:{item_id}"

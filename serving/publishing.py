@@ -6,7 +6,6 @@ bundle's files are kept (hard links) beside the data, so that a rollback finds t
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -18,16 +17,16 @@ import redis
 import structlog
 
 from features.errors import InputError
-from features.progress import bar
 from recsys.bundle import Bundle
 from recsys.bundle_format import read_manifest
 from recsys.recommender import BundleRecommender
-from serving.connection import many, memories
-from serving.entries import entries, n_entries, predicted_bytes
+from serving.connection import memories
+from serving.entries import predicted_bytes
 from serving.items.pruning import prune_items
 from serving.keys import Keys
+from serving.loading import Loader
 from serving.shadow.report import ShadowReport, shadow_report
-from serving.versions import Versions, batches
+from serving.versions import Versions
 
 log = structlog.get_logger()
 
@@ -64,6 +63,7 @@ class Publisher:
         keep: versions kept beside the current one.
         memory_budget: largest Redis memory in bytes; None: the server's maxmemory, if it has one.
         tenant: whose bundles they are; "": the service has one shop.
+        processes: that make the lists; None: as many as there are cores, where there is much to make.
     """
 
     def __init__(
@@ -74,10 +74,12 @@ class Publisher:
         keep: int = 1,
         memory_budget: int | None = None,
         tenant: str = "",
+        processes: int | None = None,
     ) -> None:
         self._client = client
         self._keys = Keys(tenant)
         self._versions = Versions(client, state_dir.absolute() / "bundles", self._keys)
+        self._loader = Loader(client, self._keys, lock_s=LOCK_S, processes=processes)
         self._keep = keep
         self._memory_budget = memory_budget
 
@@ -86,7 +88,7 @@ class Publisher:
         return self._versions.current()
 
     def publish(self, bundle: Bundle) -> Published:
-        """Make a bundle the current version.
+        """Make a bundle the current version; one whose publish was cut off goes on where it was.
 
         Raises:
             InputError: the memory would pass the budget, another publish is running, or what Redis gave back is not
@@ -214,39 +216,15 @@ class Publisher:
         known = previous == bundle.version or self._versions.kept(bundle.version)
         self._versions.announce(bundle.version)
         try:
-            digests = self._load(bundle, recommender)
-            self._read_back(digests)
-            self._versions.record(bundle, previous, n_keys=len(digests))
+            n_keys = self._loader.load(bundle, recommender, resume=known)
+            self._versions.record(bundle, previous, n_keys=n_keys)
+        except (KeyboardInterrupt, redis.ConnectionError):  # the same again goes on from here
+            raise
         except BaseException:
             if not known:  # a version published before stays whole, as a rollback may need it
                 self._versions.expire(bundle.version)
             raise
-        return len(digests), predicted, self._used_bytes() - used
-
-    def _load(self, bundle: Bundle, recommender: BundleRecommender) -> dict[str, bytes]:
-        """Write every key; returns the digest of each value."""
-        digests: dict[str, bytes] = {}
-        with bar("publish", total=n_entries(bundle)) as progress:
-            for batch in batches(entries(bundle, recommender, self._keys)):
-                pipeline = self._client.pipeline(transaction=False)
-                for key, value in batch:
-                    pipeline.set(key, value)
-                    digests[key] = _digest(value)
-                pipeline.expire(self._keys.publishing, LOCK_S)
-                pipeline.execute()
-                progress.advance(len(batch))
-        return digests
-
-    def _read_back(self, digests: dict[str, bytes]) -> None:
-        with bar("verify", total=len(digests)) as progress:
-            for batch in batches(digests):
-                values = many(self._client, batch)
-                for key, value in zip(batch, values, strict=True):
-                    if value is None or _digest(value) != digests[key]:
-                        found = "nothing" if value is None else f"{len(value)} other bytes"
-                        raise InputError(f"{key} must read back as it was written, Redis holds {found} (is it full?)")
-                self._client.expire(self._keys.publishing, LOCK_S)
-                progress.advance(len(batch))
+        return n_keys, predicted, self._used_bytes() - used
 
     def _bundles(self, versions: list[str]) -> list[Bundle]:
         """The bundles of published versions."""
@@ -278,7 +256,3 @@ class Publisher:
         finally:
             if self._client.get(self._keys.publishing) == token.encode():
                 self._client.delete(self._keys.publishing)
-
-
-def _digest(value: bytes) -> bytes:
-    return hashlib.blake2b(value, digest_size=8).digest()

@@ -38,6 +38,14 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that make the lists; one a core where not said. Each opens the bundle.",
+            show_default=False,
+        ),
+    ] = None,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +61,8 @@ def publish(
 ) -> None:
     """Publish a bundle: load beside the current version, read back, switch, keep the last one, expire older.
 
-    Running services follow within a second and miss no request. If anything fails, the current version stays.
+    Running services follow within a second and miss no request. If anything fails, the current version stays. A publish
+    that was interrupted goes on where it was when it is run again.
     """
     from contextlib import ExitStack
 
@@ -84,7 +93,12 @@ def publish(
         try:
             client = stack.enter_context(connect(url, socket_timeout=60.0))
             publisher = Publisher(
-                client, state_dir=settings.home, keep=keep, memory_budget=budget, tenant=settings.tenant
+                client,
+                state_dir=settings.home,
+                keep=keep,
+                memory_budget=budget,
+                tenant=settings.tenant,
+                processes=processes,
             )
             if bundle_dir is None:
                 left, current = publisher.rollback()

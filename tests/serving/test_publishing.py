@@ -11,9 +11,11 @@ import redis
 from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
-from serving import versions
+from serving import entries, loading, versions
 from serving.codec import unpack
+from serving.entries import Block, Entry, entries_of
 from serving.keys import Keys
+from serving.loading import Loader
 from serving.publishing import Publisher
 
 
@@ -158,14 +160,14 @@ def test_what_does_not_read_back_as_written_is_not_made_current(
     publisher: Publisher, small: Bundle, changed: Bundle, redis_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher.publish(small)
-    read_back = Publisher._read_back
+    read_back = Loader._read_back
 
-    def meddled(self: Publisher, digests: dict[str, bytes]) -> None:
+    def meddled(self: Loader, names: Any, written: Any) -> None:
         with redis_server.client() as client:
             client.set(Keys().item(changed.version, "i5"), b"something else")
-        read_back(self, digests)
+        read_back(self, names, written)
 
-    monkeypatch.setattr(Publisher, "_read_back", meddled)
+    monkeypatch.setattr(Loader, "_read_back", meddled)
     with pytest.raises(InputError, match=r":item:i5 must read back as it was written, Redis holds 14 other bytes"):
         publisher.publish(changed)
     assert publisher.current() == small.version
@@ -179,15 +181,65 @@ def test_a_failing_publish_of_a_version_kept_for_rollback_leaves_it_whole(
     publisher.publish(small)
     publisher.publish(changed)
 
-    def failing(self: Publisher, digests: dict[str, bytes]) -> None:
+    def failing(self: Loader, names: Any, written: Any) -> None:
         raise InputError("does not read back")
 
-    monkeypatch.setattr(Publisher, "_read_back", failing)
+    monkeypatch.setattr(Loader, "_read_back", failing)
     with pytest.raises(InputError, match="does not read back"):
         publisher.publish(small)
     with redis_server.client() as client:
         assert {client.ttl(name) for name in client.scan_iter(match=Keys().of_version(small.version))} == {-1}
     assert publisher.rollback() == (changed.version, small.version)
+
+
+def test_an_interrupted_publish_goes_on_where_it_was(
+    publisher: Publisher, small: Bundle, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Block] = []
+
+    def until_the_third(block: Block, *given: Any) -> list[Entry]:
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(block)
+        return entries_of(block, *given)
+
+    monkeypatch.setattr(entries, "BLOCK", 20)  # 60 items and 20 users: 4 blocks
+    monkeypatch.setattr(loading, "entries_of", until_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish(small)
+    assert publisher.current() is None
+    with redis_server.client() as client:
+        client.set(Keys().similar(small.version, "i25"), b"meddled with")  # the second block is not whole any more
+    again: list[Block] = []
+
+    def told(block: Block, *given: Any) -> list[Entry]:
+        again.append(block)
+        return entries_of(block, *given)
+
+    monkeypatch.setattr(loading, "entries_of", told)
+    assert publisher.publish(small).n_keys == 140
+    assert [block.name for block in made] == ["items:0:20", "items:20:40"]
+    assert [block.name for block in again] == ["items:20:40", "items:40:60", "users:0:20"]
+    with redis_server.client() as client:
+        expected = BundleRecommender(small).similar_items("i25", 50)
+        slots = unpack(client.get(Keys().similar(small.version, "i25")))
+        assert [small.items[slot.item_idx] for slot in slots] == [one.item_id for one in expected]
+        assert not client.exists(Keys().loaded(small.version))
+
+
+def test_several_processes_write_what_one_does(
+    redis_server: Any, small: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "BLOCK", 20)
+    held = []
+    with redis_server.client() as client:
+        for processes in (1, 2):
+            client.flushall()
+            Publisher(client, state_dir=tmp_path, processes=processes).publish(small)
+            names = sorted(client.scan_iter(match=Keys().of_version(small.version)))
+            held.append({name: client.get(name) for name in names if not name.endswith(b":meta")})
+    assert len(held[0]) == 140
+    assert held[0] == held[1]
 
 
 def test_two_cannot_publish_at_once(publisher: Publisher, small: Bundle, redis_server: Any) -> None:

@@ -26,7 +26,7 @@ from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
 from serving import versions
-from serving.entries import entries
+from serving.entries import blocks, entries_of
 from serving.erasing import Eraser
 from serving.events import Event
 from serving.items.said import PLAIN, Said
@@ -329,7 +329,12 @@ def test_the_store_is_what_plain_dictionaries_would_be(
 ) -> None:
     monkeypatch.setattr(versions, "RETIRE_S", 0)  # what expires is gone at once
     bundles = [make_bundle(np.eye(4)[:n] * (n + turn), users=np.eye(4)[:2]) for n, turn in ((4, 0), (4, 1), (3, 0))]
-    made = [dict(entries(bundle, BundleRecommender(bundle), Keys())) for bundle in bundles]
+    made = [
+        dict(
+            entry for block in blocks(bundle) for entry in entries_of(block, bundle, BundleRecommender(bundle), Keys())
+        )
+        for bundle in bundles
+    ]
     kind = type(
         "Machine",
         (StoreMachine,),
