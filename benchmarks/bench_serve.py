@@ -89,12 +89,12 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
     """A switch to another published version while requests come in, and back."""
     if shop.other is None:
         return None
-    other, seconds = shop.other, 16.0
+    other, seconds = shop.other, 30.0
 
     def switch() -> None:
         with Redis.from_url(redis_url) as client:
-            for path in (other, shop.path):
-                time.sleep(5.0)
+            for pause, path in ((5.0, other), (13.0, shop.path)):
+                time.sleep(pause)
                 shop.switch(client, path)
 
     switching = threading.Thread(target=switch)

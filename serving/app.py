@@ -101,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     searches = SearchEngine(engine, policing.steerer, settings)
     lists = ListEngine(engine, policing.steerer, Filters(policies))
+    watcher.ahead = lists.ahead
     shadow = Shadow(
         store=store, current=watcher, keeper=keeper, policing=policing, settings=settings, telemetry=telemetry
     )

@@ -37,6 +37,10 @@ class Kept(Generic[K, V]):
         self.keep(key, *found)
         return found[0]
 
+    def keys(self) -> list[K]:
+        """The keys of the values that are kept, about from the one asked for last on."""
+        return [*reversed(self._young), *(key for key in reversed(self._old) if key not in self._young)]
+
     def keep(self, key: K, value: V, size: int) -> None:
         """Keep a value of so many bytes."""
         if size > self._half:

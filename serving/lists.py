@@ -8,7 +8,6 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Unpack
 
 import numpy as np
 import orjson
@@ -29,13 +28,18 @@ from serving.entries import slots as by_row
 from serving.filtering import Filters
 from serving.impressions import Shown
 from serving.live import Live
+from serving.policies import Policies
 from serving.problems import ProblemError, unknown_item
-from serving.ready import MadeOf, Ready, ReadyAnswers
+from serving.ready import Ready, ReadyAnswers
 from serving.steering import NOBODY, Enrolled, Steered, Steerer
 from serving.store import StoreDownError
 
 STEADY_S = 60.0
 """A feed of which nothing has changed is made anew after so long, as its events have grown older."""
+AHEAD_S = 10.0
+"""Lists are made ahead of a switch for so long at most."""
+AHEAD, PAUSE_S = 4, 0.004
+"""So many are made ahead at a time, and requests have the worker to themselves for so long in between."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ class Asked:
         cursor: where it goes on.
         steered: the rules and the arms that hold for it.
         taste: how much the user's taste orders what is alike.
+        told: whether it is for somebody, and so logged and counted; else it is made ahead, to be kept.
         recommendation_id: the answer's id; whatever is drawn for it follows from the id, so a replay can draw it again.
     """
 
@@ -62,6 +67,7 @@ class Asked:
     cursor: Cursor
     steered: Steered
     taste: float = 0.0
+    told: bool = True
     recommendation_id: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
@@ -107,7 +113,33 @@ class ListEngine:
                     return self._again(ready, "similar", item_id, query)
             except StoreDownError:
                 reachable = False
-        policies, enrolled = self._steerer.keeper.policies, self._enrolled("similar", query, query.user_id)
+        return await self._similar(engine.live, item_id, query, reachable=reachable)
+
+    async def ahead(self, coming: Live) -> None:
+        """Make the lists of similar items that were asked for lately from a version that will answer soon.
+
+        They are kept for then; else each would be made anew at its first request after the switch, all at once. A few
+        are made at a time, so that requests need not wait.
+        """
+        end = time.monotonic() + AHEAD_S
+        wanted = [
+            (subject, query)
+            for _, subject, query in self._ready.lately(self._engine.live.version)
+            if isinstance(query, SimilarQuery) and subject in coming.bundle.items
+        ]
+        for start in range(0, len(wanted), AHEAD):
+            if time.monotonic() > end:
+                break
+            few = wanted[start : start + AHEAD]
+            await asyncio.gather(*(self._similar(coming, subject, query, told=False) for subject, query in few))
+            await asyncio.sleep(PAUSE_S)
+
+    async def _similar(
+        self, current: Live, item_id: str, query: SimilarQuery, *, reachable: bool = True, told: bool = True
+    ) -> bytes:
+        """A list of similar items that is not kept. One that is not told is made only if it is published; else b""."""
+        engine = self._engine
+        policies, enrolled = self._steerer.keeper.policies, self._enrolled("similar", query, query.user_id, current)
         live = enrolled.live
         if item_id not in live.bundle.items:
             raise UnknownItemError(item_id)
@@ -117,7 +149,7 @@ class ListEngine:
         steered = self._steerer.steered(enrolled, state, page=live.bundle.items.idx(item_id), begin=len(cursor.shown))
         user = STRANGER if query.user_id is None else user_state(query.user_id, state, steered.known)
         taste = query.user_weight if query.user_id is not None else 0.0
-        asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste)
+        asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste, told)
         why = "redis is down"
         if asked.plain and engine.store.up and reachable and live.lists_hold(live.bundle.items.idx(item_id)):
             why = "not published"
@@ -130,13 +162,13 @@ class ListEngine:
                     shown, answer = await self._answer(live, asked, slots, "redis")
                     if query.user_id is None:
                         until_s = policies.steady_until_s(enrolled.now_s)
-                        self._keep(
-                            key, asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=packed
-                        )
+                        self._keep(asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=packed)
                     return answer
                 why = "longer than published" if slots else why
             except StoreDownError:
                 why = "redis is down"
+        if not told:
+            return b""
         if not engine.store.up or (asked.plain and live.lists_hold(live.bundle.items.idx(item_id))):
             engine.fell_back("similar", why)
             origin = "bundle"
@@ -173,7 +205,7 @@ class ListEngine:
         told = read.stamp is not None or state == NOBODY
         if told and asked.steady and enrolled.model is None and not engine.holds_events_of(user_id):
             until_s = min(policies.steady_until_s(enrolled.now_s), enrolled.now_s + STEADY_S)
-            self._keep(key, asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=read.stamp)
+            self._keep(asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=read.stamp)
         return answer
 
     async def recommend(self, query: RecommendIn) -> bytes:
@@ -244,10 +276,10 @@ class ListEngine:
         except ProblemError as error:
             return b'{"problem":' + bytes(error.response().body) + b"}"
 
-    def _enrolled(self, surface: str, query: ListQuery, user_id: str | None) -> Enrolled:
-        """The arms of a request and the model it is answered by."""
+    def _enrolled(self, surface: str, query: ListQuery, user_id: str | None, current: Live | None = None) -> Enrolled:
+        """The arms of a request and the model it is answered by, where everybody's is `current`; None: the one now."""
         scenarios = frozenset({surface, query.scenario} - {""})
-        return self._steerer.enrolled(self._engine.live, user_id, scenarios, time.time())
+        return self._steerer.enrolled(current or self._engine.live, user_id, scenarios, time.time())
 
     async def _request(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:
         """What the pipeline is asked for a list."""
@@ -305,17 +337,18 @@ class ListEngine:
         drawn = () if all(chance == 1 for chance in chances) else marginals
         shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
         steered = asked.steered
-        self._log(
-            live,
-            shown,
-            origin,
-            surface=asked.surface,
-            subject=asked.subject,
-            query=asked.query,
-            recommendation_id=asked.recommendation_id,
-            arms=steered.arms,
-            rules_version=steered.rules_version,
-        )
+        if asked.told:
+            self._log(
+                live,
+                shown,
+                origin,
+                surface=asked.surface,
+                subject=asked.subject,
+                query=asked.query,
+                recommendation_id=asked.recommendation_id,
+                arms=steered.arms,
+                rules_version=steered.rules_version,
+            )
         return shown, list_json(
             slots,
             items,
@@ -378,10 +411,33 @@ class ListEngine:
         )
         return ready.under(recommendation_id)
 
-    def _keep(self, key: Hashable, asked: Asked, shown: Shown, answer: bytes, **made_of: Unpack[MadeOf]) -> None:
-        self._engine.kept_answer(False)
-        steered = asked.steered
-        self._ready.keep(key, answer, shown=shown, arms=steered.arms, rules_version=steered.rules_version, **made_of)
+    def _keep(
+        self,
+        asked: Asked,
+        shown: Shown,
+        answer: bytes,
+        *,
+        live: Live,
+        policies: Policies,
+        until_s: float,
+        proof: bytes | None,
+    ) -> None:
+        if asked.told:
+            self._engine.kept_answer(False)
+        self._ready.keep(
+            (asked.surface, asked.subject, asked.query.key),
+            answer,
+            surface=asked.surface,
+            subject=asked.subject,
+            query=asked.query,
+            live=live,
+            policies=policies,
+            until_s=until_s,
+            proof=proof,
+            shown=shown,
+            arms=asked.steered.arms,
+            rules_version=asked.steered.rules_version,
+        )
 
 
 def _stages(asked: Asked) -> list[Stage]:

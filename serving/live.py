@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,8 +137,13 @@ class Catalog(Protocol):
 class Shelves(Catalog, Protocol):
     """A catalog that can be moved to another bundle."""
 
-    async def move(self, base: Live) -> None:
-        """Answer from another bundle."""
+    async def move(self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None) -> None:
+        """Answer from another bundle, once it is ready.
+
+        Args:
+            base: the bundle.
+            ahead: makes what will answer ready, while the one before still answers.
+        """
         ...
 
 
@@ -171,6 +177,8 @@ class Watcher:
         self._telemetry = telemetry
         self._forgotten_after: str | None = None
         self._failed: tuple[str, float] | None = None
+        self.ahead: Callable[[Live], Awaitable[None]] | None = None
+        """Makes another version ready while the one before it still answers."""
 
     @property
     def live(self) -> Live | None:
@@ -244,7 +252,7 @@ class Watcher:
             log.error("the current version does not open, staying", version=version, error=str(error))
             return
         left = None if self.live is None else self.live.version
-        await self._catalog.move(live)
+        await self._catalog.move(live, None if self.live is None else self.ahead)
         self._failed = None
         self._telemetry.version_switches.inc()
         log.info("version switched", version=version, left=left)

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
+from serving.asked import ListQuery
 from serving.impressions import Shown
 from serving.kept import Kept
 from serving.live import Live
@@ -26,6 +27,9 @@ class Ready:
     """One answer.
 
     Args:
+        surface: of the list.
+        subject: the item or the user it is for.
+        query: what was asked.
         live: the bundle it was made from.
         policies: the rules and experiments it was made by.
         until_s: UTC seconds from which it may be another one although nothing was changed.
@@ -36,6 +40,9 @@ class Ready:
         head, tail: the answer before its recommendation id, and after it.
     """
 
+    surface: str
+    subject: str
+    query: ListQuery
     live: Live
     policies: Policies
     until_s: float
@@ -54,6 +61,9 @@ class Ready:
 class MadeOf(TypedDict):
     """What an answer is made of; as `Ready`."""
 
+    surface: str
+    subject: str
+    query: ListQuery
     live: Live
     policies: Policies
     until_s: float
@@ -68,11 +78,11 @@ class ReadyAnswers:
     """
 
     def __init__(self, cap: int) -> None:
-        self._kept: Kept[Hashable, Ready] = Kept(cap)
+        self._kept: Kept[tuple[str, Hashable], Ready] = Kept(cap)  # of two versions while one is about to answer
 
     def find(self, key: Hashable, live: Live, policies: Policies, now_s: float) -> Ready | None:
         """An answer to a question that holds if its proof does; None where there is none."""
-        found = self._kept.get(key)
+        found = self._kept.get((live.version, key))
         if found is None or found.live is not live or found.policies is not policies or now_s >= found.until_s:
             return None
         return found
@@ -99,4 +109,9 @@ class ReadyAnswers:
             head=head + said,
             tail=rest[rest.index(b'"') :],
         )
-        self._kept.keep(key, ready, len(answer) + len(ready.proof or b"") + len(shown.json))
+        self._kept.keep((made_of["live"].version, key), ready, len(answer) + len(ready.proof or b"") + len(shown.json))
+
+    def lately(self, version: str) -> list[tuple[str, str, ListQuery]]:
+        """Surface, subject and question of what a version's kept answers are to, about from the latest on."""
+        found = (self._kept.get(key) for key in self._kept.keys() if key[0] == version)  # noqa: SIM118 - no mapping
+        return [(ready.surface, ready.subject, ready.query) for ready in found if ready is not None]

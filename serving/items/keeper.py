@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -63,6 +63,7 @@ class ItemKeeper:
         self._amendments: Amendments | None = None
         self._known: dict[str, Said] = {}
         self._after: str | None = None
+        self._meanwhile: dict[str, Said] = {}
         self._lock = asyncio.Lock()
 
     def beside(self, telemetry: Telemetry) -> ItemKeeper:
@@ -96,8 +97,8 @@ class ItemKeeper:
             raise RuntimeError("no bundle is open")
         return self._base.bundle
 
-    async def move(self, base: Live) -> None:
-        """Answer from another bundle, with everything that was said of its items over it."""
+    async def move(self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None) -> None:
+        """As `Shelves.move`, with everything that was said of the bundle's items over it."""
         async with self._lock:
             encoding = base.searcher.encoding if base.searcher is not None else Encoding(base.bundle)
             placer = Placer(base.bundle, encoding)
@@ -108,12 +109,22 @@ class ItemKeeper:
                 live = await self._made(base, placer, amendments, self._known)
             else:
                 await asyncio.to_thread(self._prepare, base.bundle)
+            self._meanwhile = {}
+        if ahead is not None:  # not under the lock: what is said meanwhile takes effect on the bundle that answers
+            try:
+                await ahead(live)
+            except Exception:  # a version that is not as ready as it could be is still the one to answer from
+                log.exception("a version could not be made ready ahead", version=base.version)
+        async with self._lock:
+            if self._meanwhile:
+                live = await self._made(base, placer, amendments, self._meanwhile)
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
 
     async def take(self, changes: Mapping[str, Said]) -> None:
         """Let changes take effect here; they are kept already."""
         async with self._lock:
             self._known.update(changes)
+            self._meanwhile.update(changes)
             await self._apply(changes)
 
     async def run(self, closing: asyncio.Event) -> None:
@@ -141,6 +152,7 @@ class ItemKeeper:
             changed = {item_id: said for item_id, said in every.items() if not _same(self._known.get(item_id), said)}
             self._after = after
             self._known.update(changed)
+            self._meanwhile.update(changed)
             await self._apply(changed)
 
     async def _look(self) -> None:

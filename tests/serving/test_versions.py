@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
 
 from recsys.bundle import Bundle
+from serving.codec import unpack
+from serving.keys import Keys
 
 
 def test_switching_versions_under_load_fails_no_request(
@@ -57,6 +60,67 @@ def test_another_version_gives_other_answers(
     assert after["store"] == "redis"
     assert all("shoe" in slot["item"]["title"] for slot in before["recommendations"])
     assert all("mug" in slot["item"]["title"] for slot in after["recommendations"])  # the embeddings are turned around
+
+
+def test_lists_that_were_asked_for_are_kept_of_the_next_version_before_it_answers(
+    service: Any, publisher: Any, changed_bundle: Path, eventually: Any
+) -> None:
+    paths = [f"/v1/items/i{row}/similar" for row in range(12)]
+    before = {path: service.get(path, k=5).json() for path in paths}
+
+    def counted() -> tuple[float, ...]:
+        kept = [service.metric("recsys_cache_total", cache="answers", outcome=outcome) for outcome in ("hit", "miss")]
+        return (*kept, service.metric("recsys_answers_total", surface="similar"))
+
+    hits, misses, answers = counted()
+    new = publisher.publish(Bundle.open(changed_bundle)).version
+    eventually(lambda: service.feed("u1")["model_version"] == new)
+    assert counted() == (hits, misses, answers)  # what is made ahead was shown to nobody
+    after = {path: service.get(path, k=5).json() for path in paths}
+    assert counted() == (hits + 12, misses, answers + 12)
+    ids = [
+        {path: [slot["item"]["item_id"] for slot in of[path]["recommendations"]] for path in paths}
+        for of in (before, after)
+    ]
+    with publisher._client as client:
+        assert all(one["model_version"] == new and one["store"] == "redis" for one in after.values())
+        for path in paths:
+            stored = unpack(client.get(Keys().similar(new, path.split("/")[3])), 5)
+            assert ids[1][path] == [Bundle.open(changed_bundle).items[slot.item_idx] for slot in stored]
+    assert len({one["recommendation_id"] for one in (*before.values(), *after.values())}) == 24
+
+
+def test_what_is_said_of_an_item_while_a_version_is_made_ready_holds_before_and_after_the_switch(
+    service: Any, publisher: Any, changed_bundle: Path, eventually: Any
+) -> None:
+    old = service.feed("u1")["model_version"]
+    waiting, going_on = threading.Event(), threading.Event()
+
+    async def slow(_: Any) -> None:
+        waiting.set()
+        while not going_on.is_set():
+            await asyncio.sleep(0.01)
+
+    service.app.state.watcher.ahead = slow
+    new = publisher.publish(Bundle.open(changed_bundle)).version
+    assert waiting.wait(10)
+    assert service.say("PATCH", "i3", {"price": 77.0}).status_code == 200
+    assert service.get("/v1/items/i3").json()["price"] == 77.0  # by the version that still answers
+    assert service.feed("u1")["model_version"] == old
+    going_on.set()
+    eventually(lambda: service.feed("u1")["model_version"] == new)
+    assert service.get("/v1/items/i3").json()["price"] == 77.0
+
+
+def test_a_version_that_cannot_be_made_ready_answers_all_the_same(
+    service: Any, publisher: Any, changed_bundle: Path, eventually: Any
+) -> None:
+    async def failing(_: Any) -> None:
+        raise OSError("no")
+
+    service.app.state.watcher.ahead = failing
+    new = publisher.publish(Bundle.open(changed_bundle)).version
+    eventually(lambda: service.feed("u1")["model_version"] == new)
 
 
 def test_a_version_whose_bundle_does_not_open_is_not_followed(
