@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from features.errors import InputError
 from features.progress import bar
 from features.section import Section
 from recsys.bench.result import Result, Results
-from recsys.bench.run import ProcessEndedError, apart, final
+from recsys.bench.run import ProcessEndedError, apart, final, shared_cores
 from recsys.bench.table import write_tables
 from recsys.bench.task import Task
 from recsys.bench.tuning import Choice, choose
@@ -35,6 +36,7 @@ class BenchConfig:
             as long as it takes.
         ablation: whether models are also fitted without each part of their knowledge.
         settings: model → field → value, in place of its defaults.
+        jobs: fits at a time, each with its share of the cores.
     """
 
     seeds: int = 3
@@ -42,6 +44,7 @@ class BenchConfig:
     time_budget_s: float | None = 300.0
     ablation: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    jobs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,38 +83,43 @@ def compare_models(task: Task, models: Sequence[Model[Any]], config: BenchConfig
     results = Results(out / "runs", task.fingerprint())
     outcomes: list[Outcome] = []
     written: dict[str, Any] = {}
-    with bar("compare models", total=len(models)) as progress:
-        for number, model in enumerate(models):
-            progress.note(model.name)
-            outcomes.append(_outcome(task, model, config, results))
-            written = write_tables(task, outcomes, config, out=out, complete=number + 1 == len(models))
-            progress.advance()
+    fits, waiting = ThreadPoolExecutor(config.jobs), ThreadPoolExecutor(config.jobs)
+    with bar("compare models", total=len(models)) as progress, shared_cores(config.jobs):
+        try:
+            coming = [waiting.submit(_outcome, task, model, config, results, fits) for model in models]
+            for number, (model, outcome) in enumerate(zip(models, coming, strict=True)):
+                progress.note(model.name)
+                outcomes.append(outcome.result())
+                written = write_tables(task, outcomes, config, out=out, complete=number + 1 == len(models))
+                progress.advance()
+        finally:
+            for pool in (waiting, fits):
+                pool.shutdown(cancel_futures=True)
     return written
 
 
-def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Results) -> Outcome:
+def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Results, fits: Executor) -> Outcome:
     if model.needs_content and not task.known.modalities:
         return Outcome(model, failure="it needs words, pictures or sounds of the items, and the data set has none")
     default, seeds = _default(model, config), config.seeds if model.seeded else 1
     try:
         choice = Choice(default)
         if model.tunable and (config.trials or model.starts):
-            choice = apart(
-                choose, task, model.name, default, trials=config.trials, budget_s=config.time_budget_s, results=results
-            )
-        fitted = _fits(task, model, choice.config, results, stage="final", seeds=seeds)
-        ablated = {}
+            tried = {"trials": config.trials, "budget_s": config.time_budget_s, "results": results}
+            choice = fits.submit(apart, choose, task, model.name, default, **tried).result()
+        coming = {"final": _fits(task, model, choice.config, results, fits, stage="final", seeds=seeds)}
         if config.ablation:
             for label, parts in ablations(task, model).items():
                 less = replace(task, known=task.known.without(*parts))
-                ablated[label] = _fits(less, model, choice.config, results, stage=label, seeds=seeds)
+                coming[label] = _fits(less, model, choice.config, results, fits, stage=label, seeds=seeds)
+        fitted = {label: tuple(one.result() for one in each) for label, each in coming.items()}
     except InputError:
         raise
     except (ProcessEndedError, ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
         failure = f"{type(error).__name__}: {error}"
         log.error("model failed", model=model.name, why=failure)
         return Outcome(model, failure=failure)
-    return Outcome(model, choice, fitted, ablated)
+    return Outcome(model, choice, fitted.pop("final"), fitted)
 
 
 def ablations(task: Task, model: Model[Any]) -> dict[str, tuple[Part, ...]]:
@@ -141,15 +149,16 @@ def budgets(config: Section, seconds: float) -> dict[str, float]:
 
 
 def _fits(
-    task: Task, model: Model[Any], config: Section, results: Results, *, stage: str, seeds: int
-) -> tuple[Result, ...]:
-    """One result a seed, each from a process of its own."""
-    fitted = []
-    for seed in range(seeds):
+    task: Task, model: Model[Any], config: Section, results: Results, fits: Executor, *, stage: str, seeds: int
+) -> list[Future[Result]]:
+    """One result to come a seed, each from a process of its own."""
+
+    def fit(seed: int) -> Result:
         key = results.key(model.name, config, seed, stage)
-        result = results.get(key)
-        if result is None:
-            fitted_now = apart(final, task, model.name, config, seed=seed, run_dir=results.path(key))
-            result = results.put(key, fitted_now)
-        fitted.append(result)
-    return tuple(fitted)
+        kept = results.get(key)
+        if kept is not None:
+            return kept
+        fitted = apart(final, task, model.name, config, seed=seed, run_dir=results.path(key))
+        return results.put(key, fitted)
+
+    return [fits.submit(fit, seed) for seed in range(seeds)]

@@ -6,9 +6,10 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -30,6 +31,8 @@ from recsys.trainer import Entry, Watch
 log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables by which NumPy's and PyTorch's libraries learn how many threads to use."""
 JUDGED = EvaluationConfig(ks=(10, 20, 50), bootstrap_samples=0)
 """How the final fits are judged; intervals are taken over all seeds together."""
 VALID_JUDGED = JUDGED.model_copy(update={"max_users": 10_000})
@@ -57,6 +60,21 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
             raise ProcessEndedError("its process was ended from outside, perhaps for lack of memory") from error
+
+
+@contextmanager
+def shared_cores(jobs: int) -> Iterator[None]:
+    """Processes started inside use as many threads as each of so many jobs has cores, unless the environment says how
+    many. A single job uses them all.
+    """
+    given = {name: str(max((os.cpu_count() or 1) // jobs, 1)) for name in THREADS if name not in os.environ}
+    if jobs > 1:
+        os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name in given if jobs > 1 else ():
+            os.environ.pop(name, None)
 
 
 def _begin() -> None:

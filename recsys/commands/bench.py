@@ -80,6 +80,14 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Fits at a time, each with its share of the cores and, where there is CUDA, all on the one GPU. "
+            "Measured times and memory are then those of a busy machine.",
+        ),
+    ] = 1,
     cache: Annotated[
         Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
     ] = None,
@@ -112,8 +120,10 @@ def bench(
         raise InputError("recsys bench gives each fit a process of its own and is not to be started by torchrun")
     out = out or Path(".recsys/bench") / data.resolve().name
     if data.is_dir() and find_table(data, "ratings") is not None:
-        if split is not None or ablation or refit is not None or setting:
-            raise InputError(f"{data} holds ratings, for which there is no --split, --ablation, --refit or --set")
+        if split is not None or ablation or refit is not None or setting or jobs > 1:
+            raise InputError(
+                f"{data} holds ratings, for which there is no --split, --ablation, --refit, --set or --jobs"
+            )
         _on_ratings(data, console, models=models, seeds=seeds, out=out)
         return
     if models == "help":
@@ -127,6 +137,7 @@ def bench(
         time_budget_s=time_budget or None,
         ablation=ablation,
         settings=model_settings(setting or []),
+        jobs=jobs,
     )
     quarantine = Quarantine()
     task = read_task(data, split_file=split, refit=refit, cache_dir=cache or CACHE, quarantine=quarantine)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -141,6 +142,58 @@ def test_a_model_that_fails_says_why_and_the_others_go_on(
     told = compare_models(task, [MODELS["mf"], MODELS["popularity"]], quick(), out=tmp_path)
     assert told["failed"] == {"mf": "MemoryError: too large"}
     assert told["models"].keys() == {"popularity"}
+
+
+def test_fits_side_by_side_come_to_the_same_tables(task: Task, tmp_path: Path) -> None:
+    models = named(["popularity", "mf"])
+    beside = compare_models(task, models, quick(trials=0, jobs=3), out=tmp_path / "3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "apart", lambda function, *args, **kwargs: function(*args, **kwargs))
+        alone = compare_models(task, models, quick(trials=0), out=tmp_path / "1")
+    assert list(beside["models"]) == ["popularity", "mf"]
+    for name, one in alone["models"].items():
+        assert one["test"] == beside["models"][name]["test"]
+
+
+def test_two_jobs_are_two_fits_at_a_time(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+        both.wait()
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(bench, "apart", call)
+    told = compare_models(task, named(["mf"]), quick(trials=0, jobs=2), out=tmp_path)
+    assert told["models"]["mf"]["test"]["recall@20"]["seeds"] == 2
+
+
+def test_jobs_share_the_cores_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    with run.shared_cores(3):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("1", "2")
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    with run.shared_cores(1):
+        assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_an_unusable_input_ends_what_is_waiting(
+    task: Task, tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise InputError("no such thing")
+
+    def dawdle(*args: Any) -> Any:
+        time.sleep(0.5)
+        return MODELS["random"].fit(*args)
+
+    monkeypatch.setitem(MODELS, "mf", replace(MODELS["mf"], fit=refuse))
+    monkeypatch.setitem(MODELS, "popularity", replace(MODELS["popularity"], fit=dawdle))
+    with pytest.raises(InputError, match="no such thing"):
+        compare_models(task, [MODELS["mf"], MODELS["popularity"], MODELS["ease"]], quick(trials=0), out=tmp_path)
+    assert "final ease 0" not in here
 
 
 def test_a_process_that_is_killed_is_told(task: Task) -> None:
