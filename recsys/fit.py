@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from features.pictures.fetched import FetchedImages
@@ -21,6 +22,8 @@ from features.shop.shop import Shop, read_shop
 from features.shop.tables import find_table
 from graph.from_shop import graph_of_shop
 from graph.knowledge_graph import KnowledgeGraph
+from recsys.appeal.files import ABOUT, read_counters
+from recsys.appeal.history import CounterHistory, StandingThen
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import FitConfig
@@ -29,6 +32,7 @@ from recsys.parallel import team
 from recsys.prepare import Prepared, file_fingerprint, prepare
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker
+from recsys.ranking.lists import StandingAt, training_standing
 from recsys.ranking.standing import came, known, standing_since
 from recsys.run_folder import RunFolder
 from recsys.similar import co_liked, similar_lists
@@ -63,6 +67,7 @@ def fit(
     split_file: Path | None = None,
     config: FitConfig | None = None,
     cache_dir: Path,
+    ctr: Path | None = None,
 ) -> FitSummary:
     """Train on a shop and leave a bundle, an evaluation and a report.
 
@@ -76,9 +81,10 @@ def fit(
         split_file: which pairs are on which side; None splits as configured.
         config: of every step.
         cache_dir: encoded words and pictures are kept here.
+        ctr: folder of counters that `recsys log counters` left, for the ranker; None where nobody counted.
 
     Raises:
-        InputError: the shop, the split file or the folder cannot be used.
+        InputError: the shop, the split file, the counters or the folder cannot be used.
     """
     config = config or FitConfig()
     folder = RunFolder(out)
@@ -90,10 +96,13 @@ def fit(
         "shop_fingerprint": shop.fingerprint,
         "split_file": str(split_file.resolve()) if split_file is not None else None,
         "split_fingerprint": file_fingerprint(split_file),
+        "counters": None if ctr is None else str(ctr.resolve()),
+        "counters_fingerprint": file_fingerprint(None if ctr is None else ctr / ABOUT),
         "graph_fingerprints": [file_fingerprint(find_table(shop_dir, name)) for name in ("triples", "reviews")],
         "config": config.model_dump(mode="json"),
         "version": version("recsys"),
     }
+    history = None if ctr is None else read_counters(ctr)
     clock.lap("read")
     if team().agree(folder.done(request)):
         return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
@@ -111,12 +120,29 @@ def fit(
     metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
     item_vectors = np.append(fitted.item_directions, fitted.item_embeddings[:, -1:], axis=1)
     ranker, metrics["ranker"] = learn_ranker(
-        prepared, item_vectors, fitted.user_embeddings[:, :-1], config.ranking, seed=config.seed
+        prepared,
+        item_vectors,
+        fitted.user_embeddings[:, :-1],
+        config.ranking,
+        seed=config.seed,
+        standing_at=standing_then(training_standing(prepared), prepared, history),
     )
     clock.lap("rank")
     networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
+    now = standing_then(
+        standing_since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions)), prepared, history
+    )(np.inf)
     bundle_of(
-        prepared, graph, fitted, config, folder, networks=networks, metrics=metrics, request=request, ranker=ranker
+        prepared,
+        graph,
+        fitted,
+        config,
+        folder,
+        networks=networks,
+        metrics=metrics,
+        request=request,
+        ranker=ranker,
+        standing=known(now),
     )
     clock.lap("bundle")
     evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history)
@@ -195,6 +221,11 @@ def train(
     return fitted, {**params, "tried": len(tried)}
 
 
+def standing_then(columns: NDArray[np.float32], prepared: Prepared, history: CounterHistory | None) -> StandingAt:
+    """What was known of the items at a moment: when each came, and, where somebody counted, how it did when shown."""
+    return (lambda _: columns) if history is None else StandingThen(columns, prepared.shop.catalog.items, history)
+
+
 def bundle_of(
     prepared: Prepared,
     graph: KnowledgeGraph,
@@ -206,6 +237,7 @@ def bundle_of(
     metrics: dict[str, Any],
     request: dict[str, Any],
     ranker: LinearRanker | None,
+    standing: NDArray[np.float32] | None,
 ) -> Path:
     """Write what serving needs; what users have seen and what is popular is told by all of the shop's events."""
     shop, events = prepared.shop, prepared.shop.interactions
@@ -239,7 +271,7 @@ def bundle_of(
         search=config.search,
         index_storage=config.index_storage,
         ranker=ranker,
-        standing=known(standing_since(came(len(shop.catalog), shop.catalog.attributes, events))),
+        standing=standing,
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 

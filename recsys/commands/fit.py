@@ -32,6 +32,13 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    ctr: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `recsys log counters` left: how items do where they are shown, for the ranker.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of every random choice.")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
@@ -59,7 +66,7 @@ def fit(
     if not team().leads:
         assist(shop, out=out, split_file=split, config=settings, cache_dir=cache)
         return
-    summary = run(shop, out=out, split_file=split, config=settings, cache_dir=cache)
+    summary = run(shop, out=out, split_file=split, config=settings, cache_dir=cache, ctr=ctr)
     console = Console(highlight=False)
     if summary.up_to_date:
         console.print(f"up to date: {summary.folder.path} was fitted with this shop, split and configuration")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from features.shop.batches import TableFile
 from features.shop.tables import find_table
 from recsys.replay.attribution import AttributionRules
 from recsys.replay.columns import KNOWN
@@ -42,6 +43,11 @@ class LogFormat:
     events: Path | None = None
     attribution: AttributionRules = field(default_factory=AttributionRules)
     hygiene: HygieneConfig = field(default_factory=HygieneConfig)
+
+    def joins_events(self, path: Path) -> bool:
+        """Whether clicks of this log come from a table of events beside it."""
+        file = find_table(path, "impressions") if path.is_dir() else path
+        return file is not None and self.laid_out(TableFile(file).columns, path).events is not None
 
     def laid_out(self, there: list[str], path: Path) -> LogFormat:
         """With what the layout tells: `recsys log merge` leaves slots whose propensities are given those above, and

@@ -96,6 +96,58 @@ def merge(
         )
 
 
+@app.command()
+def counters(
+    log: Annotated[
+        Path,
+        typer.Argument(help="Shown slots: what `recsys log merge` left, a shop folder with impressions.*, or a table."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to leave counters.parquet and counters.json in.")],
+    window: Annotated[
+        float, typer.Option(min=1, help="Seconds after a slot in which a click of it counts, where events tell clicks.")
+    ] = 1800,
+    half_life: Annotated[float, typer.Option(min=0.01, help="Days after which counts are worth half.")] = 14,
+    bucket: Annotated[
+        float, typer.Option(min=1, help="Seconds kept as one row an item; what a replay sees moves so.")
+    ] = (86_400),
+) -> None:
+    """Count what each item earned where it was shown, with what its slots earn anyway taken off.
+
+    How places are looked at is fitted first: from slots that were drawn, where the log has some, else by supposing that
+    an item attracts alike wherever it stands. `recsys fit --ctr OUT` lets the ranker learn from it, `recsys log
+    attribute --counters OUT` goes on counting live.
+    """
+    from features.quarantine import Quarantine
+    from recsys.appeal.counting import CountingConfig, count_logs
+    from recsys.appeal.files import write_counters
+    from recsys.replay.attribution import AttributionRules
+    from recsys.replay.form import LogFormat
+    from recsys.replay.reading import read_logs
+
+    quarantine = Quarantine()
+    form = LogFormat(attribution=AttributionRules(window_s=window))
+    logs = read_logs(log, form, quarantine=quarantine)
+    logs = [one for one in logs if one.name.rpartition("/")[2] != "search"] or logs  # there, words decide
+    joined = form.joins_events(log)
+    config = CountingConfig(half_life_s=half_life * 86_400, bucket_s=bucket)
+    history = count_logs(logs, config, window_s=window if joined else 0.0)
+    write_counters(out, history)
+    typer.echo(
+        f"{out}: {len(history.items)} items, {history.looks.sum():,.0f} looks, {history.clicks.sum():,.0f} clicks"
+    )
+    for surface, curve in history.examination.curves.items():
+        typer.echo(f"  looks at {surface or 'the list'} by place: " + " ".join(f"{looks:.2f}" for looks in curve[:12]))
+    how = (
+        f"{history.randomized:.0%} of the slots were drawn"
+        if history.randomized
+        else ("no slot was drawn: it is supposed that an item attracts alike wherever it stands")
+    )
+    typer.echo(f"  {how}")
+    for rule, count in quarantine.counts.items():
+        typer.echo(f"  {count:,} rows refused: {rule}")
+
+
 @contextmanager
 def _streams(redis: str | None, tenant: str | None) -> Iterator[tuple[Redis, threading.Event, Settings]]:
     """The Redis of the options or of the environment; an event that is set when the process is to end; the settings.

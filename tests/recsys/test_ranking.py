@@ -271,6 +271,41 @@ def test_too_few_users_teach_nothing() -> None:
     assert learn_ranker(prepared, items, users, RankingConfig(learn=False), seed=0)[0] is None
 
 
+def test_counters_are_adopted_where_they_tell_what_users_go_for_and_only_there() -> None:
+    prepared, items, users = fresh_shop(planted=False)
+    split, n_items = prepared.split, len(items)
+    rng = np.random.default_rng(3)
+    attracts = rng.gamma(0.3, size=n_items)
+    prepared.shop.catalog.attributes = Attributes.of([])
+    met = {u: set(split.train.item_idx[split.train.user_idx == u].tolist()) for u in range(len(users))}
+    liked = []
+    for user in range(len(users)):
+        free = np.array([item for item in range(n_items) if item not in met[user]])
+        liked.append(rng.choice(free, 2, replace=False, p=attracts[free] / attracts[free].sum()))
+    pairs = [np.array([of[side] for of in liked]) for side in (0, 1)]
+    everyone = np.arange(len(users))
+    prepared.split = Split(
+        "appeal",
+        split.train,
+        *(replace(split.valid, user_idx=everyone, item_idx=of, timestamp=np.full(len(users), 2e9)) for of in pairs),
+    )
+
+    def known(appeal: np.ndarray) -> Callable[[float], np.ndarray]:
+        return lambda _: np.stack([appeal, np.full(n_items, 0.9), np.full(n_items, np.nan)], axis=1).astype(np.float32)
+
+    config = RankingConfig(penalty=0.01)
+    ranker, report = learn_ranker(prepared, items, users, config, seed=0, standing_at=known(np.log(attracts + 0.05)))
+    assert ranker is not None
+    told = report["groups"]["ctr"]
+    assert told["adopted"]
+    assert told["ndcg@20"]["ranker"] > 1.3 * told["ndcg@20"]["before"]
+    assert "freshness" not in report["groups"]
+    indifferent = fresh_shop(planted=False)
+    _, unmoved = learn_ranker(*indifferent, config, seed=0, standing_at=known(np.log(attracts + 0.05)))
+    assert not unmoved["groups"]["ctr"]["adopted"]
+    assert unmoved["weights"]["ctr"] == 0
+
+
 def test_an_item_came_when_it_says_so_else_when_it_was_first_met() -> None:
     users, items = Vocabulary(("u",)), Vocabulary(("a", "b", "c", "d"))
     rows = np.array([1, 2, 1], dtype=np.int64)

@@ -1,0 +1,78 @@
+"""From counts to what a ranker goes by: an item's appeal over the average one's, shrunk as far as it is not known.
+
+Clicks of an item are Poisson around appeal x looks, and appeals are spread around their mean; mean and spread are taken
+from the counts of all items by moments, and the estimate is linear between an item's own rate and the mean (empirical
+Bayes: Robbins 1956; the credibility of Buhlmann and Straub 1970; beta-binomial shrinkage has the same mean).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is supposed of an item before it is shown.
+
+    Args:
+        mean: clicks a look; NaN where nothing was ever clicked or shown.
+        looks: so many looks at an item say as much as the prior; inf where items do not differ.
+    """
+
+    mean: float
+    looks: float
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Counts of items, fading with time.
+
+    Args:
+        clicks: float64 [n_items].
+        looks: float64 [n_items]; slots shown, each as far as it is looked at.
+        looks_squared: float64 [n_items]; the same with the fading squared: what the noise of the clicks goes by.
+    """
+
+    clicks: F64
+    looks: F64
+    looks_squared: F64
+
+    def at(self, rows: NDArray[np.int64]) -> Counts:
+        """Of some items; a row of -1 was never shown."""
+
+        def taken(values: F64) -> F64:
+            return np.append(values, 0.0)[rows]
+
+        return Counts(taken(self.clicks), taken(self.looks), taken(self.looks_squared))
+
+
+def prior_of(counts: Counts) -> Prior:
+    """The prior that these counts tell of."""
+    shown = counts.looks > 0
+    clicks, looks, squared = counts.clicks[shown], counts.looks[shown], counts.looks_squared[shown]
+    total = looks.sum()
+    if total <= 0 or clicks.sum() <= 0:
+        return Prior(float("nan"), float("nan"))
+    mean = float(clicks.sum() / total)
+    spread = float((((clicks - mean * looks) ** 2 - mean * squared) / looks).sum() / total)
+    return Prior(mean, mean / spread if spread > 0 else float("inf"))
+
+
+def appeal(counts: Counts, prior: Prior) -> NDArray[np.float32]:
+    """Columns `ctr` and `ctr_known` of `recsys/ranking/standing.py`, float32 [n_items, 2].
+
+    An item that was never shown has (0, 0): it is supposed to be like the average. Where nothing at all is known, both
+    are NaN.
+    """
+    if not np.isfinite(prior.mean):
+        return np.full((len(counts.looks), 2), np.nan, dtype=np.float32)
+    if not np.isfinite(prior.looks):
+        return np.zeros((len(counts.looks), 2), dtype=np.float32)
+    total = counts.looks + prior.looks
+    rate = (counts.clicks + prior.mean * prior.looks) / total
+    return np.stack([np.log(rate / prior.mean), counts.looks / total], axis=1).astype(np.float32)

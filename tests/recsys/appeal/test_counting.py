@@ -1,0 +1,153 @@
+"""Counters of clicks with what a slot earns anyway taken off: a planted truth is recovered; nothing is known early."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from features.errors import InputError
+from features.vocabulary import Vocabulary
+from recsys.appeal.counting import CountingConfig, count_logs
+from recsys.appeal.examination import Examination
+from recsys.appeal.files import TABLE, read_counters, write_counters
+from recsys.appeal.history import StandingThen
+from recsys.appeal.shrinkage import Counts, Prior, appeal, prior_of
+from recsys.ranking.standing import standing_since
+from recsys.replay.log import Log
+
+N_ITEMS, N_SLOTS = 40, 8
+LOOKS = 1 / np.sqrt(np.arange(1, N_SLOTS + 1))
+HOUR = CountingConfig(bucket_s=3600.0)
+
+
+def planted(*, drawn: float, n: int = 20_000, seed: int = 0) -> tuple[Log, np.ndarray]:
+    """A log of two kinds of visitors, whose lists stand by what the shop believes of their kind, or, a share `drawn` of
+    them, in any order; and the truth: the mean appeal of each item.
+
+    Without draws the order wavers, so that items stand in several places, and kinds like the same.
+    """
+    rng = np.random.default_rng(seed)
+    base = rng.normal(-1.5, 0.8 if drawn else 0.3, N_ITEMS)
+    own = rng.normal(0, 0.8, (2, N_ITEMS)) * (drawn > 0)
+    chance = 1 / (1 + np.exp(-(base + own)))
+    kind = rng.integers(2, size=n)
+    belief = base + own if drawn else -4 * base  # undrawn: the best stand low
+    wavering = rng.gumbel(size=(n, N_ITEMS)) * (drawn == 0)
+    if not drawn:  # some items at a time
+        wavering[rng.random((n, N_ITEMS)).argsort(axis=1) >= N_SLOTS] = -np.inf
+    order = np.argsort(-(np.broadcast_to(belief, (2, N_ITEMS))[kind] + wavering), axis=1)[:, :N_SLOTS]
+    best = np.argsort(-np.broadcast_to(belief, (2, N_ITEMS))[kind], axis=1)[:, :N_SLOTS]
+    if drawn:
+        mixed = np.argsort(rng.random((n, N_ITEMS)), axis=1)[:, :N_SLOTS]
+        order = np.where((rng.random(n) < drawn)[:, None], mixed, best)
+    marginal = drawn / N_ITEMS + (1 - drawn) * (order == best) if drawn else np.ones(order.shape)
+    clicked = rng.random(order.shape) < LOOKS * chance[kind[:, None], order]
+    size = order.size
+    log = Log(
+        name="v1/feed",
+        items=Vocabulary(tuple(f"item-{row}" for row in range(N_ITEMS))),
+        item_idx=order.ravel(),
+        position=np.tile(np.arange(N_SLOTS), n),
+        reward=clicked.ravel().astype(np.float64),
+        propensity=marginal.ravel(),
+        request_idx=np.repeat(np.arange(n), N_SLOTS),
+        user_idx=np.full(size, -1),
+        group=np.zeros(size, dtype=np.int16),
+        timestamp=np.repeat(1.6e9 + 10.0 * np.arange(n), N_SLOTS),
+    )
+    return log, chance.mean(axis=0)
+
+
+def told(log: Log) -> np.ndarray:
+    """What is said of each item after the whole log."""
+    history = count_logs([log], HOUR, window_s=0.0)
+    columns = StandingThen(standing_since(np.full(N_ITEMS, np.nan)), log.items, history)(np.inf)
+    return columns[:, 0]
+
+
+def test_appeal_is_recovered_where_plain_click_rates_are_misled_by_place() -> None:
+    log, truth = planted(drawn=0.0)
+    rates = np.bincount(log.item_idx, log.reward, N_ITEMS) / np.bincount(log.item_idx, minlength=N_ITEMS)
+    ours, plain = (spearmanr(values, truth).statistic for values in (told(log), rates))
+    assert ours > 0.95
+    assert plain < 0.5
+    curve = count_logs([log], HOUR, window_s=0.0).examination.curves["feed"]
+    np.testing.assert_allclose(curve, LOOKS, rtol=0.12)
+
+
+def test_draws_free_the_curve_from_what_visitors_liked_anyway() -> None:
+    log, _ = planted(drawn=0.3)
+    history = count_logs([log], HOUR, window_s=0.0)
+    assert history.randomized == pytest.approx(1.0, abs=0.01)  # any item could have stood anywhere
+    off = np.abs(np.array(history.examination.curves["feed"]) / LOOKS - 1).max()
+    silent = count_logs([replace(log, propensity=np.ones(len(log)))], HOUR, window_s=0.0)
+    supposed = np.abs(np.array(silent.examination.curves["feed"]) / LOOKS - 1).max()
+    assert silent.randomized == 0
+    assert off < 0.15
+    assert supposed > 2 * off
+
+
+def test_what_comes_after_a_moment_changes_nothing_that_was_known_then() -> None:
+    log, _ = planted(drawn=0.3, n=3000)
+    cut = 1.6e9 + 15_000
+    history = count_logs([log], HOUR, window_s=600.0)
+    before = history.counts(cut)
+    shown = np.flatnonzero(np.ceil(log.timestamp / 3600) * 3600 + 600 <= cut)
+    looks = np.array(history.examination.curves["feed"])[log.position[shown]]
+    fading = 0.5 ** ((cut - np.ceil(log.timestamp[shown] / 3600) * 3600) / history.half_life_s)
+    np.testing.assert_allclose(before.looks, np.bincount(log.item_idx[shown], looks * fading, N_ITEMS))
+    np.testing.assert_allclose(before.clicks, np.bincount(log.item_idx[shown], log.reward[shown] * fading, N_ITEMS))
+    then = StandingThen(standing_since(np.zeros(N_ITEMS)), log.items, history)
+    assert np.isnan(then(1.6e9)[:, :2]).all()  # nobody had counted yet: unknown, and not 0
+    assert np.isfinite(then(cut)).all()
+
+
+def test_an_estimate_is_the_credibility_mean_worked_by_hand() -> None:
+    counts = Counts(np.array([10.0, 0.0, 0.0]), np.array([100.0, 50.0, 0.0]), np.array([100.0, 50.0, 0.0]))
+    prior = prior_of(counts)
+    # mean 10 / 150; spread ((10 - 6.67)^2 / 100 + 3.33^2 / 50 - 2 x .0667) / 150 = 1.333e-3; looks .0667 / 1.333e-3
+    assert prior.mean == pytest.approx(1 / 15)
+    assert prior.looks == pytest.approx(50.0, rel=1e-6)
+    ratio, known = appeal(counts, prior).T
+    np.testing.assert_allclose(np.exp(ratio), [(10 + 50 / 15) / 150 * 15, (50 / 15) / 100 * 15, 1], rtol=1e-5)
+    np.testing.assert_allclose(known, [2 / 3, 1 / 2, 0], rtol=1e-5)
+    alike = appeal(counts, Prior(0.1, float("inf")))
+    assert not alike.any()  # items that do not differ are all like the average
+    nobody = Counts(*(np.zeros(3) for _ in range(3)))
+    assert np.isnan(appeal(nobody, prior_of(nobody))).all()
+
+
+def test_a_slot_beyond_the_known_counts_as_the_last_and_a_strange_surface_by_its_discount() -> None:
+    known = Examination({"feed": (1.0, 0.5)})
+    assert [known.of("feed", place) for place in (0, 1, 7)] == [1.0, 0.5, 0.5]
+    assert known.of("similar", 2) == pytest.approx(0.5)
+
+
+def test_counters_come_back_from_disk_and_a_changed_table_is_refused(tmp_path: Path) -> None:
+    history = count_logs([planted(drawn=0.3, n=500)[0]], HOUR, window_s=0.0)
+    write_counters(tmp_path, history)
+    again = read_counters(tmp_path)
+    assert again.examination == history.examination
+    for moment in (1.6e9 + 3000, 1.7e9):
+        ours, theirs = again.counts(moment), history.counts(moment)
+        rows = again.items.idxs(history.items.ids)
+        np.testing.assert_allclose(ours.at(rows).clicks, theirs.clicks)
+        np.testing.assert_allclose(ours.at(rows).looks_squared, theirs.looks_squared)
+    content = (tmp_path / TABLE).read_bytes()
+    (tmp_path / TABLE).write_bytes(content[:-1] + b"x")
+    with pytest.raises(InputError, match="its SHA-256 differs"):
+        read_counters(tmp_path)
+    with pytest.raises(InputError, match=r"it has no counters\.parquet"):
+        read_counters(tmp_path / "nowhere")
+
+
+def test_a_log_without_times_or_clicks_is_refused_by_name() -> None:
+    log, _ = planted(drawn=0.3, n=50)
+    with pytest.raises(InputError, match="log v1/feed must have timestamps"):
+        count_logs([replace(log, timestamp=np.full(len(log), np.nan))], HOUR, window_s=0.0)
+    with pytest.raises(InputError, match="no slot of v1/feed was clicked"):
+        count_logs([replace(log, reward=np.zeros(len(log)))], HOUR, window_s=0.0)
