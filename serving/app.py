@@ -140,7 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[*_traced(tracing), *_middleware(settings, telemetry)],
+        middleware=[*_traced(tracing), *_middleware(settings, store, telemetry)],
         exception_handlers=_handlers(),
     )
     state: Any = app.state
@@ -185,7 +185,7 @@ def _traced(tracing: Tracing | None) -> list[Middleware]:
     return [] if tracing is None else [Middleware(tracing.layer)]
 
 
-def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
+def _middleware(settings: Settings, store: Store, telemetry: Telemetry) -> list[Middleware]:
     """What a request passes through on its way in, outermost first."""
     layers = [
         Middleware(
@@ -207,7 +207,7 @@ def _middleware(settings: Settings, telemetry: Telemetry) -> list[Middleware]:
             )
         )
     if settings.keys is not None:
-        layers.append(Middleware(Gate, ring=KeyRing(settings.keys), telemetry=telemetry))
+        layers.append(Middleware(Gate, ring=KeyRing(settings.keys), store=store, telemetry=telemetry))
     layers.append(Middleware(Express, routes=[*items.lists, *users.lists]))
     return layers
 

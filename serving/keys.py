@@ -129,6 +129,10 @@ class Keys:
         """String: an item's picture, as it was sent."""
         return f"{self.root}:{{items}}:picture:{item_id}"
 
+    def rate(self, key_name: str) -> str:
+        """Hash with expiry: the tokens left of an API key, and as of when."""
+        return f"{self.root}:rate:{key_name}"
+
     def meta(self, version: str) -> str:
         """Hash: bundle path, number of items, previous version, time of publishing."""
         return f"{self.root}:{version}:meta"

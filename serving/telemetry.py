@@ -75,6 +75,10 @@ class Telemetry:
         self.refused = self._counter(
             "recsys_requests_refused", "Requests refused at the gate: no-valid-key, scope-missing, rate-limit.", "why"
         )
+        self.rates_alone = self._counter(
+            "recsys_rates_alone",
+            "Requests of keys with a rate that a worker held to a bucket of its own, as Redis did not answer.",
+        ).labels()
         self.redis_failures = self._counter(
             "recsys_redis_failures", "Calls to Redis that failed or timed out."
         ).labels()

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.access.keyring import KeyRing
 from serving.access.keyring import Scope as KeyScope
-from serving.access.rate import RateLimiter
+from serving.access.rate import SharedRateLimiter
 from serving.problems import ProblemError
+from serving.store import Store
 from serving.telemetry import Telemetry
 
 Need = KeyScope | Literal["public"]
@@ -50,27 +51,28 @@ class Gate:
     Args:
         app: the application.
         ring: the keys.
+        store: Redis, where the keys' rates are kept.
         telemetry: counts the refused.
     """
 
-    def __init__(self, app: ASGIApp, *, ring: KeyRing, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, *, ring: KeyRing, store: Store, telemetry: Telemetry) -> None:
         self._app = app
         self._ring = ring
-        self._limiter = RateLimiter()
+        self._limiter = SharedRateLimiter(store, telemetry)
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http":
             try:
-                self._check(scope)
+                await self._check(scope)
             except ProblemError as refusal:
                 self._telemetry.refused.labels(refusal.kind).inc()
                 await refusal.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> None:
         needed = need(scope["method"], scope["path"])
         if needed == "public":
             return
@@ -86,7 +88,7 @@ class Gate:
             raise ProblemError(403, "scope-missing", f"key {key.name!r} may {has}; this needs {needed!r}")
         if key.rate_per_s is None:
             return
-        wait_s = self._limiter.wait_s(key.name, rate_per_s=key.rate_per_s, burst=key.burst)
+        wait_s = await self._limiter.wait_s(key.name, rate_per_s=key.rate_per_s, burst=key.burst)
         if wait_s:
             detail = f"key {key.name!r} may send {key.rate_per_s:g} requests a second, {key.burst} at once"
             raise ProblemError(429, "rate-limit", detail, headers={"retry-after": str(math.ceil(wait_s))})

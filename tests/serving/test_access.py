@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from typer.testing import CliRunner
 from features.errors import InputError
 from serving.access.gate import need
 from serving.access.keyring import ApiKey, KeyRing, new_key, read_keys, write_keys
-from serving.access.rate import RateLimiter
+from serving.access.rate import RateLimiter, SharedRateLimiter
 from serving.commands.keys import app as keys_command
 from serving.commands.serve import is_loopback, serve
+from serving.settings import Settings
+from serving.store import Store
+from serving.telemetry import Telemetry
 
 
 @pytest.fixture
@@ -98,6 +102,36 @@ def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_are_not_held_u
     assert ask(service, "GET", path, keys["reader"]).status_code == 200
     metrics = ask(service, "GET", "/metrics", keys["owner"]).text
     assert 'recsys_requests_refused_total{tenant="",why="rate-limit"} 2.0' in metrics
+
+
+def test_workers_share_a_bucket_and_go_by_their_own_while_redis_is_away(mortal_redis: Any) -> None:
+    async def story() -> None:
+        now = [100.0]
+        settings, counted = Settings(redis_timeout_s=2.0), Telemetry("rated")
+        store = Store(mortal_redis.url, settings, counted)
+        await store.probe(None)
+        store.mark_up()
+        workers = [SharedRateLimiter(store, counted, lambda: now[0]) for _ in range(2)]
+
+        async def let_through(n: int) -> int:
+            """How many of n requests, sent to the workers in turn, are let through."""
+            waits = [await workers[turn % 2].wait_s("a", rate_per_s=0.5, burst=6) for turn in range(n)]
+            assert all(0 < wait <= 2 for wait in waits if wait)
+            return waits.count(0.0)
+
+        assert await let_through(20) == 6
+        now[0] += 2.1  # a token is there again, by the workers' clocks; Redis has its own
+        await asyncio.sleep(2.1)
+        assert await let_through(20) == 1
+        assert await workers[0].wait_s("b", rate_per_s=0.5, burst=6) == 0.0
+        assert counted.exposition().decode().count('recsys_rates_alone_total{tenant="rated"} 0.0') == 1
+        mortal_redis.kill()
+        now[0] += 10
+        assert await let_through(40) == 12  # each by itself
+        assert 'recsys_rates_alone_total{tenant="rated"} 40.0' in counted.exposition().decode()
+        await store.close()
+
+    asyncio.run(story())
 
 
 def test_a_bucket_holds_its_burst_and_fills_at_its_rate() -> None:

@@ -22,6 +22,7 @@ from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
+from serving.access.keyring import new_key, write_keys
 from serving.commands.publish import publish
 
 
@@ -181,6 +182,61 @@ def test_serve_brings_its_own_redis_publishes_and_cleans_up(
     _, base = serving()  # no --bundle: what was published is found again, and so is what was viewed
     assert httpx.get(base + "/v1/items/i3/similar").json()["store"] == "redis"
     assert [event["item_id"] for event in httpx.get(base + "/v1/users/u1").json()["events"]] == ["i10"]
+
+
+def test_two_shops_on_two_workers_keep_events_keys_and_rates_apart(
+    serving: Any, small_bundle: Path, rewritten: Any, tmp_path: Path, eventually: Any
+) -> None:
+    old = Bundle.open(small_bundle)
+    renamed = [{**shown, "title": f"Bolt's {shown['title']}"} for shown in old.displays()]
+    bundles = {"acme": small_bundle, "bolt": rewritten(old, tmp_path / "bolt-bundle", display=renamed)}
+    secrets: dict[tuple[str, str], str] = {}
+    said = ""
+    for shop, bundle in bundles.items():
+        owner = new_key("owner", ["read", "write", "admin"])
+        eager = new_key("eager", ["read"], rate_per_s=0.01, burst=3)  # of one name in both shops
+        secrets[shop, "owner"], secrets[shop, "eager"] = owner[0], eager[0]
+        write_keys(tmp_path / f"{shop}.json", [owner[1], eager[1]])
+        said += f'[{shop}]\nkeys = "{shop}.json"\nbundle = "{bundle}"\nhosts = ["{shop}.example"]\n'
+    (tmp_path / "tenants.toml").write_text(said)
+    _, base = serving("--tenants", str(tmp_path / "tenants.toml"), "--workers", "2")
+
+    def ask(shop: str, path: str, key: str = "owner", **given: Any) -> httpx.Response:
+        """By a connection of its own, so that either worker may answer."""
+        return httpx.request(
+            "POST" if given else "GET",
+            base + path,
+            headers={"authorization": f"Bearer {secrets[shop, key]}"},
+            timeout=10,
+            **given,
+        )
+
+    event = {"user_id": "visitor", "item_id": "i3", "event_type": "view", "event_id": "e1"}
+    for _ in range(4):  # the same, told to either worker
+        assert ask("acme", "/v1/events", json={"events": [event]}).status_code == 202
+    for _ in range(10):
+        acme, bolt = (ask(shop, "/v1/users/visitor/feed?k=3").json() for shop in ("acme", "bolt"))
+        assert any("because you viewed" in why for slot in acme["recommendations"] for why in slot["reasons"])
+        assert not any("because" in why for slot in bolt["recommendations"] for why in slot["reasons"])
+        assert all(slot["item"]["title"].startswith("Bolt's ") for slot in bolt["recommendations"])
+        assert not any(slot["item"]["title"].startswith("Bolt's ") for slot in acme["recommendations"])
+    for shop in ("acme", "bolt"):  # what one has used up, the other still has
+        statuses = [ask(shop, "/v1/items/i1/similar", "eager").status_code for _ in range(12)]
+        assert (statuses.count(200), statuses.count(429)) == (3, 9)
+    stranger = {"authorization": f"Bearer {secrets['acme', 'owner']}", "host": "bolt.example"}
+    for _ in range(6):
+        assert httpx.get(base + "/v1/items/i1", headers=stranger).status_code == 401
+
+    def accepted(shop: str) -> float:
+        told = ask(shop, "/metrics").text.splitlines()
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in told
+            if line.startswith("recsys_events_total") and f'tenant="{shop}"' in line and 'outcome="accepted"' in line
+        )
+
+    assert [accepted("acme") for _ in range(4)] == [1.0] * 4  # whichever worker is asked, it reports all of the shop
+    assert [accepted("bolt") for _ in range(4)] == [0.0] * 4
 
 
 def test_a_publish_beside_a_running_service_reaches_all_its_workers(
