@@ -58,7 +58,8 @@ class SceneNetwork(nn.Module):
             pooled for x in (*(kept[stage] for stage in POOLED), last) for pooled in (x.mean((2, 3)), x.amax((2, 3)))
         ]
         parts += [functional.adaptive_avg_pool2d(kept[stage], GRID).flatten(1) for stage in GRIDDED]
-        lab = to_lab(functional.avg_pool2d(pixels, 4))
+        with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 cannot tell one shade from the next
+            lab = to_lab(functional.avg_pool2d(pixels, 4))
         cells = functional.adaptive_avg_pool2d(lab, COLOR_GRID).flatten(1)
         spread = _spread(lab, GRID).flatten(1)
         scene = torch.cat([*parts, color_histograms(lab), cells / 50, spread / 25], dim=1)

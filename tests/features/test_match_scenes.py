@@ -154,3 +154,20 @@ def test_tokens_are_those_of_the_text_alone_whatever_it_is_read_with(tmp_path: P
     assert float(mean @ own / np.linalg.norm(mean) / np.linalg.norm(own)) > 0.999
     again = read_tokens(texts[::-1], encoder, SMALL, cache_dir=tmp_path)
     np.testing.assert_array_equal(again.states[::-1], read.states)
+
+
+def test_colors_are_not_rounded_where_the_network_multiplies_in_bfloat16(encoder: SceneEncoder) -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (4, 3, 64, 96), dtype=np.uint8)).float() / 255
+    n_color = 2 * STEPS**3 + 3 * 8 * 6 + 3 * 4 * 3
+    with torch.inference_mode():
+        exact = encoder.network(pixels)[0][:, -n_color:]
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = encoder.network(pixels)[0][:, -n_color:]
+    torch.testing.assert_close(mixed, exact)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_a_gpu_describes_pictures_as_the_cpu_does(encoder: SceneEncoder) -> None:
+    batch = list(np.random.default_rng(0).integers(0, 255, (4, 3, 64, 96), dtype=np.uint8))
+    for mine, gpus in zip(encoder.encode(batch), SceneEncoder(SMALL, torch.device("cuda")).encode(batch), strict=True):
+        assert np.linalg.norm(mine - gpus) / np.linalg.norm(mine) < 5e-3  # convolutions may run in TF32
