@@ -190,3 +190,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+@pytest.mark.parametrize("side", ["text", "image"])
+def test_a_gpu_gives_the_vectors_of_the_cpu(side: str, tmp_path: Path) -> None:
+    vectors = {}
+    for device in ("cpu", "cuda"):
+        config = EncoderConfig(device=device, engine="torch" if device == "cpu" else "auto")
+        encoder: Any = TextEncoder.of(config) if side == "text" else image_encoder(config)
+        rows = range(SAMPLE)
+        sample: Arrays = (
+            encoder.inputs(encoder.tokens([words(row) for row in rows]))
+            if side == "text"
+            else encoder.inputs([encoder.prepare(photo(row)) for row in rows])
+        )
+        vectors[device] = engine.engine_for(encoder, sample, config, n=SAMPLE, cache_dir=tmp_path).run(sample)
+    cosine = (vectors["cpu"] * vectors["cuda"]).sum(axis=1)
+    cosine /= np.linalg.norm(vectors["cpu"], axis=1) * np.linalg.norm(vectors["cuda"], axis=1)
+    assert cosine.min() >= 0.9998
