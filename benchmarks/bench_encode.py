@@ -120,22 +120,61 @@ def once(encoder: Encoder, sample: Arrays, config: EncoderConfig, n: int, cache:
     return {"engine": chosen.name, "threads": chosen.parallel, "once_s": round(time.perf_counter() - start, 1)}
 
 
-def share_of_peak(encoder: Encoder, sample: Arrays, per_s: float) -> dict[str, float]:
-    """What part of the GPU's arithmetic an encoder uses; the peak is what a large product of matrices reaches here."""
+def share_of_peak(
+    encoder: Encoder, sample: Arrays, per_s: float, *, half: torch.dtype, copies: int
+) -> dict[str, float]:
+    """What part of the GPU's arithmetic an encoder uses, end to end and with its inputs already there.
+
+    The peak is what a large product of matrices reaches here.
+
+    Args:
+        encoder: whose network is run.
+        sample: inputs of a few contents.
+        per_s: contents a second, end to end.
+        half: type in which matrices are multiplied.
+        copies: how often the sample stands in a batch.
+    """
     device = torch.device("cuda")
+    small = [torch.from_numpy(array).to(device) for array in sample.values()]
     with FlopCounterMode(display=False) as counted, torch.inference_mode():
-        encoder.network(*(torch.from_numpy(array).to(device) for array in sample.values()))
-    flops = counted.get_total_flops() / len(next(iter(sample.values())))
+        encoder.network(*small)
+    flops = counted.get_total_flops() / len(small[0])
+    batch = [torch.cat([x] * copies) for x in small]
+
+    def alone() -> None:
+        with torch.inference_mode(), torch.autocast("cuda", dtype=half):
+            encoder.network(*batch)
+
     a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
+    peak = 2 * 8192**3 / seconds(lambda: a @ a)
+    network = len(batch[0]) / seconds(alone)
+    return {
+        "gflops_per_item": flops / 1e9,
+        "peak_tflops": peak / 1e12,
+        "share_of_peak": per_s * flops / peak,
+        "network_per_s": network,
+        "network_share_of_peak": network * flops / peak,
+    }
+
+
+def on_gpu(encoder: Encoder, sample: Arrays, about: dict[str, Any], device: torch.device) -> dict[str, float]:
+    """The share of the peak, where there is a GPU."""
+    if device.type != "cuda":
+        return {}
+    half = torch.float16 if about["engine"] == "float16" else torch.bfloat16
+    return share_of_peak(encoder, sample, about["ours_per_s"], half=half, copies=64)
+
+
+def seconds(work: Callable[[], object], times: int = 20) -> float:
+    """Seconds on the GPU of one go, the mean over some after a few to warm up."""
     for _ in range(3):
-        a @ a
+        work()
     torch.cuda.synchronize()
     start = time.perf_counter()
-    for _ in range(20):
-        a @ a
+    for _ in range(times):
+        work()
     torch.cuda.synchronize()
-    peak = 20 * 2 * 8192**3 / (time.perf_counter() - start)
-    return {"gflops_per_item": flops / 1e9, "peak_tflops": peak / 1e12, "share_of_peak": per_s * flops / peak}
+    return (time.perf_counter() - start) / times
 
 
 def of_texts(shop: Shop, config: EncoderConfig, n: int, rounds: int, cache: Path) -> dict[str, Any]:
@@ -152,7 +191,7 @@ def of_texts(shop: Shop, config: EncoderConfig, n: int, rounds: int, cache: Path
     about |= compare(lambda: plain_texts(encoder, texts), ours, len(texts), rounds)
     tokens = [len(row) for row in encoder.tokens(texts)]
     about |= {"tokens": {"median": statistics.median(tokens), "most": max(tokens)}}
-    return about | (share_of_peak(encoder, sample, about["ours_per_s"]) if encoder.device.type == "cuda" else {})
+    return about | on_gpu(encoder, sample, about, encoder.device)
 
 
 def of_pictures(shop: Shop, config: EncoderConfig, n: int, rounds: int, cache: Path) -> dict[str, Any]:
@@ -179,7 +218,7 @@ def of_pictures(shop: Shop, config: EncoderConfig, n: int, rounds: int, cache: P
     about |= compare(plain_pictures(shop, names, other, device), ours, len(names), rounds)
     assert quarantine.total == 0, quarantine.counts
     about |= {"pixels": {"median": [int(side) for side in np.median(sizes, axis=0)]}}
-    return about | (share_of_peak(encoder, sample, about["ours_per_s"]) if device.type == "cuda" else {})
+    return about | on_gpu(encoder, sample, about, device)
 
 
 def empty(cache: Path) -> None:
