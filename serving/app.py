@@ -26,6 +26,7 @@ from recsys.search.query import BadQuery
 from serving.access.described import with_keys
 from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
+from serving.appeal import AppealKeeper
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.erasing import Eraser
 from serving.express import Express
@@ -106,7 +107,11 @@ def create_app(settings: Settings) -> FastAPI:
         store=store, current=watcher, keeper=keeper, policing=policing, settings=settings, telemetry=telemetry
     )
     probes = Probes(keeper, store, settings, telemetry)
-    desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
+    appeals = AppealKeeper(
+        store,
+        lambda: [live.recommender for live in (*keeper.open, *policing.others.open)],
+        every_s=settings.appeal_every_s,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -118,7 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
                 await keeper.load()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
-            for work in (watcher.run, impressions.run, keeper.run, policing.run, probes.run, shadow.run):
+            for work in (watcher.run, impressions.run, keeper.run, policing.run, probes.run, shadow.run, appeals.run):
                 background.create_task(work(closing))
             background.create_task(Eraser(store).run(closing, settings.erase_every_s))
             yield
@@ -147,7 +152,8 @@ def create_app(settings: Settings) -> FastAPI:
     state.search_engine, state.lists, state.shadow = searches, lists, shadow
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
-    state.desk, state.shelf, state.policy_desk = desk, shelf, PolicyDesk(engine, policing)
+    state.desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
+    state.shelf, state.policy_desk = shelf, PolicyDesk(engine, policing)
     app.openapi = partial(_openapi, app, _add_routes(app), settings)  # type: ignore[method-assign]
     return app
 

@@ -121,6 +121,21 @@ class Keys:
         """String with expiry: this click has been counted; "" for any of the answer."""
         return f"{self.root}:attributed:{{{self.impressions}}}:clicked:{recommendation_id}:{item_id}"
 
+    @cached_property
+    def appeal(self) -> str:
+        """Hash: how each item does where it is shown, packed counts; in one slot with the impressions."""
+        return f"{self.root}:appeal:{{{self.impressions}}}:items"
+
+    @cached_property
+    def appeal_changed(self) -> str:
+        """Sorted set: items whose counts changed, by the millisecond of the last change."""
+        return f"{self.root}:appeal:{{{self.impressions}}}:changed"
+
+    @cached_property
+    def appeal_about(self) -> str:
+        """String: how they are counted, JSON."""
+        return f"{self.root}:appeal:{{{self.impressions}}}:about"
+
     def item_now(self, item_id: str) -> str:
         """Hash: what was said of an item since some model was trained, field by field, and the vectors made of it."""
         return f"{self.root}:{{items}}:now:{item_id}"

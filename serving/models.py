@@ -53,6 +53,11 @@ class OtherModels:
         catalogs = (*(kept.keeper for kept in self._open.values()), *self._elsewhere)
         return [catalog.live.bundle for catalog in catalogs if catalog.live is not None]
 
+    @property
+    def open(self) -> list[Live]:
+        """What arms are answered from, and what the next amended ones are made of."""
+        return [live for kept in self._open.values() for live in kept.keeper.open]
+
     def watch(self, catalog: Catalog) -> None:
         """Take a bundle that is kept elsewhere for one that is open, so that rules are compiled for it."""
         self._elsewhere.append(catalog)

@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Seconds between two looks at the guard-rails of experiments."""
     probe_every_s: PositiveFloat = 10.0
     """Seconds between two looks at the index's recall and at how far the streams are behind."""
+    appeal_every_s: PositiveFloat = 5.0
+    """Seconds between two looks at how items do where they are shown (`recsys log attribute --counters`)."""
     redis_url: Annotated[
         SecretStr | None,
         AfterValidator(lambda value: value if value is None else _redis_url(value)),

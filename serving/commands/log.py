@@ -64,16 +64,33 @@ def attribute(
     worker: Worker = "attribution-1",
     tenant: Tenant = None,
     window: Annotated[float, typer.Option(min=1, help="Seconds after an answer in which a click of it counts.")] = 1800,
+    counters: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `recsys log counters` left: go on counting items from there, for the ranker.",
+            show_default=False,
+        ),
+    ] = None,
     once: Once = False,
 ) -> None:
     """Count what the arms of experiments showed and which clicks came of just that, each once.
 
-    Start one or several beside the service. GET /v1/experiments/results and /metrics tell what was counted.
+    Start one or several beside the service. GET /v1/experiments/results and /metrics tell what was counted. With
+    --counters, items are counted as well, and the service's ranker goes by it within seconds.
     """
+    from recsys.appeal.files import read_counters
     from serving.nearline.attribution import attribute as run
 
     with _streams(redis, tenant) as (client, stop, settings):
-        counted = run(client, worker=worker, stop=stop, once=once, window_s=window, tenant=settings.tenant)
+        counted = run(
+            client,
+            worker=worker,
+            stop=stop,
+            once=once,
+            window_s=window,
+            tenant=settings.tenant,
+            counters=None if counters is None else read_counters(counters),
+        )
     typer.echo(f"answers {counted['answers']}, clicks {counted['clicks']}, too late {counted['late']}")
 
 

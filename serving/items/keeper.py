@@ -76,6 +76,11 @@ class ItemKeeper:
         return self._live
 
     @property
+    def open(self) -> list[Live]:
+        """What is answered from now, and what the next amended one is made of."""
+        return list(dict.fromkeys(live for live in (self._base, self._live) if live is not None))
+
+    @property
     def placer(self) -> Placer:
         """What places items among those of the bundle.
 

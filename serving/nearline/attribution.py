@@ -1,4 +1,5 @@
-"""Counts, for each arm of an experiment, what it showed and which clicks came of just that, each once.
+"""Counts, for each arm of an experiment, what it showed and which clicks came of just that, each once; and, where it is
+asked for, for each item, how it does where it is shown.
 
 An answer is remembered for the attribution window; a click that names it, an item of it, and a moment within the window
 counts for the arms that the answer was given by, once a slot. Everything an entry does is one atomic script together
@@ -19,8 +20,10 @@ import structlog
 from redis import Redis
 
 from features.errors import InputError
+from recsys.appeal.history import CounterHistory
 from serving.events import CLICKS
 from serving.keys import Keys
+from serving.nearline.appeal import ADD, LiveCounting, begin
 from serving.nearline.follow import follow
 from serving.nearline.group import Batch, Entry, StreamGroup
 from serving.nearline.rows import event_rows
@@ -31,31 +34,45 @@ GROUP = "attribution"
 WINDOW_S = 1800.0
 """A click counts so long after its answer."""
 SLACK_S = 86_400
-"""An answer is remembered so much longer, for workers that are behind."""
+"""An answer of an arm is remembered so much longer, for workers that are behind."""
+SHORT_SLACK_S = 3600
+"""An answer of no arm likewise, as there may be very many of them."""
+SEARCH = "search"
+"""The surface whose order words decide: what is clicked there says little of an item elsewhere."""
 FIELDS = ("answers", "slots", "clicked_answers", "clicks", "late")
 """Answers given; items in them; answers of which something was clicked; slots clicked; clicks after the window."""
-ANSWER = """
+ANSWER = (
+    ADD
+    + """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
-for i = 3, #KEYS do
+for i = 5, #KEYS do
   redis.call('HINCRBY', KEYS[i], 'answers', 1)
   redis.call('HINCRBY', KEYS[i], 'slots', ARGV[5])
 end
+for i = 8, #ARGV, 2 do
+  add(KEYS[3], KEYS[4], ARGV[i], 0, tonumber(ARGV[i + 1]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+end
 return 1
 """
-CLICK = """
+)
+CLICK = (
+    ADD
+    + """
 if not redis.call('SET', KEYS[1], '1', 'NX', 'EX', ARGV[1]) then return 0 end
 if ARGV[2] == 'late' then
-  for i = 3, #KEYS do redis.call('HINCRBY', KEYS[i], 'late', 1) end
+  for i = 5, #KEYS do redis.call('HINCRBY', KEYS[i], 'late', 1) end
   return 1
 end
 local first = redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1])
-for i = 3, #KEYS do
+for i = 5, #KEYS do
   redis.call('HINCRBY', KEYS[i], 'clicks', 1)
   if first then redis.call('HINCRBY', KEYS[i], 'clicked_answers', 1) end
 end
+if ARGV[3] then add(KEYS[3], KEYS[4], ARGV[3], 1, 0, tonumber(ARGV[4]), tonumber(ARGV[5])) end
 return 1
 """
+)
 
 
 class Attribution:
@@ -65,9 +82,11 @@ class Attribution:
         client: of Redis, answers as bytes.
         keys: of the tenant.
         window_s: a click counts so long after its answer.
+        counting: how items are counted; None counts for arms alone.
     """
 
-    def __init__(self, client: Redis, keys: Keys, *, window_s: float) -> None:
+    def __init__(self, client: Redis, keys: Keys, *, window_s: float, counting: LiveCounting | None = None) -> None:
+        self._counting = counting
         self._client = client
         self._keys = keys
         self._window_s = window_s
@@ -81,7 +100,7 @@ class Attribution:
         for entry in batch.entries:
             try:
                 arms = orjson.loads(entry[1].get("arms", b"{}"))
-                if not arms:
+                if not arms and self._counting is None:
                     rest.append(entry)
                     continue
                 self._count_answer(entry, arms)
@@ -116,10 +135,19 @@ class Attribution:
     def _count_answer(self, entry: Entry, arms: Mapping[str, str]) -> None:
         entry_id, fields = entry
         items = orjson.loads(fields["slots"])["items"]
-        answer = {"items": items, "timestamp": float(fields["timestamp"]), "arms": arms}
+        at, surface = float(fields["timestamp"]), fields.get("surface", b"").decode()
+        counting = self._counting
+        counted = counting is not None and at > counting.until_s and surface != SEARCH
+        answer = {"items": items, "timestamp": at, "arms": arms, "counted": counted}
         shown = self._keys.shown(fields["recommendation_id"].decode())
-        names = [self._keys.impressions, shown, *self._of_arms(arms)]
-        new = self._answer(keys=names, args=[GROUP, entry_id, orjson.dumps(answer), self._kept_s, len(items)])
+        names = [self._keys.impressions, shown, self._keys.appeal, self._keys.appeal_changed, *self._of_arms(arms)]
+        kept_s = self._kept_s if arms else int(self._window_s) + SHORT_SLACK_S
+        looks: list[str | float] = []
+        if counting is not None and counted:
+            looks = [part for one in counting.looks(surface, items) for part in one]
+        fading = (at, 1.0 if counting is None else counting.half_life_s)
+        args = [GROUP, entry_id, orjson.dumps(answer), kept_s, len(items), *fading, *looks]
+        new = self._answer(keys=names, args=args)
         self.counted["answers"] += int(cast("int", new))
 
     def _count_click(self, event: Mapping[str, Any]) -> bool:
@@ -133,8 +161,12 @@ class Attribution:
             return True
         within = -1 <= event["timestamp"] - answer["timestamp"] <= self._window_s  # clocks may differ by a second
         mark = self._keys.clicked(answered, item_id)
-        names = [mark, self._keys.clicked(answered, ""), *self._of_arms(answer["arms"])]
-        new = self._click(keys=names, args=[self._kept_s, "within" if within else "late"])
+        keys, arms = self._keys, self._of_arms(answer["arms"])
+        names = [mark, keys.clicked(answered, ""), keys.appeal, keys.appeal_changed, *arms]
+        args: list[str | float] = [self._kept_s, "within" if within else "late"]
+        if self._counting is not None and answer.get("counted"):
+            args += [item_id, answer["timestamp"], self._counting.half_life_s]
+        new = self._click(keys=names, args=args)
         self.counted["clicks" if within else "late"] += int(cast("int", new))
         return True
 
@@ -153,14 +185,18 @@ def attribute(
     wait_s: float = 1.0,
     abandoned_after_s: float = 60.0,
     tenant: str = "",
+    counters: CounterHistory | None = None,
 ) -> Counter[str]:
     """Follow the streams of answers and events and count for arms; arguments as of `serving.nearline.collect.collect`.
+
+    With `counters`, a log's counters to begin with, items are counted as well, whatever arm showed them.
 
     Returns:
         What this worker counted: "answers", "clicks", "late" and "unreadable".
     """
     keys = Keys(tenant)
-    counting = Attribution(client, keys, window_s=window_s)
+    items = None if counters is None else begin(client, keys, counters)
+    counting = Attribution(client, keys, window_s=window_s, counting=items)
     streams = {"impressions": (keys.impressions, counting.answers), "events": (keys.events, counting.clicks)}
     groups = {
         name: StreamGroup(client, stream, group=GROUP, worker=worker, size=size, abandoned_after_s=abandoned_after_s)

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 from redis import Redis
 from redis.crc import key_slot
 
+from features.vocabulary import Vocabulary
+from recsys.appeal.examination import Examination
+from recsys.appeal.history import CounterHistory
 from serving.events import Event
 from serving.keys import Keys
+from serving.nearline.appeal import PACKED, begin
 from serving.nearline.attribution import FIELDS, GROUP, Attribution, attribute
 from serving.nearline.group import Batch, StreamGroup
 
@@ -136,6 +141,83 @@ def test_a_click_that_overtakes_its_answer_is_looked_at_again(client: Redis) -> 
     assert pending["pending"] == 0
 
 
+HALF_LIFE = 1000.0
+
+
+def log_counters(items: str = "xyz") -> CounterHistory:
+    """Of each item one look and half a click at second 90; the second place is looked at half as often."""
+    n = len(items)
+    then, nothing = np.full(n, 90.0), np.ones(n)
+    looks = Examination({"feed": (1.0, 0.5)})
+    return CounterHistory(
+        Vocabulary(tuple(items)), np.arange(n), then, then, nothing / 2, nothing, looks, 0.0, HALF_LIFE, 60.0, 90.0
+    )
+
+
+def appeals(client: Redis) -> dict[str, tuple[float, ...]]:
+    """Clicks, looks and squared looks, as they are at the moment they were faded to."""
+    found: Any = client.hgetall(KEYS.appeal)
+    return {item.decode(): tuple(np.frombuffer(raw, dtype=PACKED)[0].tolist()) for item, raw in found.items()}
+
+
+def feed(client: Redis, answer: str, items: str, *, at: float) -> None:
+    slots = {"items": list(items), "sources": ["popular"] * len(items), "propensities": [1.0] * len(items)}
+    fields: dict[Any, Any] = {
+        "recommendation_id": answer,
+        "surface": "feed",
+        "timestamp": repr(at),
+        "arms": b"{}",
+        "slots": orjson.dumps(slots),
+    }
+    client.xadd(KEYS.impressions, fields)
+
+
+def test_items_are_counted_by_looks_whatever_arm_showed_them_and_go_on_from_the_log(client: Redis) -> None:
+    feed(client, "old", "x", at=80.0)  # the log has it
+    feed(client, "new", "xq", at=100.0)
+    show(client, "of an arm", "x", at=100.0)  # of a surface nobody knows: 1 / log2(2) = 1 look
+    click(client, "new", "q")
+    click(client, "new", "q", at=111.0)
+    click(client, "old", "x", at=85.0)
+    run(client, counters=log_counters())
+    fading = 0.5 ** (10 / HALF_LIFE)
+    found = appeals(client)
+    assert found["x"] == pytest.approx((0.5 * fading, fading + 2, fading**2 + 2, 100.0))
+    assert found["q"] == pytest.approx((1.0, 0.5, 0.5, 100.0))
+    assert found["y"] == pytest.approx((0.5, 1.0, 1.0, 90.0))
+    assert counted(client)["answers"] == 1
+    run(client, counters=log_counters("xyzq"))  # begun again: nothing is counted twice, nor forgotten
+    assert appeals(client) == found
+
+
+def test_counts_of_items_do_not_depend_on_the_order_of_coming(client: Redis) -> None:
+    for answer, at in (("b", 500.0), ("a", 100.0), ("c", 900.0)):
+        feed(client, answer, "q", at=at)
+        click(client, answer, "q", at=at + 5)
+    run(client, counters=log_counters())
+    weights = 0.5 ** (np.array([800.0, 400.0, 0.0]) / HALF_LIFE)
+    assert appeals(client)["q"] == pytest.approx((weights.sum(), weights.sum(), (weights**2).sum(), 900.0))
+
+
+def test_a_killed_worker_counts_no_item_twice(client: Redis) -> None:
+    feed(client, "one", "q", at=100.0)
+    click(client, "one", "q")
+    counting = Attribution(client, KEYS, window_s=60.0, counting=begin(client, KEYS, log_counters()))
+    groups = [
+        StreamGroup(client, stream, group=GROUP, worker="w", size=10, abandoned_after_s=60.0)
+        for stream in (KEYS.impressions, KEYS.events)
+    ]
+    batches = []
+    for group in groups:
+        group.join()
+        batches.append(next(group.batches()))
+    counting.answers(groups[0], batches[0])
+    counting.answers(groups[0], batches[0])
+    counting._count_click(event_of(batches[1]))  # counted, then killed
+    run(client, counters=log_counters())
+    assert appeals(client)["q"] == pytest.approx((1.0, 1.0, 1.0, 100.0))
+
+
 def test_what_cannot_be_read_stops_nothing(client: Redis) -> None:
     client.xadd(KEYS.impressions, {"arms": b"{", "slots": b""})
     client.xadd(KEYS.impressions, {"arms": b'{"test": "a"}'})
@@ -153,6 +235,7 @@ def test_what_cannot_be_read_stops_nothing(client: Redis) -> None:
 def test_all_that_one_script_touches_lies_in_one_slot_of_a_cluster(tenant: str) -> None:
     keys = Keys(tenant)
     names = [keys.impressions, keys.attributed("e", "a"), keys.shown("r"), keys.clicked("r", "{x}")]
+    names += [keys.appeal, keys.appeal_changed, keys.appeal_about]
     assert len({key_slot(name.encode()) for name in names}) == 1
 
 

@@ -1,0 +1,112 @@
+"""Keeps a worker's ranker in step with how items do where they are shown, at no cost to a request.
+
+The near-line worker counts in Redis (`serving/nearline/attribution.py`); this one reads every few seconds what changed,
+and replaces the columns of the recommender that answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
+
+import numpy as np
+import redis.asyncio
+import structlog
+
+from recsys.appeal.shrinkage import Counts, appeal, prior_of
+from recsys.ranking.standing import COUNTED
+from recsys.recommender import BundleRecommender
+from serving.live import passed
+from serving.nearline.appeal import PACKED, LiveCounting
+from serving.store import Store, StoreDownError
+
+log = structlog.get_logger()
+
+AT_ONCE = 5_000
+"""Items read in one call."""
+
+
+class AppealKeeper:
+    """One worker's view of the live counts.
+
+    Args:
+        store: Redis.
+        recommenders: those that are answered from now.
+        every_s: seconds between two looks.
+    """
+
+    def __init__(
+        self, store: Store, recommenders: Callable[[], Iterable[BundleRecommender]], *, every_s: float = 5.0
+    ) -> None:
+        self._every_s = every_s
+        self._store = store
+        self._recommenders = recommenders
+        self._rows: dict[str, int] = {}
+        self._counts = np.zeros(0, dtype=PACKED)
+        self._about: bytes | None = None
+        self._after = 0.0
+        self._told: list[BundleRecommender] = []
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Look again and again until `closing` is set."""
+        while not await passed(closing, self._every_s):
+            try:
+                if self._store.up:
+                    await self.look()
+            except StoreDownError:
+                continue
+            except Exception:  # a worker that no longer looks would go by yesterday's clicks
+                log.exception("looking at live counts failed")
+
+    async def look(self) -> None:
+        """Read what changed, and let the recommenders go by it; nothing where nobody counts.
+
+        Raises:
+            StoreDownError: Redis is away.
+        """
+        keys = self._store.keys
+        about = await self._store.asked(lambda client: cast("Awaitable[bytes | None]", client.get(keys.appeal_about)))
+        if about is None:
+            return
+        if about != self._about:  # counting began, or began anew
+            self._rows, self._counts, self._after, self._about = {}, np.zeros(0, dtype=PACKED), 0.0, about
+        changed = await self._store.asked(
+            lambda client: cast(
+                "Awaitable[list[tuple[bytes, float]]]",
+                client.zrangebyscore(keys.appeal_changed, self._after, "+inf", withscores=True),
+            )
+        )
+        for start in range(0, len(changed), AT_ONCE):
+            await self._read([item for item, _ in changed[start : start + AT_ONCE]])
+        if changed:  # what changed in the same millisecond is read again
+            self._after = changed[-1][1]
+        recommenders = list(self._recommenders())
+        if changed or recommenders != self._told:
+            await asyncio.to_thread(self._tell, recommenders, LiveCounting.read(about))
+            self._told = recommenders
+
+    async def _read(self, items: list[bytes]) -> None:
+        async def ask(client: redis.asyncio.Redis) -> list[Any]:
+            return await cast("Awaitable[list[Any]]", client.hmget(self._store.keys.appeal, cast("Any", items)))
+
+        packed = await self._store.asked(ask)
+        there = [(item.decode(), raw) for item, raw in zip(items, packed, strict=True) if raw is not None]
+        rows = [self._rows.setdefault(item, len(self._rows)) for item, _ in there]
+        if len(self._rows) > len(self._counts):
+            self._counts = np.concatenate([self._counts, np.zeros(len(self._rows), dtype=PACKED)])
+        if rows:
+            self._counts[rows] = np.frombuffer(b"".join(raw for _, raw in there), dtype=PACKED)
+
+    def _tell(self, recommenders: list[BundleRecommender], counting: LiveCounting) -> None:
+        n = len(self._rows)
+        counts = self._counts[:n]
+        fading = 0.5 ** ((time.time() - counts["at"]) / counting.half_life_s)
+        faded = Counts(counts["clicks"] * fading, counts["looks"] * fading, counts["looks_squared"] * fading**2)
+        prior = prior_of(faded)
+        for recommender in recommenders:
+            rows = np.array([self._rows.get(item, -1) for item in recommender.bundle.items.ids], dtype=np.int64)
+            columns = np.array(recommender.standing.columns)
+            columns[:, COUNTED] = appeal(faded.at(rows), prior)
+            recommender.standing.columns = columns
