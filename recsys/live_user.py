@@ -107,6 +107,8 @@ def pushed_away(
     Returns:
         `vector` where the examples say nothing.
     """
+    if not len(unwanted):
+        return vector
     speaking = unwanted[np.any(unwanted, axis=1)]
     mean = speaking.mean(axis=0) if len(speaking) else np.zeros(unwanted.shape[1], dtype=np.float32)
     length = float(np.linalg.norm(mean))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Literal
 
 import orjson
@@ -115,7 +116,7 @@ def user_state(user_id: str, state: LiveState, known: Known | None = None, *, tr
         trained_again: whether what the model was trained on as theirs may be.
     """
     now = time.time()
-    recent = sorted(state.recent, key=lambda past: past.timestamp)  # an event may arrive late
+    recent = sorted(state.recent, key=attrgetter("timestamp"))  # an event may arrive late
     return UserState(
         user_id,
         recent_items=tuple(past.item_id for past in recent),

@@ -81,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
         users_cap=settings.memory_users,
         pending_cap=settings.pending_cap,
         recent_cap=settings.recent_cap,
+        seen_cap=settings.seen_cap,
         purchases=settings.purchase_types,
     )
     pictures = open_pictures(settings.shop)

@@ -130,17 +130,19 @@ class Engine:
             return Recorded(0, 0)
         if self._store.up:
             try:
-                new = await self._store.apply(events)
+                became = await self._store.apply(events)
             except StoreDownError:
                 pass
             else:
-                applied = [event for event, is_new in zip(events, new, strict=True) if is_new]
+                applied = [event for event, one in zip(events, became, strict=True) if one.new]
                 now_s = time.time()
                 for event in applied:
                     self._telemetry.event_lag.observe(max(0.0, now_s - event.timestamp))
-                self._memory.happened(applied)
+                for event, one in zip(events, became, strict=True):
+                    if one.after is not None:
+                        self._memory.applied_to(event, one.before, one.after)
                 self._happened(applied)
-                return Recorded(sum(new), len(new) - sum(new))
+                return Recorded(len(applied), len(events) - len(applied))
         held, dropped = self._memory.hold(events)
         self._telemetry.pending_dropped.inc(dropped)
         self._telemetry.pending.set(self._memory.n_pending)
@@ -191,17 +193,20 @@ class Engine:
                 return (await self._read(live, user_id)).state, "redis"
         return self._memory.state(user_id), "bundle"
 
-    async def user(self, live: Live, user_id: str, *, reachable: bool = True) -> tuple[UserRead, Origin]:
-        """What a user did lately, the list published for them, and whether Redis knew.
+    async def user(
+        self, live: Live, user_id: str, *, stamp: bytes | None = None, reachable: bool = True
+    ) -> tuple[UserRead, Origin]:
+        """What a user did lately, the list published for them unless they did anything, and whether Redis knew.
 
         Args:
             live: whose published list.
             user_id: who it is.
+            stamp: of the user's state, where it was just asked for.
             reachable: False where Redis did not answer this request before, so that it waits no second time.
         """
         if self._store.up and reachable:
             with suppress(StoreDownError):
-                return await self._read(live, user_id), "redis"
+                return await self._read(live, user_id, stamp), "redis"
         self.fell_back("feed", "redis is down")
         return UserRead(self._memory.state(user_id), None, None), "bundle"
 
@@ -220,11 +225,17 @@ class Engine:
         """Count an answer that came from the bundle."""
         self._telemetry.bundle_fallbacks.labels(surface, why).inc()
 
-    async def _read(self, live: Live, user_id: str) -> UserRead:
+    async def _read(self, live: Live, user_id: str, stamp: bytes | None = None) -> UserRead:
         """A user's state in Redis, with what this worker still holds for it."""
+        held = self._memory.held_of(user_id)
+        if self._memory.stamped(user_id) and not held:
+            stamp = stamp or await self._store.stamp(user_id)
+            known = self._memory.known(user_id, stamp)
+            if known is not None and known.recent:
+                return UserRead(known, stamp, None)
         read = await self._store.user(user_id, live.version)
-        state = self._memory.after(read.state, self._memory.held_of(user_id))
-        self._memory.remember(user_id, state)
+        state = self._memory.after(read.state, held)
+        self._memory.remember(user_id, state, None if held else read.stamp)
         return replace(read, state=state)
 
     async def ranked(self, live: Live, ask: Callable[[], T]) -> T:

@@ -180,17 +180,18 @@ class ListEngine:
         Raises:
             ProblemError: the cursor belongs to another list.
         """
-        engine, key, reachable = self._engine, ("feed", user_id, query.key), True
+        engine, key, reachable, stamp = self._engine, ("feed", user_id, query.key), True, None
         ready = None if engine.holds_events_of(user_id) else self._found(key)
         if ready is not None:
             try:
-                if await engine.store.stamp(user_id) == ready.proof:
+                stamp = await engine.store.stamp(user_id)
+                if stamp == ready.proof:
                     return self._again(ready, "feed", user_id, query)
             except StoreDownError:
                 reachable = False
         policies, enrolled = self._steerer.keeper.policies, self._enrolled("feed", query, user_id)
         live, cursor = enrolled.live, _cursor("feed", user_id, query)
-        read, origin = await engine.user(live, user_id, reachable=reachable)
+        read, origin = await engine.user(live, user_id, stamp=stamp, reachable=reachable)
         state, published = read.state, read.published
         steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
         user = user_state(user_id, state, steered.known, trained_again=steered.trained_again)
@@ -472,6 +473,8 @@ def _not_shown(live: Live, cursor: Cursor) -> NDArray[np.bool_] | None:
 
 def _at_hand(user: UserState, query: FeedQuery) -> UserState:
     """A user's state with what is on the page now."""
+    if not (query.category or query.item or query.cart or isinstance(query, RecommendIn)):
+        return user
     given: dict[str, object] = {
         "category": query.category or "",
         "page": (query.item,) if query.item is not None else (),

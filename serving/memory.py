@@ -1,9 +1,11 @@
 """What a worker remembers by itself, so that a feed still reacts while Redis is away.
 
 Two bounded things: the latest known state of the users who asked or acted lately, and the events that Redis has not
-taken yet. Each worker has its own; with several workers and no Redis, a shopper whose requests reach another worker
-meets a feed that has not heard of the last clicks. Nothing is lost: held events are applied when Redis is back, in the
-order in which they came, and their ids make sure that none counts twice.
+taken yet. A state is kept with its stamp in Redis: while that is still the stamp, the state need not be read again, and
+an event that this worker had Redis apply to it is added here. Each worker has its own; with several workers and no
+Redis, a shopper whose requests reach another worker meets a feed that has not heard of the last clicks. Nothing is lost:
+held events are applied when Redis is back, in the order in which they came, and their ids make sure that none counts
+twice.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serving.events import Event, Past
+
+FRESH_S = 60.0
+"""A state is read anew after so long though its stamp is the same, as parts of it may have outlived their time."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +76,28 @@ class WorkerMemory:
         users_cap: users remembered; the one asked for longest ago goes first.
         pending_cap: events held; the oldest goes first.
         recent_cap: events remembered per user.
+        seen_cap: items per user that Redis remembers; which of more it forgets, only it knows.
         purchases: event types that mean buying.
     """
 
-    def __init__(self, *, users_cap: int, pending_cap: int, recent_cap: int, purchases: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        users_cap: int,
+        pending_cap: int,
+        recent_cap: int,
+        seen_cap: int = 1_000,
+        purchases: Collection[str] = (),
+    ) -> None:
         self._users: OrderedDict[str, LiveState] = OrderedDict()
+        self._stamps: dict[str, tuple[bytes, float]] = {}
         self._pending: OrderedDict[tuple[str, str], Event] = OrderedDict()
         self._arrived: dict[tuple[str, str], float] = {}
         self._pending_of: dict[str, dict[str, Event]] = {}
         self._users_cap = users_cap
         self._pending_cap = pending_cap
         self._recent_cap = recent_cap
+        self._seen_cap = seen_cap
         self._purchases = frozenset(purchases)
 
     def state(self, user_id: str) -> LiveState:
@@ -90,20 +106,44 @@ class WorkerMemory:
             self._users.move_to_end(user_id)
         return self._users.get(user_id, LiveState())
 
-    def remember(self, user_id: str, state: LiveState) -> None:
-        """Keep what Redis said."""
+    def stamped(self, user_id: str) -> bool:
+        """Whether a state is kept that may still be the one in Redis."""
+        return user_id in self._stamps
+
+    def known(self, user_id: str, stamp: bytes | None) -> LiveState | None:
+        """A user's state in Redis, whose stamp this is there; None where it must be read."""
+        kept, read_s = self._stamps.get(user_id, (None, 0.0))
+        if kept is None or kept != stamp or time.monotonic() - read_s > FRESH_S:
+            return None
+        return self.state(user_id)
+
+    def remember(self, user_id: str, state: LiveState, stamp: bytes | None = None) -> None:
+        """Keep what Redis said, under a stamp not younger than it."""
+        self._stamps.pop(user_id, None)
+        if stamp is not None:
+            self._stamps[user_id] = stamp, time.monotonic()
         if state == LiveState():
             self._users.pop(user_id, None)
             return
         self._users[user_id] = state
         self._users.move_to_end(user_id)
         while len(self._users) > self._users_cap:
-            self._users.popitem(last=False)
+            oldest, _ = self._users.popitem(last=False)
+            self._stamps.pop(oldest, None)
 
     def happened(self, events: Sequence[Event]) -> None:
         """Let events change the remembered states."""
         for event in events:
             self.remember(event.user_id, self.after(self.state(event.user_id), [event]))
+
+    def applied_to(self, event: Event, before: bytes | None, after: bytes) -> None:
+        """Let an event that Redis has applied change the remembered state; stamps of the state as `Applied` has them."""
+        kept, read_s = self._stamps.get(event.user_id, (None, 0.0))
+        self.happened([event])
+        state = self._users.get(event.user_id, LiveState())
+        whole = event.tells_taste and max(len(state.seen), len(state.bought)) <= self._seen_cap
+        if kept is not None and kept == before and whole:
+            self._stamps[event.user_id] = after, read_s
 
     def after(self, state: LiveState, events: Iterable[Event]) -> LiveState:
         """`LiveState.after`, by this memory's cap and its notion of buying."""
@@ -158,6 +198,7 @@ class WorkerMemory:
             at: UTC seconds of the deletion; events that arrived later are a new beginning, and stay.
         """
         self._users.pop(user_id, None)
+        self._stamps.pop(user_id, None)
         self.applied([event for event in self.held_of(user_id) if self._arrived[user_id, event.event_id] <= at])
         self.happened(self.held_of(user_id))
 

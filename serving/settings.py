@@ -145,8 +145,9 @@ class Settings(BaseSettings):
     """Origins of other sites whose pages may ask, such as ["https://shop.example"], or ["*"] for all."""
     memory_budget: Annotated[PositiveInt | None, BeforeValidator(_bytes)] = None
     """Largest Redis memory a publish may lead to ("2GB"); none: the server's own maxmemory, if it has one."""
-    thread_above_items: int = 50_000
-    """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others."""
+    thread_above_items: int = 200_000
+    """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others; below, handing it
+    over would take a good part of the time that it saves."""
     search_max_body_bytes: Annotated[PositiveInt, BeforeValidator(_bytes)] = 12_000_000
     """Largest body of a search, which may hold pictures."""
     search_max_pixels: PositiveInt = 20_000_000

@@ -59,16 +59,17 @@ for i = 1, (#KEYS - 1) / 5 do
       redis.call('ZREMRANGEBYRANK', bought, 0, -seen_cap - 1)
       redis.call('EXPIRE', bought, bought_ttl)
     end
-    if tells_taste or buys then redis.call('SET', stamp, stamped, 'EX', user_ttl) end
-    if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
     applied[i] = 1
+    if tells_taste or buys then applied[i] = redis.call('SET', stamp, stamped, 'EX', user_ttl, 'GET') or '' end
+    if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
   else
     applied[i] = 0
   end
 end
 return applied
 """
-"""Apply a batch in one step, skipping events applied before: a batch sent again changes nothing."""
+"""Apply a batch in one step, skipping events applied before: a batch sent again changes nothing. It says of each event:
+0, it was known; 1, it left its user's state as it was; else the stamp that the state had before."""
 
 
 class StoreDownError(Exception):
@@ -90,6 +91,21 @@ class UserRead:
     state: LiveState
     stamp: bytes | None
     published: bytes | None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of one event.
+
+    Args:
+        new: False: its id has been applied before, and nothing was done.
+        before, after: the stamp of its user's state until then, None where it had none, and the stamp since; both None
+            where the event changed nothing of the state.
+    """
+
+    new: bool
+    before: bytes | None = None
+    after: bytes | None = None
 
 
 class Store:
@@ -213,17 +229,13 @@ class Store:
 
         await self.asked(ask)
 
-    async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[bool]:
-        """Apply events in one atomic step; in a cluster, in one for each user.
-
-        Returns:
-            For each whether it was new; False: its id has been applied before.
-        """
+    async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[Applied]:
+        """Apply events in one atomic step; in a cluster, in one for each user. What became of each."""
         if self._clustered:
             return await self.asked(lambda client: self._apply_apart(client, events), probing=probing)
         return await self.asked(lambda _: self._apply_together(events, stream=self.keys.events), probing=probing)
 
-    async def _apply_apart(self, client: redis.asyncio.Redis, events: Sequence[Event]) -> list[bool]:
+    async def _apply_apart(self, client: redis.asyncio.Redis, events: Sequence[Event]) -> list[Applied]:
         """The event stream lies in another slot than a user's keys, so it is told first: a worker that dies in between
         leaves an event that is logged and not applied, and the sender, who got no answer, sends it again. The archive
         keeps an event of one id once (`serving/nearline/archive.py`).
@@ -245,19 +257,21 @@ class Store:
         answers = await asyncio.gather(
             *(self._apply_together([events[place] for place in of_user], stream=None) for of_user in places.values())
         )
-        applied = [False] * len(events)
-        for of_user, flags in zip(places.values(), answers, strict=True):
-            for place, flag in zip(of_user, flags, strict=True):
-                applied[place] = flag
-        return applied
+        applied = {
+            place: became
+            for of_user, each in zip(places.values(), answers, strict=True)
+            for place, became in zip(of_user, each, strict=True)
+        }
+        return [applied[place] for place in range(len(events))]
 
-    async def _apply_together(self, events: Sequence[Event], *, stream: str | None) -> list[bool]:
+    async def _apply_together(self, events: Sequence[Event], *, stream: str | None) -> list[Applied]:
         """Apply events in one script; without a stream, they must be of one user and are not logged."""
         settings = self._settings
         names: list[str] = [self.keys.recent(events[0].user_id) if stream is None else stream]
         caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
         values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None), settings.bought_ttl_s]
-        values.append(secrets.token_bytes(8))
+        stamp = secrets.token_bytes(8)
+        values.append(stamp)
         for event in events:
             names += [
                 self.keys.event(event.user_id, event.event_id),
@@ -276,7 +290,8 @@ class Store:
                 len(fields),
                 *fields,
             ]
-        return [flag == 1 for flag in await self._apply(keys=names, args=values)]
+        said: list[bytes | int] = await self._apply(keys=names, args=values)
+        return [Applied(one == 1) if isinstance(one, int) else Applied(True, one or None, stamp) for one in said]
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state, let every worker know, and note that the streams are to be cleared of them."""

@@ -115,8 +115,10 @@ class Slotted:
             for slot, (row, _) in self.book.pins(self.occasion).items()
             if 0 <= slot - self.begin < k and not self.hides(moment)[row]
         }
-        ranked = _with_pinned(ranked, list(pinned.values()))
-        place_of = {row: place for place, row in enumerate(ranked.rows.tolist())}
+        place_of: dict[int, int] = {}
+        if pinned:
+            ranked = _with_pinned(ranked, list(pinned.values()))
+            place_of = {row: place for place, row in enumerate(ranked.rows.tolist())}
         filled = fill(
             len(ranked),
             k,
@@ -125,7 +127,9 @@ class Slotted:
             exploration=self.exploration,
             seed=moment.request.seed,
         )
-        others = np.setdiff1d(np.arange(len(ranked)), filled.places)
+        left = np.ones(len(ranked), dtype=np.bool_)
+        left[filled.places] = False
+        others = np.flatnonzero(left)
         ranked = ranked.take(np.concatenate([filled.places, others]))
         n_others = len(others)
         return replace(
@@ -142,12 +146,15 @@ class Slotted:
 
 def _with_pinned(ranked: Ranked, rows: list[int]) -> Ranked:
     """The candidates, then the pinned items that were not among them; the source of every pinned one is "pinned"."""
-    pinned = np.isin(ranked.rows, rows)
-    source = np.where(pinned, np.int8(PINNED), ranked.source).astype(np.int8)
-    missing = np.setdiff1d(np.array(rows, dtype=np.int64), ranked.rows)
+    source, missing = ranked.source.copy(), list[int]()
+    for row in sorted(rows):
+        known = ranked.rows == row
+        source[known] = PINNED
+        if not known.any():
+            missing.append(row)
     n = len(missing)
     return Ranked(
-        np.concatenate([ranked.rows, missing]),
+        np.concatenate([ranked.rows, np.array(missing, dtype=np.int64)]),
         np.concatenate([ranked.score, np.zeros(n, dtype=np.float32)]),
         np.concatenate([source, np.full(n, PINNED, dtype=np.int8)]),
         np.concatenate([ranked.anchor, np.full(n, -1)]),

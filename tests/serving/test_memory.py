@@ -81,3 +81,39 @@ def test_what_was_bought_is_known_apart_with_the_time_of_the_last_purchase() -> 
     held.hold([Event("4", "u", "b", "view", 1.0, None)])
     assert held.state("u").bought == {"a": 5.0}
     assert held.state("u").seen == {"a": 9.0, "b": 1.0}
+
+
+def test_a_remembered_state_holds_while_its_stamp_does_and_takes_in_the_events_applied_to_it() -> None:
+    kept = memory()
+    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    assert kept.known("u", b"s1") is None
+    kept.applied_to(event("2", item_id="b"), b"s0", b"s1")
+    state = kept.known("u", b"s1")
+    assert state is not None
+    assert [past.event_id for past in state.recent] == ["1", "2"]
+    assert kept.known("u", b"s0") is None
+
+
+def test_a_remembered_state_is_read_anew_after_events_of_another_worker() -> None:
+    kept = memory()
+    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    kept.applied_to(event("3", item_id="c"), b"of another", b"s2")
+    assert kept.known("u", b"s2") is None
+    assert not kept.stamped("u")
+    assert [past.event_id for past in kept.state("u").recent] == ["1", "3"]  # for when Redis is away
+
+
+def test_a_state_is_read_anew_once_redis_may_have_forgotten_some_of_what_was_seen() -> None:
+    kept = WorkerMemory(users_cap=2, pending_cap=2, recent_cap=3, seen_cap=1)
+    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    kept.applied_to(event("2", item_id="b"), b"s0", b"s1")
+    assert kept.known("u", b"s1") is None
+
+
+def test_a_state_is_read_anew_after_a_while_as_parts_of_it_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = memory()
+    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    assert kept.known("u", b"s0") is not None
+    later = time.monotonic() + FRESH_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert kept.known("u", b"s0") is None

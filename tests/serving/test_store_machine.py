@@ -32,6 +32,7 @@ from serving.events import Event
 from serving.items.said import PLAIN, Said
 from serving.items.shelf import ItemShelf
 from serving.keys import Keys
+from serving.memory import WorkerMemory
 from serving.publishing import Publisher
 from serving.settings import Settings
 from serving.store import Store
@@ -66,6 +67,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.store = Store(self.redis.url, SETTINGS, Telemetry())
         self.store.mark_up()
+        self.workers = [
+            WorkerMemory(users_cap=2, pending_cap=1, recent_cap=3, seen_cap=2, purchases=("buy",)) for _ in range(2)
+        ]
         self.shelf, self.keys = ItemShelf(self.store), Keys()
         self.publisher = Publisher(self.client, state_dir=self.folder, keep=KEEP)
         self.current: str | None = None
@@ -178,8 +182,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.say(item_id, Said(deleted=True), {})
         self.said[item_id] = {"whole": False, "deleted": True, "fields": {}, "picture": False}
 
-    @rule(events=EVENTS)
-    def happen(self, events: list[tuple[str, str, str, str, int]]) -> None:
+    @rule(events=EVENTS, worker=st.integers(0, 1))
+    def happen(self, events: list[tuple[str, str, str, str, int]], worker: int) -> None:
         given = [Event(name, user, item, kind, float(at), None) for user, item, kind, name, at in events]
         wanted = []
         for one in given:
@@ -195,7 +199,16 @@ class StoreMachine(RuleBasedStateMachine):
                 self.note(self.seen, one)
             if one.event_type == "buy":
                 self.note(self.bought, one)
-        assert self.run(self.store.apply(given)) == wanted
+        became = self.run(self.store.apply(given))
+        assert [one.new for one in became] == wanted
+        for event, one in zip(given, became, strict=True):
+            if one.after is not None:
+                self.workers[worker].applied_to(event, one.before, one.after)
+
+    @rule(user_id=USERS, worker=st.integers(0, 1))
+    def read_and_remember(self, user_id: str, worker: int) -> None:
+        read = self.run(self.store.user(user_id))
+        self.workers[worker].remember(user_id, read.state, read.stamp)
 
     @rule(user_id=USERS, tier=st.sampled_from([(), ("gold",), ("a", "b")]), whole=st.booleans())
     def describe(self, user_id: str, tier: tuple[str, ...], whole: bool) -> None:
@@ -250,7 +263,10 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def users_are_as_their_events_say(self) -> None:
         for user_id in ("u0", "u1", "v{1}"):
-            state = self.run(self.store.user(user_id)).state
+            read = self.run(self.store.user(user_id))
+            state = read.state
+            for worker in self.workers:  # what a worker takes for current is what it would read
+                assert worker.known(user_id, read.stamp) in (None, state)
             told = [(past.item_id, past.event_type, past.timestamp, past.event_id) for past in state.recent]
             assert told == self.recent.get(user_id, [])
             assert self.client.llen(self.keys.recent(user_id)) == len(told)
