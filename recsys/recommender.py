@@ -172,7 +172,7 @@ class BundleRecommender:
         """At most n candidates from the sources that the request asks for, then from the ladder below them."""
         weights = moment.request.weights
         if moment.page < 0 and self.ranks(moment):
-            learned = self._learned(moment, hidden).take(slice(n))
+            learned = self._learned(moment, hidden, n)
             if len(learned) == n:
                 return learned
             hidden = hidden.copy()
@@ -192,15 +192,15 @@ class BundleRecommender:
         """Whether the bundle's learned ranker orders the candidates of a feed: its user must be known by something."""
         return self.bundle.ranker is not None and moment.query.vector is not None and len(moment.history) > 0
 
-    def _learned(self, moment: Moment, hidden: NDArray[np.bool_]) -> Ranked:
-        """Candidates of all sources in the order of the learned ranker."""
+    def _learned(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
+        """At most n candidates of all sources in the order of the learned ranker."""
         ranker, vector = self.bundle.ranker, moment.query.vector
         assert ranker is not None and vector is not None  # noqa: S101, PT018 - `ranks` has looked
         found = gather(self.catalog, self.index, vector[:-1], moment.history, hidden)
         score = ranker.score(self._features(moment, found.rows))
-        order = np.lexsort((found.rows, -score))
-        ones = np.ones(len(found.rows))
-        return Ranked(found.rows, score, found.source, found.anchor, in_unit(score), ones, ones).take(order)
+        best = np.lexsort((found.rows, -score))[:n]
+        merit, ones = in_unit(score)[best], np.ones(len(best))
+        return Ranked(found.rows[best], score[best], found.source[best], found.anchor[best], merit, ones, ones)
 
     def _features(self, moment: Moment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         vector = moment.query.vector

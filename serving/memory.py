@@ -3,9 +3,9 @@
 Two bounded things: the latest known state of the users who asked or acted lately, and the events that Redis has not
 taken yet. A state is kept with its stamp in Redis: while that is still the stamp, the state need not be read again, and
 an event that this worker had Redis apply to it is added here. Each worker has its own; with several workers and no
-Redis, a shopper whose requests reach another worker meets a feed that has not heard of the last clicks. Nothing is lost:
-held events are applied when Redis is back, in the order in which they came, and their ids make sure that none counts
-twice.
+Redis, a shopper whose requests reach another worker meets a feed that has not heard of the last clicks. Nothing is
+lost: held events are applied when Redis is back, in the order in which they came, and their ids make sure that none
+counts twice.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class WorkerMemory:
             self.remember(event.user_id, self.after(self.state(event.user_id), [event]))
 
     def applied_to(self, event: Event, before: bytes | None, after: bytes) -> None:
-        """Let an event that Redis has applied change the remembered state; stamps of the state as `Applied` has them."""
+        """Let an event that Redis has applied change the remembered state; stamps are those of `Applied`."""
         kept, read_s = self._stamps.get(event.user_id, (None, 0.0))
         self.happened([event])
         state = self._users.get(event.user_id, LiveState())

@@ -149,9 +149,9 @@ class TracedRecommender(BundleRecommender):
             span.set_attribute("recsys.candidates", len(found))
             return found
 
-    def _learned(self, moment: Moment, hidden: NDArray[np.bool_]) -> Ranked:
+    def _learned(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
         with self.tracer.start_as_current_span("ranking"):
-            return super()._learned(moment, hidden)
+            return super()._learned(moment, hidden, n)
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,9 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     elif not len(recent):
         anchors = past[-max_recent:]
         anchor_weights = np.ones(len(anchors), dtype=np.float32)
-    own = rows_of(bundle, user.seen)
+    at = dict(zip(user.recent_items, viewed.tolist(), strict=False))  # much of what was seen was viewed lately
+    known = [row for item, row in at.items() if row >= 0 and item in user.seen]
+    own = np.concatenate([np.array(known, dtype=np.int64), rows_of(bundle, user.seen.difference(at))])
     seen = np.concatenate([past, own]) if hide_seen and not user.trained_again else own
     again = without(rows_of(bundle, user.again), rows_of(bundle, at_hand))
     return Moment(

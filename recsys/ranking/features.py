@@ -109,7 +109,7 @@ def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows, *
     """
     found = np.full((len(rows), len(FEATURES)), np.nan, dtype=np.float32)
     column = {name: found[:, place] for place, name in enumerate(FEATURES)}
-    vectors = catalog.item_vectors[rows]
+    vectors = catalog.item_vectors.take(rows, axis=0)  # in half the time of an index
     if user is not None:
         column["taste"][:] = np.einsum("nd,d->n", vectors[:, :-1], user)
     column["prior"][:] = vectors[:, -1]

@@ -88,6 +88,8 @@ class SeenPolicy(Section):
             bought: those bought, and when last.
             now_s: UTC seconds.
         """
+        if self.viewed.policy == self.bought.policy == "never":
+            return Known(frozenset({*seen, *bought}))
         hidden: list[str] = []
         factors: dict[str, float] = {}
         viewed = {item_id: at for item_id, at in seen.items() if item_id not in bought}

@@ -89,7 +89,7 @@ class Space:
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Vectors of some items, float32 [n, dim]."""
-        return np.asarray(self.vectors[rows], dtype=np.float32)
+        return np.asarray(self.vectors.take(rows, axis=0), dtype=np.float32)
 
     def without(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of some items have no vector, bool [n]."""

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from serving.events import Event, Past
-from serving.memory import LiveState, WorkerMemory
+from serving.memory import FRESH_S, LiveState, WorkerMemory
 
 
 def event(event_id: str, user_id: str = "u", item_id: str = "i") -> Event:
