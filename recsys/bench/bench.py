@@ -105,8 +105,7 @@ def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Result
     try:
         choice = Choice(default)
         if model.tunable and (config.trials or model.starts):
-            tried = {"trials": config.trials, "budget_s": config.time_budget_s, "results": results}
-            choice = fits.submit(apart, choose, task, model.name, default, **tried).result()
+            choice = fits.submit(_choice, task, model, default, config, results).result()
         coming = {"final": _fits(task, model, choice.config, results, fits, stage="final", seeds=seeds)}
         if config.ablation:
             for label, parts in ablations(task, model).items():
@@ -120,6 +119,12 @@ def _outcome(task: Task, model: Model[Any], config: BenchConfig, results: Result
         log.error("model failed", model=model.name, why=failure)
         return Outcome(model, failure=failure)
     return Outcome(model, choice, fitted.pop("final"), fitted)
+
+
+def _choice(task: Task, model: Model[Any], default: Section, config: BenchConfig, results: Results) -> Choice:
+    """In a process of its own, too."""
+    budget_s = config.time_budget_s
+    return apart(choose, task, model.name, default, trials=config.trials, budget_s=budget_s, results=results)
 
 
 def ablations(task: Task, model: Model[Any]) -> dict[str, tuple[Part, ...]]:
