@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Explainer:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._depth = max(1, min(ALIKE_DEPTH, len(bundle) // 10))
-        self._shown = lru_cache(KEPT_ITEMS)(self._read)
+        self._shown = lru_cache(KEPT_ITEMS)(partial(_read, bundle))  # not a method: a bundle must not refer to itself
 
     def similar(self, page_idx: int, items: Rows, sources: Sequence[Source]) -> list[Reasons]:
         """Why items stand beside the item of a page.
@@ -193,23 +193,24 @@ class Explainer:
         popular: NDArray[np.bool_] = popularity >= max(1.0, float(np.median(popularity)))
         return popular
 
-    def _read(self, item: int) -> _Shown:
-        bundle = self._bundle
-        shown, counts = bundle.display(item), bundle.attribute_counts
-        title = str(shown["title"] or shown["item_id"])
-        attributes: dict[str, list[str]] = shown["attributes"]
-        facts = (
-            (counts[name][value], name, value)
-            for name, values in attributes.items()
-            for value in values
-            if counts[name][value] <= len(bundle) / 2
-        )
-        return _Shown(
-            title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…",
-            frozenset(facts),
-            tuple(value for value in attributes.get(bundle.category_attribute, ()) if value in bundle.category_names),
-        )
-
 
 _SAYS_ITSELF: frozenset[Source] = frozenset({"popular", "popular_in_category", "pinned"})
 """Sources whose suggestions stand for themselves, and are not explained by another item."""
+
+
+def _read(bundle: Bundle, item: int) -> _Shown:
+    """What an item's display data say of it."""
+    shown, counts = bundle.display(item), bundle.attribute_counts
+    title = str(shown["title"] or shown["item_id"])
+    attributes: dict[str, list[str]] = shown["attributes"]
+    facts = (
+        (counts[name][value], name, value)
+        for name, values in attributes.items()
+        for value in values
+        if counts[name][value] <= len(bundle) / 2
+    )
+    return _Shown(
+        title if len(title) <= LONGEST_TITLE else title[: LONGEST_TITLE - 1].rstrip() + "…",
+        frozenset(facts),
+        tuple(value for value in attributes.get(bundle.category_attribute, ()) if value in bundle.category_names),
+    )

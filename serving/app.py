@@ -146,6 +146,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours are in `telemetry.py` and `tracing.py`
         middleware=[*_traced(tracing), *_middleware(settings, store, telemetry)],
         exception_handlers=_handlers(),
     )

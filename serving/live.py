@@ -31,6 +31,7 @@ from serving.cursor import checksums
 from serving.display import Grid
 from serving.memory import WorkerMemory
 from serving.settings import Settings
+from serving.steady import no_long_collection
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -107,6 +108,9 @@ class Live:
         spaces = None if searcher is None else searcher.stored.spaces
         live = cls(bundle, recommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
         _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
+        _ = live.checksums, bundle.users.idxs([""])
+        if bundle.ranker is not None:
+            _ = live.recommender.catalog.voiceless
         if len(bundle.items):
             bundle.display(0)
             live.recommender.similar_items(bundle.items[0], 1)
@@ -239,6 +243,10 @@ class Watcher:
 
     async def _follow(self, version: str) -> None:
         """Open the bundle of another version and answer from it; stay where that fails."""
+        with no_long_collection():
+            await self._opened(version)
+
+    async def _opened(self, version: str) -> None:
         if self._failed is not None and self._failed[0] == version and time.monotonic() < self._failed[1]:
             return
         try:

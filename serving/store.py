@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -313,11 +314,12 @@ class Store:
 
     async def log_impressions(self, entries: Sequence[dict[str, bytes]]) -> None:
         """Append answers to the impression stream."""
+        begin = ("XADD", self.keys.impressions, "MAXLEN", "~", self._settings.stream_cap, "*")
 
         async def ask(client: redis.asyncio.Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for entry in entries:
-                pipeline.xadd(self.keys.impressions, entry, maxlen=self._settings.stream_cap, approximate=True)  # type: ignore[arg-type]
+            pipeline: Any = client.pipeline(transaction=False)
+            for entry in entries:  # `xadd` looks at each field again, which costs a kept answer a tenth of its time
+                pipeline.execute_command(*begin, *chain.from_iterable(entry.items()))
             await pipeline.execute()
 
         await self.asked(ask)

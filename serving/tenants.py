@@ -38,6 +38,7 @@ from serving.app import create_app
 from serving.middleware import Shell
 from serving.problems import ProblemError
 from serving.settings import Settings
+from serving.steady import give_way_soon
 from serving.telemetry import Telemetry, configure_logging
 
 log = structlog.get_logger()
@@ -181,6 +182,7 @@ class House:
 def create_service_from_environment() -> ASGIApp:
     """What a server's worker process runs: settings from `RECSYS_*`, logs as JSON lines, one shop or several."""
     configure_logging()
+    give_way_soon()
     settings = Settings.load()
     return create_app(settings) if settings.tenants is None else House(read_tenants(settings.tenants))
 

@@ -105,10 +105,7 @@ class ItemKeeper:
     async def move(self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None) -> None:
         """As `Shelves.move`, with everything that was said of the bundle's items over it."""
         async with self._lock:
-            encoding = base.searcher.encoding if base.searcher is not None else Encoding(base.bundle)
-            placer = Placer(base.bundle, encoding)
-            search = None if base.searcher is None else base.searcher.stored
-            amendments = Amendments(base.bundle, search)
+            placer, amendments = await asyncio.to_thread(_tools, base)
             live = base
             if self._known:
                 live = await self._made(base, placer, amendments, self._known)
@@ -249,6 +246,13 @@ class ItemKeeper:
             return None if data is None else decode(data)
         except UnreadableImage:
             return None
+
+
+def _tools(base: Live) -> tuple[Placer, Amendments]:
+    """What places items in a bundle, and what lays them over it."""
+    encoding = base.searcher.encoding if base.searcher is not None else Encoding(base.bundle)
+    search = None if base.searcher is None else base.searcher.stored
+    return Placer(base.bundle, encoding), Amendments(base.bundle, search)
 
 
 def _same(one: Said | None, other: Said) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
 from recsys.bundle import Bundle
 from serving.codec import unpack
 from serving.keys import Keys
+from serving.ready import ReadyAnswers
 
 
 def test_switching_versions_under_load_fails_no_request(
@@ -110,6 +113,24 @@ def test_what_is_said_of_an_item_while_a_version_is_made_ready_holds_before_and_
     going_on.set()
     eventually(lambda: service.feed("u1")["model_version"] == new)
     assert service.get("/v1/items/i3").json()["price"] == 77.0
+
+
+def test_a_version_that_is_left_goes_by_its_last_reference(
+    service: Any, publisher: Any, changed_bundle: Path, eventually: Any
+) -> None:
+    before = service.get("/v1/items/i3/similar").json()["model_version"]
+    service.feed("u1")
+    parts = [weakref.ref(service.app.state.watcher.live), weakref.ref(service.app.state.watcher.live.bundle)]
+    gc.disable()  # as a worker does, to whom a search for cycles would be too long
+    try:
+        new = publisher.publish(Bundle.open(changed_bundle)).version
+        eventually(lambda: service.feed("u1")["model_version"] == new != before)
+        for row in range(60):
+            service.get(f"/v1/items/i{row}/similar")
+        service.app.state.lists._ready = ReadyAnswers(0)  # kept answers hold their version until they are replaced
+        eventually(lambda: [part() for part in parts] == [None, None])
+    finally:
+        gc.enable()
 
 
 def test_a_version_that_cannot_be_made_ready_answers_all_the_same(
