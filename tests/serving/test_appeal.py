@@ -42,7 +42,7 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     at = np.full(4, now - 10)
     items = bundle.items
     counters = CounterHistory(
-        Vocabulary(("i0", "i1", "i2", "i3")),
+        items,
         np.arange(4),
         at,
         at,
