@@ -159,3 +159,41 @@ def test_an_item_called_similar_is_an_item_and_a_list_is_answered_to_head_as_wel
     for name in ("content-type", "x-content-type-options"):
         assert head.headers[name] == get.headers[name]
     assert service.get("/v1/users/u1/feed").headers["cache-control"] == "no-store"
+
+
+def test_a_worker_reads_a_users_events_once_as_long_as_it_alone_takes_more_of_them(
+    two_services: tuple[Any, Any], redis_server: Any
+) -> None:
+    one, other = two_services
+
+    def reads() -> int:
+        with redis_server.client() as client:
+            return int(client.info("commandstats").get("cmdstat_lrange", {"calls": 0})["calls"])
+
+    one.post(view("visitor", "i10"))
+    one.feed("visitor")
+    before = reads()
+    for item in ("i11", "i12", "i13"):
+        one.post(view("visitor", item))
+        assert item not in ids(one.feed("visitor"))
+    assert reads() == before
+    other.post(view("visitor", "i14"))
+    one.post(view("visitor", "i15"))
+    assert not {"i14", "i15"} & set(ids(one.feed("visitor")))
+    assert reads() == before + 1
+
+
+def test_workers_that_take_events_in_turn_answer_as_one_that_has_just_started(
+    two_services: tuple[Any, Any], start_service: Callable[..., Any], redis_server: Any, small_bundle: Path
+) -> None:
+    for turn, taker in enumerate([0, 0, 1, 0, 1, 1, 1, 0]):
+        two_services[taker].post(view("visitor", f"i{10 + 2 * turn}"))
+        for service in two_services[turn % 2 :]:
+            service.feed("visitor")
+    fresh = start_service(bundle=small_bundle, redis_url=redis_server.url)
+    wanted = fresh.feed("visitor")["recommendations"]
+    for service in two_services:
+        found = service.feed("visitor")["recommendations"]
+        for slot, like in zip(found, wanted, strict=True):
+            assert slot.pop("score") == pytest.approx(like["score"], rel=1e-3)
+            assert slot == {name: value for name, value in like.items() if name != "score"}
