@@ -91,6 +91,7 @@ def csr_tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch
     index = np.int32 if max(csr.nnz, *csr.shape) < np.iinfo(np.int32).max else np.int64
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
+        warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")  # they are asked for below
         return torch.sparse_csr_tensor(
             torch.from_numpy(csr.indptr.astype(index)),
             torch.from_numpy(csr.indices.astype(index)),

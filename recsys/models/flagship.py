@@ -35,6 +35,7 @@ from recsys.models.pairs import settled
 from recsys.models.spectral import SpectralConfig, fit_spectral
 from recsys.models.walk import WalkConfig, fit_walk
 from recsys.scorer import EmbeddingScorer, Scorer
+from recsys.trainer import chosen_device
 
 log = structlog.get_logger()
 TRAINED = ("denoiser", "gnn")
@@ -51,11 +52,13 @@ class FlagshipConfig(Section):
     spectral: SpectralConfig = SpectralConfig()
     denoiser: DenoiserConfig = DenoiserConfig()
     gnn: KGGNNConfig = KGGNNConfig()
-    gnn_dense: KGGNNConfig = changed(KGGNNConfig(), kg_gnn.DENSE)
+    gnn_dense: KGGNNConfig = changed(KGGNNConfig(), {**kg_gnn.DENSE, "train.max_candidates": 65_536})
     """The GNN's setting where a user has `dense_from` training pairs or more, in the mean."""
     dense_from: NonNegativeFloat = 20.0
     trained_max_pairs: NonNegativeInt = 600_000
-    """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out."""
+    """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out there."""
+    trained_max_pairs_cuda: NonNegativeInt = 20_000_000
+    """The same where they are trained on CUDA."""
     copies: PositiveInt = 2
     """Fits of the denoiser and of the GNN, each under a seed of its own, whose mean is the member."""
     blend: BlendConfig = BlendConfig()
@@ -65,15 +68,18 @@ class FlagshipConfig(Section):
     power: PositiveFloat = 1.0
     """Exponent of the standardized scores where the weights are given."""
 
-    def gnn_of(self, split: Split) -> KGGNNConfig:
-        """The GNN's setting for a data set. The dense one does not learn to place new items, so where most validation
-        pairs are of items without training events it is the other.
+    def trains(self, n_pairs: int, device: str) -> bool:
+        """Whether so many training pairs are few enough for the trained members on "cpu" or "cuda"."""
+        return n_pairs <= (self.trained_max_pairs_cuda if device.startswith("cuda") else self.trained_max_pairs)
+
+    def dense(self, split: Split) -> bool:
+        """Whether a data set takes the GNN's dense setting. That one does not learn to place new items, so where most
+        validation pairs are of items without training events it is the other.
         """
         met = np.bincount(split.train.item_idx, minlength=len(split.train.items)) > 0
         if len(split.valid) and met[split.valid.item_idx].mean() < 0.5:
-            return self.gnn
-        users = max(len(np.unique(split.train.user_idx)), 1)
-        return self.gnn_dense if len(split.train) >= self.dense_from * users else self.gnn
+            return False
+        return len(split.train) >= self.dense_from * max(len(np.unique(split.train.user_idx)), 1)
 
 
 def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Job) -> BlendScorer:
@@ -82,6 +88,8 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     sides = Sides.of(known, neighbors=config.walk.neighbors)
     wider = sides.with_users(known.user_attributes, len(split.train.users))
     quiet = Job(job.seed, job.run_dir)
+    dense = config.dense(split)
+    gnn = config.gnn_dense if dense else config.gnn
     makers: dict[str, Callable[[], Scorer]] = {
         "walk": lambda: fit_walk("walk", split, sides, config.walk, quiet),
         "ease": lambda: fit_ease("ease", split, wider, config.ease, quiet),
@@ -89,10 +97,10 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
         "denoiser": lambda: _copied(
             lambda one: fit_denoiser("denoiser", split, known, config.denoiser, one), quiet, config.copies
         ),
-        "gnn": lambda: _copied(lambda one: fit_kg_gnn(split, known, config.gnn_of(split), one), quiet, config.copies),
+        "gnn": lambda: _copied(lambda one: fit_kg_gnn(split, known, gnn, one), quiet, config.copies),
     }
     wanted = [name for name in makers if config.weights is None or config.weights.get(name, 0.0) > 0]
-    if len(split.train) > config.trained_max_pairs and config.weights is None:
+    if config.weights is None and not config.trains(len(split.train), chosen_device(gnn.train.device)):
         wanted = [name for name in wanted if name not in TRAINED]
     members: dict[str, Scorer] = {}
     for name in wanted:
@@ -117,6 +125,8 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
         **told,
         **{name: dict(members[name].params) for name in kept},
     }
+    if "gnn" in kept:
+        params["gnn"]["dense"] = dense
     scorers, weights = [members[name] for name in kept], np.array(list(kept.values()))
     return BlendScorer("flagship", scorers, weights, power, params, time.perf_counter() - started)
 
@@ -145,9 +155,11 @@ def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfi
         "ease": EASEConfig.settled,
         "spectral": SpectralConfig.settled,
         "denoiser": settled,
-        "gnn": kg_gnn.MODEL.settle,
     }
     members = {name: one(getattr(config, name), params[name]) for name, one in settle.items() if name in params}
+    if "gnn" in params:  # in one setting, also where the last fit has more pairs a user
+        gnn = kg_gnn.MODEL.settle(config.gnn_dense if params["gnn"]["dense"] else config.gnn, params["gnn"])
+        members |= {"gnn": gnn, "gnn_dense": gnn}
     return config.model_copy(update={**members, "weights": params["weights"], "power": params["power"]})
 
 

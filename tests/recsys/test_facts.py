@@ -14,6 +14,7 @@ from recsys.held_out import Split
 from recsys.models.facts import Facts, told
 from recsys.models.flagship import FlagshipConfig, as_one
 from recsys.models.knowledge import Knowledge
+from recsys.models.registry import MODELS
 from recsys.scorer import EmbeddingScorer
 
 
@@ -98,5 +99,22 @@ def test_the_gnn_is_set_to_place_new_items_where_validation_asks_for_them(new_pa
     ]
     valid = events([user for user, _ in held], [item for _, item in held])
     config = FlagshipConfig(dense_from=2)
-    chosen = config.gnn_of(Split("by hand", train, valid, events([], [])))
-    assert chosen is (config.gnn_dense if dense else config.gnn)
+    assert config.dense(Split("by hand", train, valid, events([], []))) is dense
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "device", "trained"), [(600_000, "cpu", True), (600_001, "cpu", False), (600_001, "cuda", True)]
+)
+def test_big_data_are_left_to_the_closed_forms_where_there_is_no_gpu(n_pairs: int, device: str, trained: bool) -> None:
+    assert FlagshipConfig().trains(n_pairs, device) is trained
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_last_fit_has_the_epochs_and_the_gnn_setting_that_were_chosen(dense: bool) -> None:
+    """However dense the last fit's data are, it repeats the setting of the first."""
+    told = {"weights": {"gnn": 1.0}, "power": 0.5, "gnn": {"dense": dense, "best_epoch": 7}}
+    settled = MODELS["flagship"].settle(FlagshipConfig(), told)
+    for gnn in (settled.gnn, settled.gnn_dense):
+        assert gnn.train.epochs == 7
+        assert gnn.model.item_prior is not dense
+    assert (settled.weights, settled.power) == ({"gnn": 1.0}, 0.5)
