@@ -51,7 +51,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def encoded(shop: Path, cache: Path, **settings: Any) -> ItemVectors:
-    config = EncoderConfig(text_tokens=200, image_batch=3, **settings)
+    config = EncoderConfig(text_tokens=200, image_batch=3, device="cpu", **settings)
     quarantine = Quarantine()
     vectors = encode_catalog(read_shop(shop, quarantine=quarantine), config, cache_dir=cache, quarantine=quarantine)
     assert quarantine.total == 0
@@ -61,7 +61,7 @@ def encoded(shop: Path, cache: Path, **settings: Any) -> ItemVectors:
 @pytest.fixture(scope="module")
 def plain() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Unit vectors of words and photos, each encoded by itself in the plain way."""
-    text, image = TextEncoder.of(EncoderConfig()), image_encoder(EncoderConfig())
+    text, image = TextEncoder.of(EncoderConfig(device="cpu")), image_encoder(EncoderConfig(device="cpu"))
     texts = np.concatenate([text.encode([words(row)]) for row in range(N)])
     images = np.concatenate([image.encode([image.prepare(photo_as_stored(row))]) for row in range(N)])
     return unit(texts), unit(images)
@@ -132,7 +132,9 @@ def numbers() -> Arrays:
 
 def choose(network: torch.nn.Module, numbers: Arrays, folder: Path, name: Any, n: int = 10) -> engine.Engine:
     encoder: Encoder = Fake(network)  # type: ignore[assignment]
-    return engine.engine_for(encoder, numbers, EncoderConfig(engine=name, threads=1), n=n, cache_dir=folder)
+    return engine.engine_for(
+        encoder, numbers, EncoderConfig(engine=name, threads=1, device="cpu"), n=n, cache_dir=folder
+    )
 
 
 def test_an_engine_that_does_not_keep_the_vectors_is_not_used(

@@ -52,7 +52,7 @@ def test_bundled_preparation_is_that_of_the_original() -> None:
 
 
 def test_bundled_vectors_are_the_network_s_features_and_do_not_depend_on_the_batch() -> None:
-    encoder = image_encoder(EncoderConfig())
+    encoder = image_encoder(EncoderConfig(device="cpu"))
     prepared = [encoder.prepare(picture(color)) for color in ("crimson", "navy")]
     vectors = encoder.encode(prepared)
     assert vectors.shape == (2, encoder.dim) == (2, 1280)
