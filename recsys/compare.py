@@ -54,6 +54,7 @@ def compare(
     folder: RunFolder,
     *,
     history: list[dict[str, float]],
+    served: Mapping[Side, Scorer] | None = None,
 ) -> dict[str, Any]:
     """Fit the baselines, judge them beside the GNN, and leave `evaluation.json` and `report.html`.
 
@@ -64,12 +65,18 @@ def compare(
         config: of the baselines and of the evaluation.
         folder: where to leave the files.
         history: the GNN's learning curve.
+        served: what a feed shows on each side, where a ranker orders it; see `recsys/ranking/served.py`.
 
     Returns:
         What `evaluation.json` holds; see `recsys.evaluation_json.evaluation_json`.
     """
     results: dict[str, dict[Side, Evaluation]] = {gnn.name: judged}
     scorers: dict[str, Scorer] = {gnn.name: gnn}
+    if served:
+        scorers["served"] = served["test"]
+        results["served"] = {
+            side: evaluate(scorer, prepared.split, on=side, config=config.evaluation) for side, scorer in served.items()
+        }
     baselines = fit_baselines(prepared.split, vectors=prepared.vectors, config=config.baselines, seed=config.seed)
     for scorer in baselines:
         scorers[scorer.name] = scorer

@@ -12,10 +12,14 @@ from features.errors import InputError
 from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
+from recsys.appeal.files import ABOUT, read_counters
+from recsys.appeal.history import standing_then
 from recsys.bundle import Bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import with_settings
 from recsys.prepare import file_fingerprint, prepare
+from recsys.ranking.lists import training_standing
+from recsys.ranking.served import served_by
 from recsys.run_folder import RunFolder
 
 FREE = ("evaluation.", "baselines.")
@@ -58,4 +62,11 @@ def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path
     users = np.concatenate([bundle.user_embeddings, np.ones((len(bundle.users), 1), dtype=np.float32)], axis=1)
     scorer = gnn_scorer(users, np.asarray(bundle.item_vectors), training)
     judged = judge(scorer, prepared.split, config.evaluation)
-    return compare(prepared, scorer, judged, config, folder, history=training["history"])
+    counters = None if request.get("counters") is None else Path(request["counters"])
+    history = None if counters is None else read_counters(counters)
+    if counters is not None and file_fingerprint(counters / ABOUT) != request["counters_fingerprint"]:
+        raise InputError(f"{counters}: are not the counters that the bundle was fitted with: run recsys fit again")
+    then = standing_then(training_standing(prepared), shop.catalog.items, history)
+    vectors, embeddings = np.asarray(bundle.item_vectors), np.asarray(bundle.user_embeddings)
+    served = served_by(bundle.ranker, prepared, vectors, embeddings, then)
+    return compare(prepared, scorer, judged, config, folder, history=training["history"], served=served)

@@ -21,6 +21,9 @@ users have at most {cold} training items; cold items have no training event and 
 or, as "among cold", against each other."""
 """How the numbers were made, in words."""
 
+SERVED = """ "served" is what a feed shows, candidates in the order of the learned ranker, asked at the moment of each \
+user's first held-out pair; "gnn" is the order by taste and prior behind it."""
+
 
 def evaluation_json(
     split: Split,
@@ -71,7 +74,7 @@ def evaluation_json(
         {
             "split": split.name,
             "split_summary": split.summary(),
-            "protocol": PROTOCOL.format(cold=config.cold_user_max_events),
+            "protocol": PROTOCOL.format(cold=config.cold_user_max_events) + (SERVED if "served" in results else ""),
             "config": config.model_dump(),
             "models": models,
             "lead": {"of": first, "over": over},

@@ -23,7 +23,7 @@ from features.shop.tables import find_table
 from graph.from_shop import graph_of_shop
 from graph.knowledge_graph import KnowledgeGraph
 from recsys.appeal.files import ABOUT, read_counters
-from recsys.appeal.history import CounterHistory, StandingThen
+from recsys.appeal.history import standing_then
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import FitConfig
@@ -32,7 +32,8 @@ from recsys.parallel import team
 from recsys.prepare import Prepared, file_fingerprint, prepare
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker
-from recsys.ranking.lists import StandingAt, training_standing
+from recsys.ranking.lists import training_standing
+from recsys.ranking.served import served_by
 from recsys.ranking.standing import came, known, standing_since
 from recsys.run_folder import RunFolder
 from recsys.similar import co_liked, similar_lists
@@ -119,19 +120,17 @@ def fit(
     judged = judge(scorer, prepared.split, config.evaluation)
     metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
     item_vectors = np.append(fitted.item_directions, fitted.item_embeddings[:, -1:], axis=1)
-    ranker, metrics["ranker"] = learn_ranker(
-        prepared,
-        item_vectors,
+    users, then = (
         fitted.user_embeddings[:, :-1],
-        config.ranking,
-        seed=config.seed,
-        standing_at=standing_then(training_standing(prepared), prepared, history),
+        standing_then(training_standing(prepared), shop.catalog.items, history),
+    )
+    ranker, metrics["ranker"] = learn_ranker(
+        prepared, item_vectors, users, config.ranking, seed=config.seed, standing_at=then
     )
     clock.lap("rank")
     networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
-    now = standing_then(
-        standing_since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions)), prepared, history
-    )(np.inf)
+    since = standing_since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions))
+    now = standing_then(since, shop.catalog.items, history)(np.inf)
     bundle_of(
         prepared,
         graph,
@@ -145,7 +144,8 @@ def fit(
         standing=known(now),
     )
     clock.lap("bundle")
-    evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history)
+    served = served_by(ranker, prepared, item_vectors, users, then)
+    evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history, served=served)
     clock.lap("evaluate")
     folder.remember({**request, "done": True})
     return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
@@ -219,11 +219,6 @@ def train(
         tried.append((fitted, params))
     fitted, params = max(tried, key=lambda pair: pair[0].best_recall) if choosing else tried[0]
     return fitted, {**params, "tried": len(tried)}
-
-
-def standing_then(columns: NDArray[np.float32], prepared: Prepared, history: CounterHistory | None) -> StandingAt:
-    """What was known of the items at a moment: when each came, and, where somebody counted, how it did when shown."""
-    return (lambda _: columns) if history is None else StandingThen(columns, prepared.shop.catalog.items, history)
 
 
 def bundle_of(

@@ -53,9 +53,11 @@ def read_logs(path: Path, form: LogFormat | None = None, *, quarantine: Quaranti
         one log for each policy and campaign, by name.
 
     Raises:
-        InputError: the table cannot be read, lacks a column, or no row is left.
+        InputError: the table is missing, cannot be read, lacks a column, or no row is left.
     """
     asked = form or LogFormat()
+    if not path.exists():
+        raise InputError(f"{path} does not exist: a log is a table of shown slots, or a folder that holds one")
     file = find_table(path, "impressions") if path.is_dir() else path
     if file is None:
         raise InputError(f"{path} must hold impressions.parquet, .csv or .jsonl")

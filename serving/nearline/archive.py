@@ -9,16 +9,18 @@ was thought dead and was not; `merge` then keeps one of the two.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import structlog
+from numpy.typing import NDArray
 
 from features.errors import InputError
+from recsys.replay.spill import SeenHashes
 from serving.nearline.group import Entry
 from serving.nearline.rows import ENTRY, Row, Rows
 
@@ -29,6 +31,10 @@ KEYS = {"impressions": [ENTRY, "position"], "events": ["user_id", "event_id"]}
 """Columns by which a row is known to be the same."""
 ORDER = {"impressions": [ENTRY, "position"], "events": [ENTRY]}
 """Columns by which rows are put in order."""
+
+
+MERGED_ROWS = 200_000
+"""Rows that a merge sorts at once, at least."""
 
 
 class Archive:
@@ -67,7 +73,9 @@ class Archive:
             first, last = rows[0][ENTRY], rows[-1][ENTRY]
             path = self._folder / f"part-{_padded(first)}_{_padded(last)}.parquet"
             aside = path.with_name(f".{path.name}.{os.getpid()}")
-            pq.write_table(pa.Table.from_pylist(rows), aside, compression="zstd")
+            names = dict.fromkeys(name for row in rows for name in row)  # a later row may say more than the first
+            table = pa.table({name: [row.get(name) for row in rows] for name in names})
+            pq.write_table(table, aside, compression="zstd")
             with aside.open("rb") as written:
                 os.fsync(written.fileno())
             aside.replace(path)
@@ -106,21 +114,62 @@ def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
     parts = sorted(folder.glob("part-*.parquet"))
     if not parts:
         raise InputError(f"{folder} must hold part-*.parquet files, it holds none: run recsys log collect first")
-    table = pa.concat_tables([pq.read_table(path) for path in parts], promote_options="default")
-    rows = pa.array(range(table.num_rows))
-    first = table.append_column("row", rows).group_by(KEYS[kind]).aggregate([("row", "min")])["row_min"]
-    kept = table.take(first)
-    halves = pc.split_pattern(kept[ENTRY], "-")
-    order = pa.table({str(half): pc.list_element(halves, half).cast(pa.int64()) for half in (0, 1)})
-    by = [*order.column_names, *ORDER[kind][1:]]
-    for name in ORDER[kind][1:]:
-        order = order.append_column(name, kept[name])
-    kept = kept.take(pc.sort_indices(order, sort_keys=[(name, "ascending") for name in by]))
+    schema = pa.unify_schemas([pq.read_schema(path) for path in parts], promote_options="default")
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".{out.name}.{os.getpid()}")
-    pq.write_table(kept, aside, compression="zstd")
+    kept = twice = 0
+    seen = SeenHashes()
+    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+        for table in _in_order(parts, schema, kind):
+            new = table.filter(pa.array(~seen.again(_hashes(table, KEYS[kind])))) if table.num_rows else table
+            writer.write_table(new)
+            kept, twice = kept + new.num_rows, twice + table.num_rows - new.num_rows
     aside.replace(out)
-    return kept.num_rows, table.num_rows - kept.num_rows
+    return kept, twice
+
+
+def _in_order(parts: Sequence[Path], schema: pa.Schema, kind: str) -> Iterator[pa.Table]:
+    """The rows of all parts in the order of the stream, in tables of about `MERGED_ROWS`.
+
+    Parts are opened in the order of their first entries, and rows go out once no part that is still closed can hold an
+    earlier one, so that what is in memory are parts that overlap.
+    """
+    held = schema.empty_table()
+    begins = [path.stem.removeprefix("part-").partition("_")[0] for path in parts]
+    for place, path in enumerate(parts):
+        held = pa.concat_tables([held, _fitted(pq.read_table(path), schema)])
+        last = place + 1 == len(parts)
+        if not last and held.num_rows < MERGED_ROWS:
+            continue
+        held, padded = _sorted(held, kind)
+        done = held.num_rows if last else int(np.searchsorted(padded, begins[place + 1]))
+        yield held.slice(0, done)
+        held = held.slice(done)
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A part in the columns of all parts; a column it lacks is null."""
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _sorted(table: pa.Table, kind: str) -> tuple[pa.Table, NDArray[np.str_]]:
+    """Rows in the order of the stream, and the padded id of each."""
+    entries, place = np.unique(table[ENTRY].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    padded = np.array([_padded(entry) for entry in entries.tolist()], dtype=str)[place]
+    order: NDArray[np.int64] = np.lexsort((*(table[name].to_numpy() for name in ORDER[kind][1:]), padded))
+    return table.take(order), padded[order]
+
+
+def _hashes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.uint64]:
+    """A number a row, the same for the same keys."""
+    from pandas.util import hash_pandas_object  # a collector need not load it
+
+    hashes = hash_pandas_object(table.select(list(keys)).to_pandas(), index=False)
+    return hashes.to_numpy().astype(np.uint64)
 
 
 def _padded(entry_id: str) -> str:

@@ -36,7 +36,9 @@ def test_a_fit_leaves_a_bundle_an_evaluation_and_a_report(fitted: FitSummary) ->
     ]  # fmt: skip
     evaluation = json.loads(folder.evaluation.read_bytes())
     assert evaluation["split"] == "per_user_time"
-    assert list(evaluation["models"]) == ["gnn", "popularity", "item_knn", "content"]
+    assert Bundle.open(folder.bundle).ranker is not None  # so what it orders is judged, too
+    assert list(evaluation["models"]) == ["gnn", "served", "popularity", "item_knn", "content"]
+    assert '"served" is what a feed shows' in evaluation["protocol"]
     for model in evaluation["models"].values():
         assert 0 <= model["test"]["recall@20"] <= 1
         assert 0 <= model["valid"]["ndcg@20"] <= 1

@@ -18,6 +18,7 @@ from features.vocabulary import Vocabulary
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placed
 from recsys.bundle import Bundle
+from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.held_out import Split
 from recsys.index import ExactIndex
 from recsys.pipeline.request import Request
@@ -26,6 +27,7 @@ from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker, fit_linear
+from recsys.ranking.served import served_by
 from recsys.ranking.standing import came
 from recsys.recommendation import SOURCES, UserState
 from recsys.recommender import BundleRecommender
@@ -315,6 +317,20 @@ def test_an_item_came_when_it_says_so_else_when_it_was_first_met() -> None:
         [(0, "Created_At", "2001-09-10"), (0, "year", "1990"), (2, "released", "soon"), (2, "year", "1970")]
     )
     np.testing.assert_array_equal(came(4, said, events), [1_000_080_000.0, 1e9 + 400, 0.0, np.nan])
+
+
+def test_what_is_served_is_judged_in_the_ranker_s_order_above_everything_else() -> None:
+    prepared, items, users = shop(planted=True)
+    ranker, report = learn_ranker(prepared, items, users, RankingConfig(), seed=0)
+    served = served_by(ranker, prepared, items, users, None)
+    for side in ("valid", "test"):
+        told = evaluate(served[side], prepared.split, on=side, config=EvaluationConfig(bootstrap_samples=0))
+        assert told.metrics["ndcg@20"] == pytest.approx(report[side]["ndcg@20"]["ranker"], rel=0.1)
+    scores = served["valid"].score(np.array([7]))[0]
+    taste = items @ np.append(users[7], np.float32(1))
+    rest = np.flatnonzero(scores < 0)
+    np.testing.assert_array_equal(np.argsort(scores[rest]), np.argsort(taste[rest]))
+    assert served_by(None, prepared, items, users, None) == {}
 
 
 # --- serving ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pandas as pd
 import pytest
@@ -111,6 +112,31 @@ def test_two_workers_that_write_the_same_entries_leave_each_row_once(tmp_path: P
     archive.write(entries[:4], again=False)
     archive.write(entries[2:], again=False)
     assert merge(tmp_path / "events", tmp_path / "all.parquet", kind="events") == (6, 2)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_parts_that_overlap_are_merged_in_order_whatever_is_held_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr("serving.nearline.archive.MERGED_ROWS", rows)
+    rng = np.random.default_rng(0)
+    archive = Archive(tmp_path / "impressions", impression_rows)
+    entries = [
+        (f"{n}-{n % 3}", {k: v if isinstance(v, bytes) else v.encode() for k, v in answer(n, **more).items()})
+        for n in (9, 10, 99, 100, *rng.permutation(np.arange(101, 200)).tolist())
+        for more in [{"arms": "{}"} if n % 2 else {}]
+    ]
+    for start in range(0, len(entries), 10):  # each of another stretch, most of which overlap
+        part = entries[start : start + 12]
+        archive.write(sorted(part, key=lambda entry: int(entry[0].partition("-")[0])), again=False)
+    kept, twice = merge(tmp_path / "impressions", tmp_path / "all.parquet", kind="impressions")
+    assert kept == 2 * len(entries)
+    assert twice == 4 * (-(-len(entries) // 10) - 1)
+    found = pd.read_parquet(tmp_path / "all.parquet")
+    ids = [int(entry.partition("-")[0]) for entry in found["entry_id"]]
+    assert ids == sorted(ids)
+    assert found["position"].tolist() == [0, 1] * len(entries)
+    assert (found["arms"].isna() == [one % 2 == 0 for one in ids]).all()
 
 
 def test_workers_that_are_killed_again_and_again_lose_nothing_and_keep_nothing_twice(

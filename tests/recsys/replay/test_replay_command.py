@@ -158,3 +158,12 @@ def test_in_a_narrow_terminal_names_give_way_and_numbers_do_not() -> None:
     assert "…" not in told
     for estimate in found.policies[policy.name].estimators.values():
         assert f"{estimate.value:.5f}" in told
+
+
+@pytest.mark.parametrize("name", ["days", "days.v2", "log.parquet"])
+def test_a_log_that_is_not_there_is_refused_as_missing_whatever_its_ending(tmp_path: Path, name: str) -> None:
+    asked = CliRunner().invoke(build_app(), ["replay", "--log", str(tmp_path / name), "--policy", "random"])
+    assert isinstance(asked.exception, InputError)
+    assert str(asked.exception) == (
+        f"{tmp_path / name} does not exist: a log is a table of shown slots, or a folder that holds one"
+    )
