@@ -42,6 +42,11 @@ AHEAD, PAUSE_S = 4, 0.004
 """So many are made ahead at a time, and requests have the worker to themselves for so long in between."""
 
 
+def new_id() -> str:
+    """An id for an answer."""
+    return secrets.token_hex(16)
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """A list that is wanted.
@@ -68,7 +73,7 @@ class Asked:
     steered: Steered
     taste: float = 0.0
     told: bool = True
-    recommendation_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    recommendation_id: str = field(default_factory=new_id)
 
     @property
     def plain(self) -> bool:
@@ -97,8 +102,13 @@ class ListEngine:
         self._filters = filters
         self._ready = ReadyAnswers(engine.settings.kept_answers_bytes)
 
-    async def similar(self, item_id: str, query: SimilarQuery) -> bytes:
+    async def similar(self, item_id: str, query: SimilarQuery, *, under: str = "") -> bytes:
         """Items like this one, as JSON.
+
+        Args:
+            item_id: the item.
+            query: what is asked.
+            under: id of an answer whose draws are to be made again; "" draws afresh.
 
         Raises:
             UnknownItemError: the item is not in the catalog.
@@ -113,7 +123,7 @@ class ListEngine:
                     return self._again(ready, "similar", item_id, query)
             except StoreDownError:
                 reachable = False
-        return await self._similar(engine.live, item_id, query, reachable=reachable)
+        return await self._similar(engine.live, item_id, query, reachable=reachable, under=under)
 
     async def ahead(self, coming: Live) -> None:
         """Make the lists of similar items that were asked for lately from a version that will answer soon.
@@ -135,7 +145,14 @@ class ListEngine:
             await asyncio.sleep(PAUSE_S)
 
     async def _similar(
-        self, current: Live, item_id: str, query: SimilarQuery, *, reachable: bool = True, told: bool = True
+        self,
+        current: Live,
+        item_id: str,
+        query: SimilarQuery,
+        *,
+        reachable: bool = True,
+        told: bool = True,
+        under: str = "",
     ) -> bytes:
         """A list of similar items that is not kept. One that is not told is made only if it is published; else b""."""
         engine = self._engine
@@ -149,7 +166,7 @@ class ListEngine:
         steered = self._steerer.steered(enrolled, state, page=live.bundle.items.idx(item_id), begin=len(cursor.shown))
         user = STRANGER if query.user_id is None else user_state(query.user_id, state, steered.known)
         taste = query.user_weight if query.user_id is not None else 0.0
-        asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste, told)
+        asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste, told, under or new_id())
         why = "redis is down"
         if asked.plain and engine.store.up and reachable and live.lists_hold(live.bundle.items.idx(item_id)):
             why = "not published"
@@ -174,8 +191,13 @@ class ListEngine:
             origin = "bundle"
         return (await self._made(live, asked, query.weights() or steered.weights, origin or "redis"))[1]
 
-    async def feed(self, user_id: str, query: FeedQuery) -> bytes:
+    async def feed(self, user_id: str, query: FeedQuery, *, under: str = "") -> bytes:
         """Items for this user, as JSON; live behavior first, then the published list, then the rest of the ladder.
+
+        Args:
+            user_id: the user.
+            query: what is asked.
+            under: as of `similar`.
 
         Raises:
             ProblemError: the cursor belongs to another list.
@@ -195,7 +217,8 @@ class ListEngine:
         state, published = read.state, read.published
         steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
         user = user_state(user_id, state, steered.known, trained_again=steered.trained_again)
-        asked = Asked("feed", user_id, query, None, _at_hand(user, query), cursor, steered)
+        at_hand, answer_id = _at_hand(user, query), under or new_id()
+        asked = Asked("feed", user_id, query, None, at_hand, cursor, steered, recommendation_id=answer_id)
         if asked.plain and published is not None and not state.recent and live.feeds_hold():
             items, available = live.bundle.items, live.bundle.available
             kept = (slot for slot in unpack(published) if available[slot.item_idx])
@@ -398,7 +421,7 @@ class ListEngine:
     def _again(self, ready: Ready, surface: str, subject: str, query: ListQuery) -> bytes:
         """An answer that was sent before, under a new id, and logged under it."""
         self._engine.kept_answer(True)
-        recommendation_id = secrets.token_hex(16)
+        recommendation_id = new_id()
         self._log(
             ready.live,
             ready.shown,

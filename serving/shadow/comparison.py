@@ -35,10 +35,14 @@ def compared(live: Sequence[str], shadow: Sequence[str]) -> Comparison:
     return Comparison(tuple(live), tuple(shadow), overlap, _spearman([place[item_id] for item_id in both]))
 
 
-def shown(answer: bytes) -> tuple[str, list[str]]:
-    """The model version of a list's answer, and the ids it shows."""
+def shown(answer: bytes) -> tuple[str, str, list[str]]:
+    """The model version of a list's answer, its own id, and the ids it shows."""
     read: dict[str, Any] = orjson.loads(answer)
-    return str(read["model_version"]), [slot["item"]["item_id"] for slot in read["recommendations"]]
+    return (
+        str(read["model_version"]),
+        str(read["recommendation_id"]),
+        [slot["item"]["item_id"] for slot in read["recommendations"]],
+    )
 
 
 def _spearman(places: Sequence[int]) -> float:

@@ -199,22 +199,22 @@ class Shadow:
         lists, current = self.lists, self._current.live
         if lists is None or current is None:
             return
-        version, live = shown(taken.answer)
+        version, answer_id, live = shown(taken.answer)
         if version != current.version:
             self._count(taken.surface, "other")
             return
         began = time.perf_counter()
         async with asyncio.timeout(PATIENCE_S):
             if isinstance(taken.query, SimilarQuery):
-                again = await lists.similar(taken.subject, taken.query)
+                again = await lists.similar(taken.subject, taken.query, under=answer_id)
             elif isinstance(taken.query, FeedQuery):
-                again = await lists.feed(taken.subject, taken.query)
+                again = await lists.feed(taken.subject, taken.query, under=answer_id)
             else:
                 raise TypeError(f"a list of similar items or a feed can be shadowed, not {taken.surface!r}")
         shadow_s = time.perf_counter() - began
         if self.lists is not lists:  # somebody has stopped it meanwhile
             return
-        found = compared(live, shown(again)[1])
+        found = compared(live, shown(again)[2])
         self._add(sums(taken.surface, found, live_s=taken.live_s, shadow_s=shadow_s))
         self._shown["live"].update(found.live)
         self._shown["shadow"].update(found.shadow)

@@ -115,7 +115,7 @@ def test_a_bundle_can_be_judged_again_at_other_lengths(fitted: FitSummary, cache
     copy = RunFolder(tmp_path / "copy")
     shutil.copytree(fitted.folder.path, copy.path)
     again = evaluate_run(copy, ["evaluation.ks=[5, 20]", 'baselines.models=["popularity"]'], cache_dir=cache)
-    assert list(again["models"]) == ["gnn", "popularity"]
+    assert list(again["models"]) == ["gnn", "served", "popularity"]
     assert again["models"]["gnn"]["test"]["recall@20"] == fitted.evaluation["models"]["gnn"]["test"]["recall@20"]
     assert again["models"]["gnn"]["test"]["recall@5"] < again["models"]["gnn"]["test"]["recall@20"]
     assert copy.read_evaluation() == again

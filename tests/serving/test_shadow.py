@@ -68,15 +68,38 @@ def test_the_shadow_answers_the_same_requests_by_the_new_version_and_the_shop_se
     assert tried.metric("recsys_answers_total") == 6
 
 
+def test_what_is_drawn_is_drawn_alike_for_both_so_that_chance_is_no_disagreement(
+    service: Any, publisher: Publisher, rewritten: Callable[..., Path], tmp_path: Path, eventually: Any
+) -> None:
+    now = service.app.state.engine.live.bundle
+    alike = rewritten(now, tmp_path / "alike", popularity=2 * np.asarray(now.popularity))  # another version, same order
+    rules = {"exploration": {"temperature": 1.0}}
+    with service.client() as client:
+        client.put("/v1/rules", json=rules).raise_for_status()
+    publisher.shadow(Bundle.open(alike), 1.0)
+    eventually(lambda: service.app.state.shadow.lists is not None)
+    eventually(lambda: len({tuple(service.feed_ids("u1", 5)) for _ in range(4)}) > 1)
+    before = publisher.shadow_report()
+    for _ in range(5):
+        service.get("/v1/items/i3/similar", k=5)
+    eventually(lambda: counted(service, "compared") >= 9)
+    eventually(lambda: sum(one.requests["compared"] for one in publisher.shadow_report().surfaces.values()) >= 9)
+    told = publisher.shadow_report().surfaces
+    assert before.version == Bundle.open(alike).version
+    for surface in ("feed", "similar"):
+        assert told[surface].overlap == 1
+        assert told[surface].correlation == pytest.approx(1)
+
+
 def test_a_shadow_that_fails_or_hangs_changes_no_answer_and_is_counted(tried: Any, eventually: Any) -> None:
     shadow, before = tried.app.state.shadow, tried.feed("u1")
     eventually(lambda: counted(tried, "compared") == 1)
 
     class Broken:
-        async def feed(self, *_: object) -> bytes:
+        async def feed(self, *_: object, **__: object) -> bytes:
             raise RuntimeError("the model is broken")
 
-        async def similar(self, *_: object) -> bytes:
+        async def similar(self, *_: object, **__: object) -> bytes:
             await asyncio.sleep(60)
             return b""
 
@@ -95,7 +118,7 @@ def test_a_shadow_that_fails_or_hangs_changes_no_answer_and_is_counted(tried: An
 
 def test_a_slow_shadow_delays_nobody(tried: Any) -> None:
     class Slow:
-        async def feed(self, *_: object) -> bytes:
+        async def feed(self, *_: object, **__: object) -> bytes:
             return await asyncio.to_thread(lambda: time.sleep(0.5) or b"")
 
     tried.app.state.shadow.lists = Slow()
@@ -111,8 +134,8 @@ def test_what_is_said_of_items_holds_for_the_shadow_too(tried: Any, eventually: 
     shadow = tried.app.state.shadow
     feed, answers = shadow.lists.feed, list[set[str]]()
 
-    async def overheard(*asked: Any) -> bytes:
-        answer: bytes = await feed(*asked)
+    async def overheard(*asked: Any, **more: Any) -> bytes:
+        answer: bytes = await feed(*asked, **more)
         answers.append({slot["item"]["item_id"] for slot in json.loads(answer)["recommendations"]})
         return answer
 
