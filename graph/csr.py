@@ -92,14 +92,14 @@ def csr_tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
         warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")  # they are asked for below
-        return torch.sparse_csr_tensor(
+        there = torch.sparse_csr_tensor(
             torch.from_numpy(csr.indptr.astype(index)),
             torch.from_numpy(csr.indices.astype(index)),
             torch.from_numpy(csr.data).to(dtype),
             size=csr.shape,
-            device=device,
             check_invariants=True,
         )
+        return there.to(device)  # checked before: on CUDA the check refuses a matrix without entries
 
 
 class _SymmetricProduct(torch.autograd.Function):
