@@ -127,7 +127,8 @@ def test_a_version_that_is_left_goes_by_its_last_reference(
         eventually(lambda: service.feed("u1")["model_version"] == new != before)
         for row in range(60):
             service.get(f"/v1/items/i{row}/similar")
-        service.app.state.lists._ready = ReadyAnswers(0)  # kept answers hold their version until they are replaced
+        # kept answers hold their version until they are replaced
+        service.app.state.lists.answerer.ready = ReadyAnswers(0)
         eventually(lambda: [part() for part in parts] == [None, None])
     finally:
         gc.enable()

@@ -1,0 +1,209 @@
+"""From a list that is wanted to the answer that is sent: ranked or stored, logged, kept to be sent again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+
+from recsys.pipeline.request import Request
+from recsys.pipeline.stage import Stage
+from recsys.recommendation import Part, Recommendation
+from recsys.rules.dry_run import both
+from serving.answers import Origin, list_json
+from serving.asked import ListQuery
+from serving.codec import Slot
+from serving.engine import Engine
+from serving.entries import slots as by_row
+from serving.filtering import Filters
+from serving.impressions import Shown
+from serving.live import Live
+from serving.policies import Policies
+from serving.question import Asked, new_id
+from serving.ready import Ready, ReadyAnswers
+from serving.steering import Steerer
+
+
+class Answerer:
+    """One worker's way of making answers.
+
+    Args:
+        engine: knows the open bundle, users and items, and logs what is shown.
+        steerer: counts what is shown by arm.
+        filters: of requests.
+    """
+
+    def __init__(self, engine: Engine, steerer: Steerer, filters: Filters) -> None:
+        self._engine = engine
+        self._steerer = steerer
+        self._filters = filters
+        self.ready = ReadyAnswers(engine.settings.kept_answers_bytes)
+
+    async def request(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:
+        """What the pipeline is asked for a list."""
+        query, steered = asked.query, asked.steered
+        filtered = await self._filters.mask(live.bundle, query.filter, steered.steering.occasion)
+        return Request(
+            query.k,
+            asked.user,
+            page=asked.page,
+            exclude=query.exclude,
+            allowed=both(both(asked.not_shown(live), filtered), steered.allowed),
+            weights=weights,
+            scenario=query.scenario,
+            pool=steered.pool,
+            relax=query.cursor is None,
+            now_s=steered.now_s,
+            seed=int(asked.recommendation_id[:15], 16),
+        )
+
+    async def made(
+        self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin
+    ) -> tuple[Shown, bytes]:
+        """Rank for this request, in this worker."""
+        query = asked.query
+        request = await self.request(live, asked, weights)
+        shown, splits = await self._engine.ranked(
+            live, partial(_rank, live, request, asked.stages(), split=query.split)
+        )
+        return await self.answer(
+            live,
+            asked,
+            by_row(live.bundle, shown),
+            origin,
+            propensities=[one.propensity for one in shown],
+            marginals=[one.marginal for one in shown],
+            splits=splits,
+        )
+
+    async def answer(
+        self,
+        live: Live,
+        asked: Asked,
+        slots: Sequence[Slot],
+        origin: Origin,
+        *,
+        propensities: Sequence[float] | None = None,
+        marginals: Sequence[float] = (),
+        splits: Sequence[dict[str, float | None]] | None = None,
+    ) -> tuple[Shown, bytes]:
+        """Log slots and make the answer that is sent."""
+        items, whole = await self._engine.items(live, [slot.item_idx for slot in slots])
+        if not whole and origin == "redis":
+            origin = self._engine.whence(asked.surface, whole=False)
+        item_ids = [live.bundle.items[slot.item_idx] for slot in slots]
+        chances = [1.0] * len(slots) if propensities is None else propensities
+        drawn = () if all(chance == 1 for chance in chances) else marginals
+        shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
+        steered = asked.steered
+        if asked.told:
+            self._log(
+                live,
+                shown,
+                origin,
+                surface=asked.surface,
+                subject=asked.subject,
+                query=asked.query,
+                recommendation_id=asked.recommendation_id,
+                arms=steered.arms,
+                rules_version=steered.rules_version,
+            )
+        return shown, list_json(
+            slots,
+            items,
+            chances,
+            splits=splits,
+            next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
+            recommendation_id=asked.recommendation_id,
+            version=live.version,
+            arms=steered.arms,
+            rules_version=steered.rules_version,
+            store=origin,
+        )
+
+    def _log(
+        self,
+        live: Live,
+        shown: Shown,
+        origin: Origin,
+        *,
+        surface: str,
+        subject: str,
+        query: ListQuery,
+        recommendation_id: str,
+        arms: Mapping[str, str],
+        rules_version: int,
+    ) -> None:
+        self._engine.log(
+            live,
+            shown,
+            origin,
+            surface=surface,
+            subject=subject,
+            scenario=query.scenario,
+            recommendation_id=recommendation_id,
+            arms=arms,
+            rules_version=rules_version,
+        )
+        self._steerer.count(arms, slots=len(shown.items), asked=query.k, fallback=origin == "bundle")
+
+    def found(self, key: Hashable) -> Ready | None:
+        """An answer that was sent before, and holds if Redis still has its proof."""
+        if not self._engine.store.up:
+            return None
+        return self.ready.find(key, self._engine.live, self._steerer.keeper.policies, time.time())
+
+    def again(self, ready: Ready, surface: str, subject: str, query: ListQuery) -> bytes:
+        """An answer that was sent before, under a new id, and logged under it."""
+        self._engine.kept_answer(True)
+        recommendation_id = new_id()
+        self._log(
+            ready.live,
+            ready.shown,
+            "redis",
+            surface=surface,
+            subject=subject,
+            query=query,
+            recommendation_id=recommendation_id,
+            arms=ready.arms,
+            rules_version=ready.rules_version,
+        )
+        return ready.under(recommendation_id)
+
+    def keep(
+        self,
+        asked: Asked,
+        shown: Shown,
+        answer: bytes,
+        *,
+        live: Live,
+        policies: Policies,
+        until_s: float,
+        proof: bytes | None,
+    ) -> None:
+        """Keep an answer, to be sent again while Redis holds its proof, until `until_s` at most."""
+        if asked.told:
+            self._engine.kept_answer(False)
+        self.ready.keep(
+            (asked.surface, asked.subject, asked.query.key),
+            answer,
+            surface=asked.surface,
+            subject=asked.subject,
+            query=asked.query,
+            live=live,
+            policies=policies,
+            until_s=until_s,
+            proof=proof,
+            shown=shown,
+            arms=asked.steered.arms,
+            rules_version=asked.steered.rules_version,
+        )
+
+
+def _rank(
+    live: Live, request: Request, stages: Sequence[Stage], *, split: bool
+) -> tuple[list[Recommendation], list[dict[str, float | None]] | None]:
+    recommender = live.recommender
+    moment = recommender.moment(request)
+    ranked = recommender.ranked(moment, stages)
+    return recommender.explained(moment, ranked), recommender.split(moment, ranked) if split else None
