@@ -130,7 +130,7 @@ def test_judging_again_keeps_what_the_fit_was_told(fitted: FitSummary, cache: Pa
     copy = RunFolder(tmp_path / "copy")
     shutil.copytree(fitted.folder.path, copy.path)
     again = evaluate_run(copy, ["evaluation.ks=[20]"], cache_dir=cache)
-    assert list(again["models"]) == ["gnn", "popularity", "item_knn", "content"]
+    assert list(again["models"]) == ["gnn", "served", "popularity", "item_knn", "content"]
     assert again["config"]["bootstrap_samples"] == 50
 
 
