@@ -104,7 +104,7 @@ def test_a_key_over_its_rate_is_told_when_to_come_back_and_others_are_not_held_u
     assert 'recsys_requests_refused_total{tenant="",why="rate-limit"} 2.0' in metrics
 
 
-def test_workers_share_a_bucket_and_go_by_their_own_while_redis_is_away(mortal_redis: Any) -> None:
+def test_workers_share_a_bucket_and_go_by_their_own_while_redis_is_away(mortal_redis: Any, run_apart: Any) -> None:
     async def story() -> None:
         now = [100.0]
         settings, counted = Settings(redis_timeout_s=2.0), Telemetry("rated")
@@ -131,7 +131,7 @@ def test_workers_share_a_bucket_and_go_by_their_own_while_redis_is_away(mortal_r
         assert 'recsys_rates_alone_total{tenant="rated"} 40.0' in counted.exposition().decode()
         await store.close()
 
-    asyncio.run(story())
+    run_apart(story())
 
 
 def test_a_bucket_holds_its_burst_and_fills_at_its_rate() -> None:
