@@ -94,6 +94,17 @@ def test_a_worker_killed_before_it_acknowledged_counts_nothing_twice(client: Red
     show(client, "one", "xyz")
     click(client, "one", "x")
     counting = Attribution(client, KEYS, window_s=60.0)
+    count_until_killed(client, counting)
+    pending: Any = client.xpending(KEYS.events, GROUP)
+    assert pending["pending"] == 1
+    run(client)
+    assert counted(client) == {"answers": 1, "slots": 3, "clicked_answers": 1, "clicks": 1, "late": 0}
+    pending = client.xpending(KEYS.events, GROUP)
+    assert pending["pending"] == 0
+
+
+def count_until_killed(client: Redis, counting: Attribution) -> None:
+    """Answers are counted twice over, and a click that is never acknowledged."""
     groups = [
         StreamGroup(client, stream, group=GROUP, worker="w", size=10, abandoned_after_s=60.0)
         for stream in (KEYS.impressions, KEYS.events)
@@ -105,12 +116,6 @@ def test_a_worker_killed_before_it_acknowledged_counts_nothing_twice(client: Red
     counting.answers(groups[0], batches[0])
     counting.answers(groups[0], batches[0])  # another worker took it over that was thought dead
     counting._count_click(event_of(batches[1]))  # counted, then killed: never acknowledged
-    pending: Any = client.xpending(KEYS.events, GROUP)
-    assert pending["pending"] == 1
-    run(client)
-    assert counted(client) == {"answers": 1, "slots": 3, "clicked_answers": 1, "clicks": 1, "late": 0}
-    pending = client.xpending(KEYS.events, GROUP)
-    assert pending["pending"] == 0
 
 
 def event_of(batch: Batch) -> dict[str, Any]:
@@ -203,17 +208,7 @@ def test_a_killed_worker_counts_no_item_twice(client: Redis) -> None:
     feed(client, "one", "q", at=100.0)
     click(client, "one", "q")
     counting = Attribution(client, KEYS, window_s=60.0, counting=begin(client, KEYS, log_counters()))
-    groups = [
-        StreamGroup(client, stream, group=GROUP, worker="w", size=10, abandoned_after_s=60.0)
-        for stream in (KEYS.impressions, KEYS.events)
-    ]
-    batches = []
-    for group in groups:
-        group.join()
-        batches.append(next(group.batches()))
-    counting.answers(groups[0], batches[0])
-    counting.answers(groups[0], batches[0])
-    counting._count_click(event_of(batches[1]))  # counted, then killed
+    count_until_killed(client, counting)
     run(client, counters=log_counters())
     assert appeals(client)["q"] == pytest.approx((1.0, 1.0, 1.0, 100.0))
 
