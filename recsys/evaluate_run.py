@@ -57,16 +57,16 @@ def evaluate_run(folder: RunFolder, overrides: Iterable[str], *, cache_dir: Path
             f"{folder.path}: the shop, the split or the configuration is not what its bundle was fitted with, so what "
             "was learned from could be judged on: run recsys fit again"
         )
-    prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
-    training = bundle.manifest.metrics["training"]
-    users = np.concatenate([bundle.user_embeddings, np.ones((len(bundle.users), 1), dtype=np.float32)], axis=1)
-    scorer = gnn_scorer(users, np.asarray(bundle.item_vectors), training)
-    judged = judge(scorer, prepared.split, config.evaluation)
     counters = None if request.get("counters") is None else Path(request["counters"])
     history = None if counters is None else read_counters(counters)
     if counters is not None and file_fingerprint(counters / ABOUT) != request["counters_fingerprint"]:
         raise InputError(f"{counters}: are not the counters that the bundle was fitted with: run recsys fit again")
-    then = standing_then(training_standing(prepared), shop.catalog.items, history)
+    prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
+    training = bundle.manifest.metrics["training"]
     vectors, embeddings = np.asarray(bundle.item_vectors), np.asarray(bundle.user_embeddings)
+    users = np.concatenate([embeddings, np.ones((len(bundle.users), 1), dtype=np.float32)], axis=1)
+    scorer = gnn_scorer(users, vectors, training)
+    judged = judge(scorer, prepared.split, config.evaluation)
+    then = standing_then(training_standing(prepared), shop.catalog.items, history)
     served = served_by(bundle.ranker, prepared, vectors, embeddings, then)
     return compare(prepared, scorer, judged, config, folder, history=training["history"], served=served)
