@@ -112,15 +112,24 @@ class Shortlists:
     liked: NDArray[np.bool_]
     n_held: NDArray[np.int64]
 
-    def worth(self, weights: NDArray[np.float64], users: NDArray[np.int64], k: int) -> float:
-        """recall@k + ndcg@k of a blend, averaged over some of the users (rows of the lists)."""
-        blended = np.tensordot(weights.astype(np.float32), self.scores[:, users], axes=1)
+    def of(self, users: NDArray[np.int64]) -> Shortlists:
+        """The lists of some of the users (rows)."""
+        return Shortlists(self.scores[:, users], self.liked[users], self.n_held[users])
+
+    def blended(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The weighted sum of what the members say, float32 [n_users, width]."""
+        total = np.zeros(self.liked.shape, dtype=np.float32)
+        for weight, said in zip(weights.astype(np.float32), self.scores, strict=True):
+            total += weight * said
+        return total
+
+    def worth(self, blended: NDArray[np.float32], k: int) -> float:
+        """recall@k + ndcg@k of a blend's scores [n_users, width], averaged over the users."""
         width = min(k, blended.shape[1])
         top = np.argpartition(-blended, width - 1, axis=1)[:, :width]
         order = np.argsort(-np.take_along_axis(blended, top, axis=1), axis=1, kind="stable")
-        hits = np.take_along_axis(self.liked[users], np.take_along_axis(top, order, axis=1), axis=1)
-        n_held = self.n_held[users]
-        return float((metrics.recall(hits, n_held, k) + metrics.ndcg(hits, n_held, k)).mean())
+        hits = np.take_along_axis(self.liked, np.take_along_axis(top, order, axis=1), axis=1)
+        return float((metrics.recall(hits, self.n_held, k) + metrics.ndcg(hits, self.n_held, k)).mean())
 
 
 def shortlists(members: Sequence[Scorer], split: Split, config: BlendConfig, *, seed: int) -> Shortlists:
@@ -177,37 +186,43 @@ def choose_weights(
         Weights float64 [n_members] that sum to 1, and recall@k + ndcg@k, summed, of the blend on the folds that its
         weights were not chosen on, and of the best single member: "cross_fit" and "best_member".
     """
-    n_members, n_users = lists.scores.shape[:2]
+    n_users = len(lists.n_held)
     fold = np.random.default_rng(seed).permutation(n_users) % config.folds
     chosen, unseen = [], []
     for number in range(config.folds):
-        apart = np.flatnonzero(fold == number)
-        weights = _climb(lists, np.flatnonzero(fold != number), config)
+        weights = _climb(lists.of(np.flatnonzero(fold != number)), config)
         chosen.append(weights)
-        unseen.append(lists.worth(weights, apart, config.k) * len(apart) / n_users if len(apart) else 0.0)
-    everyone = np.arange(n_users)
-    alone = max(lists.worth(one, everyone, config.k) for one in np.eye(n_members))
+        apart = lists.of(np.flatnonzero(fold == number))
+        n_apart = len(apart.n_held)
+        unseen.append(apart.worth(apart.blended(weights), config.k) * n_apart / n_users if n_apart else 0.0)
+    alone = max(lists.worth(said, config.k) for said in lists.scores)
     return np.mean(chosen, axis=0), {"cross_fit": round(sum(unseen), 6), "best_member": round(alone, 6)}
 
 
-def _climb(lists: Shortlists, users: NDArray[np.int64], config: BlendConfig) -> NDArray[np.float64]:
-    """One weight at a time, as long as a pass over all of them makes it better."""
+def _climb(lists: Shortlists, config: BlendConfig) -> NDArray[np.float64]:
+    """One weight at a time, as long as a pass over all of them makes it better.
+
+    What the other members say together is summed once a member; that weights sum to 1 changes no order.
+    """
     n_members = len(lists.scores)
-    best_weights = max(np.eye(n_members), key=lambda one: lists.worth(one, users, config.k))
-    best = lists.worth(best_weights, users, config.k)
+    worths = [lists.worth(said, config.k) for said in lists.scores]
+    best = max(worths)
+    best_weights: NDArray[np.float64] = np.eye(n_members)[worths.index(best)]
     for _ in range(config.passes):
         before = best
         for member in range(n_members):
-            start = best_weights
+            start, own = best_weights, lists.scores[member]
+            others = np.where(np.arange(n_members) == member, 0.0, start)
+            rest = lists.blended(others)
             for factor in config.factors:
-                weights = start.copy()
-                weights[member] = factor * start[member] if start[member] > 0 else factor / n_members
-                if not weights.sum() > 0:
+                weight = factor * start[member] if start[member] > 0 else factor / n_members
+                if not others.sum() + weight > 0:
                     continue
-                weights /= weights.sum()
-                worth = lists.worth(weights, users, config.k)
+                worth = lists.worth(rest + np.float32(weight) * own, config.k)
                 if worth > best:
-                    best, best_weights = worth, weights
+                    weights = others.copy()
+                    weights[member] = weight
+                    best, best_weights = worth, weights / weights.sum()
         if best <= before:
             break
     return best_weights
