@@ -45,7 +45,8 @@ class Engine:
     Args:
         name: of the way.
         run: inputs of a batch to vectors, float32 [n, dim]; called by `parallel` threads at once.
-        parallel: how many batches run side by side.
+        parallel: how many batches run side by side, each in a thread of its own; 0: one after the other, in the thread
+            that asks for them.
     """
 
     name: Name
@@ -71,8 +72,9 @@ def engine_for(encoder: Encoder, sample: Arrays, config: EncoderConfig, *, n: in
         InputError: the engine that the configuration names cannot run the network, or does not keep its vectors.
     """
     device = models.device_of(config.device)
-    # on a GPU one batch is put together and copied while the one before is computed
-    parallel = 2 if device.type == "cuda" else config.threads or torch.get_num_threads()
+    # on a GPU in the thread that asks: torch keeps cuDNN's plans for convolutions a thread, and making them again in
+    # fresh threads takes longer than thousands of pictures; those of the next batch are decoded meanwhile all the same
+    parallel = 0 if device.type == "cuda" else config.threads or torch.get_num_threads()
     plain = _torch(encoder.network, device, parallel)
     if config.engine == "torch":
         return plain

@@ -99,13 +99,14 @@ class TimmEncoder:
         return {"pixels": (0,)}
 
     def prepare(self, image: Image) -> NDArray[np.uint8]:
-        """Resize and crop as the network was trained, uint8 [3, height, width]."""
+        """Resize and crop as the network was trained, uint8 [3, height, width], the colors of a pixel side by side."""
         prepared: NDArray[np.uint8] = self._transform(image).numpy()
         return prepared
 
     def inputs(self, batch: list[Prepared]) -> Arrays:
-        """Pixels, uint8 [len(batch), 3, height, width]."""
-        return {"pixels": np.stack([one for one in batch if isinstance(one, np.ndarray)])}
+        """Pixels, uint8 [len(batch), 3, height, width], in memory as `prepare` left them: what convolutions want."""
+        rows = np.stack([one.transpose(1, 2, 0) for one in batch if isinstance(one, np.ndarray)])
+        return {"pixels": rows.transpose(0, 3, 1, 2)}
 
     def encode(self, batch: list[Prepared]) -> NDArray[np.float32]:
         """Pooled features, float32 [len(batch), dim]."""

@@ -27,7 +27,22 @@ def run_ahead(
 
     `items` may be the results of another `run_ahead`: then reading, decoding and inference overlap, each in its own
     threads, and none of them holds more than its few items.
+
+    Args:
+        work: done for each item.
+        items: taken as they are needed.
+        threads: in which work is done; 0: in the consumer's own, when it asks for the next item.
+        ahead: items, at most; nothing is done ahead without threads.
     """
+    if threads == 0:
+        for item in items:
+            done: Future[Out] = Future()
+            try:
+                done.set_result(work(item))
+            except Exception as error:
+                done.set_exception(error)
+            yield item, done
+        return
     with ThreadPoolExecutor(threads, thread_name_prefix="encode") as pool:
         waiting: deque[tuple[In, Future[Out]]] = deque()
         try:

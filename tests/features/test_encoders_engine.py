@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,24 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(side: str, tmp_path: Path) -> None:
     cosine = (vectors["cpu"] * vectors["cuda"]).sum(axis=1)
     cosine /= np.linalg.norm(vectors["cpu"], axis=1) * np.linalg.norm(vectors["cuda"], axis=1)
     assert cosine.min() >= 0.9998
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
+def test_on_a_gpu_a_catalog_is_encoded_as_on_a_cpu_and_in_the_thread_that_asks(
+    shop: Path, plain: tuple[NDArray[np.float32], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran_in = []
+    moved = engine._moved
+
+    def watched(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
+        ran_in.append(threading.get_ident())
+        return moved(array, device)
+
+    monkeypatch.setattr(engine, "_moved", watched)
+    config = EncoderConfig(text_tokens=200, image_batch=3, device="cuda", engine="float16")
+    quarantine = Quarantine()
+    vectors = encode_catalog(read_shop(shop, quarantine=quarantine), config, cache_dir=tmp_path, quarantine=quarantine)
+    assert len(ran_in) > N // 3
+    assert set(ran_in) == {threading.get_ident()}
+    for found, expected in zip((vectors.text, vectors.image), plain, strict=True):
+        assert (found.vectors * expected).sum(axis=1).min() > 0.999

@@ -51,6 +51,14 @@ def test_bundled_preparation_is_that_of_the_original() -> None:
     np.testing.assert_array_equal(prepared, expected)
 
 
+def test_prepared_pictures_are_put_together_in_the_order_in_which_convolutions_read_them() -> None:
+    encoder = image_encoder(EncoderConfig(device="cpu"))
+    prepared = [encoder.prepare(picture(color)) for color in ("crimson", "navy")]
+    pixels = encoder.inputs(prepared)["pixels"]
+    np.testing.assert_array_equal(pixels, np.stack([np.asarray(one) for one in prepared]))
+    assert torch.from_numpy(pixels).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_bundled_vectors_are_the_network_s_features_and_do_not_depend_on_the_batch() -> None:
     encoder = image_encoder(EncoderConfig(device="cpu"))
     prepared = [encoder.prepare(picture(color)) for color in ("crimson", "navy")]

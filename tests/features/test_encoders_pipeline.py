@@ -44,6 +44,21 @@ def test_work_never_runs_further_ahead_than_it_may() -> None:
     assert furthest == 6
 
 
+def test_without_threads_work_is_done_by_who_asks_when_it_asks() -> None:
+    begun: list[tuple[int, int]] = []
+
+    def work(row: int) -> int:
+        begun.append((row, threading.get_ident()))
+        return 6 // (3 - row)
+
+    asked = run_ahead(work, range(9), threads=0, ahead=4)
+    for row, expected in enumerate((2, 3, 6)):
+        assert next(asked)[1].result() == expected
+        assert begun == [(earlier, threading.get_ident()) for earlier in range(row + 1)]
+    with pytest.raises(ZeroDivisionError):
+        next(asked)[1].result()
+
+
 def test_two_stages_overlap() -> None:
     # each item waits in the second stage until a later one is in the first: alone, one after the other, it never would
     begun = [threading.Event() for _ in range(6)]
