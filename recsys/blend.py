@@ -24,9 +24,10 @@ from features.section import Section
 from recsys import metrics
 from recsys.held_out import Split
 from recsys.scorer import Scorer
+from recsys.threads import side_by_side
 
-CHUNK_SCORES = 2**24
-"""Most scores of one member held at once."""
+CHUNK_SCORES = 2**22
+"""Most scores of one member held at once by each thread."""
 ENDED = np.float32(-1e9)
 """Score of a place without an item: below all others, and finite, so that a weight of 0 leaves it 0."""
 
@@ -144,7 +145,8 @@ def shortlists(members: Sequence[Scorer], split: Split, config: BlendConfig, *, 
     scores = np.full((len(members), len(users), width), ENDED)
     liked = np.zeros((len(users), width), dtype=np.bool_)
     step = max(1, CHUNK_SCORES // n_items)
-    for start in range(0, len(users), step):
+
+    def ask(start: int) -> None:
         rows = users[start : start + step]
         said = np.stack([standardized(member.score(rows)) for member in members])
         known = seen[rows].tocoo()
@@ -158,6 +160,8 @@ def shortlists(members: Sequence[Scorer], split: Split, config: BlendConfig, *, 
         place = np.arange(len(row)) - (np.cumsum(count) - count)[row]
         scores[:, start + row, place] = said[:, row, item]
         liked[start + row, place] = held[rows].toarray()[row, item] > 0
+
+    side_by_side(ask, range(0, len(users), step))
     return Shortlists(scores, liked, np.diff(held[users].indptr).astype(np.int64))
 
 
@@ -188,10 +192,9 @@ def choose_weights(
     """
     n_users = len(lists.n_held)
     fold = np.random.default_rng(seed).permutation(n_users) % config.folds
-    chosen, unseen = [], []
-    for number in range(config.folds):
-        weights = _climb(lists.of(np.flatnonzero(fold != number)), config)
-        chosen.append(weights)
+    chosen = side_by_side(lambda number: _climb(lists.of(np.flatnonzero(fold != number)), config), range(config.folds))
+    unseen = []
+    for number, weights in enumerate(chosen):
         apart = lists.of(np.flatnonzero(fold == number))
         n_apart = len(apart.n_held)
         unseen.append(apart.worth(apart.blended(weights), config.k) * n_apart / n_users if n_apart else 0.0)

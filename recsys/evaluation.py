@@ -29,7 +29,8 @@ class EvaluationConfig(Section):
     bootstrap_samples: int = Field(default=1000, ge=0)
     """Resamples of users behind each 95% interval; 0 leaves intervals out."""
     chunk_users: PositiveInt = 512
-    """Most users scored at once; fewer where the catalog is so large that their scores would pass 2^25 numbers."""
+    """Most users scored at once by each thread; fewer where the catalog is so large that their scores would pass 2^23
+    numbers."""
     max_users: PositiveInt = 50_000
     """More users than this are judged by a random sample of this size, and the evaluation's notes say so."""
     cold_user_max_events: int = Field(default=5, ge=0)

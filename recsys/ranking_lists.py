@@ -16,6 +16,7 @@ from scipy import sparse
 
 from features.vocabulary import Vocabulary
 from recsys.scorer import Scorer
+from recsys.threads import side_by_side
 
 _LOW = np.int64(0xFFFFFFFF)
 _NOT_SHOWN = np.iinfo(np.int64).min
@@ -137,7 +138,7 @@ def rank_users(
         hidden: [n_users, n_items]; a user's nonzero entries are not shown.
         vocabularies: of users and of items, to name them in errors.
         k: length of the lists.
-        chunk: most users scored at once; fewer where their scores would pass 2^25 numbers.
+        chunk: most users scored at once by each thread; fewer where their scores would pass 2^23 numbers.
         seed: of ties.
         some: bool [n]; the users who also get a list of a part of the catalog.
         only: bool [n_items]; that part.
@@ -150,16 +151,20 @@ def rank_users(
     """
     n_users, n_items = hidden.shape
     ties = TieOrder.of(n_users, n_items, seed=seed)
-    nothing = np.full((0, min(k, n_items)), -1, dtype=np.int64)
-    full, part = [nothing], [nothing]
-    step = max(1, min(chunk, 2**25 // max(n_items, 1)))
-    for start in range(0, len(users), step):
-        row = users[start : start + step]
+    step = max(1, min(chunk, 2**23 // max(n_items, 1)))
+
+    def ranked(start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        row, also = users[start : start + step], some[start : start + step]
         scores = _checked(scorer, row, vocabularies)
-        full.append(top_lists(scores, row, k, ties, hidden=hidden))
-        also = some[start : start + step]
-        part.append(top_lists(scores[also], row[also], k, ties, hidden=hidden, only=only))
-    return np.concatenate(full), np.concatenate(part)
+        return (
+            top_lists(scores, row, k, ties, hidden=hidden),
+            top_lists(scores[also], row[also], k, ties, hidden=hidden, only=only),
+        )
+
+    nothing = np.full((0, min(k, n_items)), -1, dtype=np.int64)
+    lists = [(nothing, nothing), *side_by_side(ranked, range(0, len(users), step))]
+    full, part = (np.concatenate(each) for each in zip(*lists, strict=True))
+    return full, part
 
 
 def _checked(

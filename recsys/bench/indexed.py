@@ -20,7 +20,7 @@ from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.quarantine import Quarantine
 from features.vocabulary import Vocabulary
-from recsys.bench.task import Task, task_of
+from recsys.bench.task import Task, Valid, task_of
 from recsys.held_out import SIDES, Split
 from recsys.models.knowledge import Knowledge
 
@@ -52,7 +52,13 @@ def read_inter(path: Path) -> pd.DataFrame:
 
 
 def indexed_task(
-    folder: Path, table: pd.DataFrame, table_name: str, *, refit: bool | None, quarantine: Quarantine
+    folder: Path,
+    table: pd.DataFrame,
+    table_name: str,
+    *,
+    refit: bool | None,
+    quarantine: Quarantine,
+    valid: Valid = "own",
 ) -> Task:
     """A task from a table of row numbers.
 
@@ -61,6 +67,7 @@ def indexed_task(
         table: user_idx, item_idx, split, optional timestamp; its index counts the file's rows from 0.
         table_name: for error messages.
         refit: see `task_of`.
+        valid: see `task_of`.
         quarantine: takes rows that are refused.
 
     Raises:
@@ -88,7 +95,7 @@ def indexed_task(
     )
     known = Knowledge(bare_catalog(items), Attributes.of([]), features, MatchScores.unknown(n_items))
     split = Split("its own", *(events.where(side == number) for number in range(len(SIDES))))
-    return task_of(folder.resolve().name, split, known, refit=refit)
+    return task_of(folder.resolve().name, split, known, refit=refit, valid=valid)
 
 
 def _usable(

@@ -10,7 +10,7 @@ from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from features.shop.tables import find_table, read_table
 from recsys.bench.indexed import indexed_task, read_inter
-from recsys.bench.task import Task, task_of
+from recsys.bench.task import Task, Valid, task_of
 from recsys.config import FitConfig
 from recsys.models.knowledge import Knowledge
 from recsys.prepare import read_content, split_events
@@ -29,6 +29,7 @@ def read_task(
     cache_dir: Path,
     quarantine: Quarantine,
     config: FitConfig | None = None,
+    valid: Valid = "own",
 ) -> Task:
     """Read a data set of any kind.
 
@@ -40,6 +41,7 @@ def read_task(
         cache_dir: encoded words and pictures of shops are kept here.
         quarantine: takes whatever is refused.
         config: how a shop's words and pictures are encoded and split.
+        valid: which pairs models are chosen on; see `task_of`.
 
     Raises:
         InputError: it is no folder of a known kind, or something in it cannot be used.
@@ -54,16 +56,19 @@ def read_task(
             cache_dir=cache_dir,
             quarantine=quarantine,
             config=config or FitConfig(),
+            valid=valid,
         )
     if split_file is not None:
         raise InputError(f"{folder} carries its own split; a split file is for shop folders")
     events = find_table(folder, "interactions")
     if events is not None:
         table = read_table(events, quarantine=quarantine)
-        return indexed_task(folder, table, events.name, refit=refit, quarantine=quarantine)
+        return indexed_task(folder, table, events.name, refit=refit, quarantine=quarantine, valid=valid)
     inter = sorted(folder.glob("*.inter"))
     if len(inter) == 1:
-        return indexed_task(folder, read_inter(inter[0]), inter[0].name, refit=refit, quarantine=quarantine)
+        return indexed_task(
+            folder, read_inter(inter[0]), inter[0].name, refit=refit, quarantine=quarantine, valid=valid
+        )
     if inter:
         raise InputError(f"{folder} must hold one .inter file, it has {', '.join(path.name for path in inter)}")
     raise InputError(f"{folder} is no data set that can be read: it must be {KINDS}")
@@ -77,6 +82,7 @@ def shop_task(
     cache_dir: Path,
     quarantine: Quarantine,
     config: FitConfig,
+    valid: Valid = "own",
 ) -> Task:
     """A shop with its words, pictures and attributes; see `read_task`."""
     shop = read_shop(folder, quarantine=quarantine, fetched=FetchedImages.of_cache(cache_dir))
@@ -95,7 +101,7 @@ def shop_task(
         content.scores,
     )
     name = shop.name if split_file is None or split_file.parent == folder else f"{shop.name} ({split_file.stem})"
-    return task_of(name, split, known, refit=refit)
+    return task_of(name, split, known, refit=refit, valid=valid)
 
 
 def _with_split_column(folder: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,12 @@ HELD_SHARE = 0.1
 """Share of a user's training pairs that is held out where a data set has no validation pairs."""
 REFIT_BY_CUSTOM = ("gowalla",)
 """Data sets, by name, whose published figures are of models fitted on training and validation pairs."""
+
+Valid = Literal["own", "last"]
+"""Where validation pairs come from: the data set, or the end of each user's training pairs."""
+LAST = f"""\
+Validation pairs are the last {HELD_SHARE:.0%} of each user's training pairs, by time or, where none is told, in the \
+order of the table; those of the data set itself, if any, are learned from."""
 
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -62,7 +69,7 @@ class Task:
         return fingerprint(self.known.fingerprint(), str(self.final is not None), *weights)
 
 
-def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None) -> Task:
+def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None, valid: Valid = "own") -> Task:
     """A task from a split.
 
     Args:
@@ -71,6 +78,7 @@ def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None) ->
             again with them.
         known: what models may know.
         refit: whether the last fit is on training and validation pairs; None as is the data set's custom.
+        valid: "last" where the end of each user's training pairs shall take the place of its validation side.
 
     Raises:
         InputError: there is nothing to learn from, or nothing to judge on.
@@ -80,18 +88,36 @@ def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None) ->
             raise InputError(
                 f"{name}: the {side} side of split {split.name!r} has no pairs, so models cannot be compared"
             )
+    if valid == "last":
+        return _on_the_last(name, split, known, refit=refit)
     if len(split.valid):
         if not (name in REFIT_BY_CUSTOM if refit is None else refit):
             return Task(name, split, known, None)
-        final = replace(split, train=joined(split.train, split.valid), valid=split.valid.where(_NONE))
-        return Task(name, split, known, final)
+        return Task(name, split, known, _with_valid(split))
     remark = (
         f"The data set has no validation pairs: {HELD_SHARE:.0%} of each user's training pairs were held out at random."
     )
     chosen_on = held_out(split, HELD_SHARE)
-    if len(chosen_on.valid) == 0:
-        raise InputError(f"{name}: no user has three training pairs, so none can be held out to choose models on")
+    _require_valid(name, chosen_on)
     return Task(name, chosen_on, known, None if refit is False else split, (remark,))
+
+
+def _on_the_last(name: str, split: Split, known: Knowledge, *, refit: bool | None) -> Task:
+    """The end of the training pairs as validation side, and the data set's own one among what is learned from."""
+    chosen_on = held_out(split, HELD_SHARE, last=True)
+    _require_valid(name, chosen_on)
+    chosen_on = replace(chosen_on, train=joined(chosen_on.train, split.valid))
+    return Task(name, chosen_on, known, None if refit is False else _with_valid(split), (LAST,))
+
+
+def _with_valid(split: Split) -> Split:
+    """Training and validation side as one."""
+    return replace(split, train=joined(split.train, split.valid), valid=split.valid.where(_NONE))
+
+
+def _require_valid(name: str, split: Split) -> None:
+    if len(split.valid) == 0:
+        raise InputError(f"{name}: no user has three training pairs, so none can be held out to choose models on")
 
 
 def joined(earlier: Interactions, later: Interactions) -> Interactions:
@@ -109,16 +135,22 @@ def joined(earlier: Interactions, later: Interactions) -> Interactions:
     )
 
 
-def held_out(split: Split, share: float, *, seed: int = 0) -> Split:
-    """A random share of each user's training pairs as validation: max(1, round(share n)) of n >= 3, none of fewer.
+def held_out(split: Split, share: float, *, last: bool = False, seed: int = 0) -> Split:
+    """A share of each user's training pairs as validation: max(1, round(share n)) of n >= 3, none of fewer.
 
     Args:
-        split: without validation pairs.
+        split: whose validation side is left out of it.
         share: in (0, 1).
+        last: the pairs met last, by time or, without times, in the order of the events; otherwise random ones.
         seed: of the choice.
     """
     pairs = Pairs.of(split.train)
-    order = np.random.default_rng(seed).permutation(len(pairs.user))
+    if last:
+        times = split.train.timestamp
+        met = pairs.first_event if times is None else times[pairs.first_event]
+        order = np.argsort(-met, kind="stable")
+    else:
+        order = np.random.default_rng(seed).permutation(len(pairs.user))
     order = order[np.argsort(pairs.user[order], kind="stable")]
     user = pairs.user[order]
     count = np.bincount(user, minlength=len(split.train.users))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -72,6 +72,14 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    valid: Annotated[
+        str,
+        typer.Option(
+            help="Which pairs models are chosen on: `own`, the data set's validation side, or `last`, the last tenth "
+            "of each user's training pairs, by time or in the order of the table, for a test side that comes after "
+            "the rest."
+        ),
+    ] = "own",
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +119,7 @@ def bench(
     from recsys.bench.read import read_task
     from recsys.bench.settings import model_settings
     from recsys.bench.table import MARKDOWN, console_table
+    from recsys.bench.task import Valid
     from recsys.models.registry import MODELS, named
     from recsys.parallel import team
     from recsys.run_folder import CACHE
@@ -120,9 +129,9 @@ def bench(
         raise InputError("recsys bench gives each fit a process of its own and is not to be started by torchrun")
     out = out or Path(".recsys/bench") / data.resolve().name
     if data.is_dir() and find_table(data, "ratings") is not None:
-        if split is not None or ablation or refit is not None or setting or jobs > 1:
+        if split is not None or ablation or refit is not None or valid != "own" or setting or jobs > 1:
             raise InputError(
-                f"{data} holds ratings, for which there is no --split, --ablation, --refit, --set or --jobs"
+                f"{data} holds ratings, for which there is no --split, --ablation, --refit, --valid, --set or --jobs"
             )
         _on_ratings(data, console, models=models, seeds=seeds, out=out)
         return
@@ -139,8 +148,12 @@ def bench(
         settings=model_settings(setting or []),
         jobs=jobs,
     )
+    if valid not in get_args(Valid):
+        raise InputError(f"--valid must be one of {', '.join(get_args(Valid))}, got {valid!r}")
     quarantine = Quarantine()
-    task = read_task(data, split_file=split, refit=refit, cache_dir=cache or CACHE, quarantine=quarantine)
+    task = read_task(
+        data, split_file=split, refit=refit, cache_dir=cache or CACHE, quarantine=quarantine, valid=cast(Valid, valid)
+    )
     _tell_refused(quarantine, console, out)
     told = compare_models(task, chosen, config, out=out)
     console.print(console_table(told))

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from features.section import Section
 from recsys.blend import BlendConfig, BlendScorer, choose_blend, shortlists
@@ -38,6 +38,7 @@ from recsys.scorer import EmbeddingScorer, Scorer
 from recsys.trainer import chosen_device
 
 log = structlog.get_logger()
+MEMBERS = ("walk", "ease", "spectral", "denoiser", "gnn")
 TRAINED = ("denoiser", "gnn")
 """Members that are trained step by step."""
 SEEDS_APART = 1_000_003
@@ -59,6 +60,8 @@ class FlagshipConfig(Section):
     """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out there."""
     trained_max_pairs_cuda: NonNegativeInt = 20_000_000
     """The same where they are trained on CUDA."""
+    members: tuple[str, ...] = Field(default=MEMBERS, min_length=1)
+    """Who may take part."""
     copies: PositiveInt = 2
     """Fits of the denoiser and of the GNN, each under a seed of its own, whose mean is the member."""
     blend: BlendConfig = BlendConfig()
@@ -67,6 +70,14 @@ class FlagshipConfig(Section):
     without these, all members weigh the same."""
     power: PositiveFloat = 1.0
     """Exponent of the standardized scores where the weights are given."""
+
+    @field_validator("members")
+    @classmethod
+    def _known(cls, members: tuple[str, ...]) -> tuple[str, ...]:
+        for name in members:
+            if name not in MEMBERS:
+                raise ValueError(f"members must be of {', '.join(MEMBERS)}, got {name!r}")
+        return members
 
     def trains(self, n_pairs: int, device: str) -> bool:
         """Whether so many training pairs are few enough for the trained members on "cpu" or "cuda"."""
@@ -99,7 +110,9 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
         ),
         "gnn": lambda: _copied(lambda one: fit_kg_gnn(split, known, gnn, one), quiet, config.copies),
     }
-    wanted = [name for name in makers if config.weights is None or config.weights.get(name, 0.0) > 0]
+    wanted = [name for name in makers if name in config.members]
+    if config.weights is not None:
+        wanted = [name for name in wanted if config.weights.get(name, 0.0) > 0]
     if config.weights is None and not config.trains(len(split.train), chosen_device(gnn.train.device)):
         wanted = [name for name in wanted if name not in TRAINED]
     members: dict[str, Scorer] = {}

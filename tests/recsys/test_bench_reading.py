@@ -82,6 +82,30 @@ def test_without_validation_pairs_some_training_pairs_are_held_out_and_learned_i
     assert again.fingerprint() == task.fingerprint()
 
 
+def test_the_end_of_the_training_pairs_may_take_the_place_of_the_validation_side(
+    write: Callable[..., Path], quarantine: Quarantine, tmp_path: Path
+) -> None:
+    listed = [7, 3, 9, 1, 8, 2, 6, 4, 5, 0]
+    rows = [(0, item, "train") for item in listed] + [(0, 10, "valid"), (0, 11, "test"), (1, 4, "train")]
+    task = read_task(write(rows), split_file=None, refit=None, cache_dir=tmp_path, quarantine=quarantine, valid="last")
+    assert pairs_of(task, "valid") == {(0, 0)}, "a tenth of ten: the last of the table, not of the numbers"
+    assert pairs_of(task, "train") == {(0, item) for item in [*listed[:-1], 10]} | {(1, 4)}
+    assert task.final is not None
+    assert len(task.final.train) == 12
+    assert len(task.final.valid) == 0
+    assert "the last 10% of each user's training pairs" in task.protocol
+
+
+def test_last_is_by_time_where_times_are_told(tmp_path: Path, quarantine: Quarantine) -> None:
+    folder = tmp_path / "timed"
+    folder.mkdir()
+    rows = [(0, 0, "train", 5), (0, 1, "train", 9), (0, 2, "train", 2), (0, 3, "train", 7), (0, 4, "test", 10)]
+    names = ["user_idx", "item_idx", "split", "timestamp"]
+    pd.DataFrame(rows, columns=names).to_csv(folder / "interactions.csv", index=False)
+    task = read_task(folder, split_file=None, refit=None, cache_dir=tmp_path, quarantine=quarantine, valid="last")
+    assert pairs_of(task, "valid") == {(0, 1)}
+
+
 def test_models_are_fitted_again_where_it_is_custom_or_asked_for(read: Read, write: Callable[..., Path]) -> None:
     folder = write([*PAIRS, (0, 5, "valid")])
     assert read(folder).final is None

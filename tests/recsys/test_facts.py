@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy import sparse
 
 from features.catalog import Attributes, Catalog
@@ -10,10 +13,12 @@ from features.encoders.embeddings import Embeddings
 from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.vocabulary import Vocabulary
+from recsys.bench.indexed import bare_catalog
 from recsys.held_out import Split
 from recsys.models.facts import Facts, told
 from recsys.models.flagship import FlagshipConfig, as_one
 from recsys.models.knowledge import Knowledge
+from recsys.models.model import Job, changed
 from recsys.models.registry import MODELS
 from recsys.scorer import EmbeddingScorer
 
@@ -81,16 +86,17 @@ def test_copies_as_one_score_the_mean_of_their_scores() -> None:
     assert dict(one.params) == told_of
 
 
+def events(user: list[int], item: list[int]) -> Interactions:
+    """Of three users and eight items."""
+    users, items = (Vocabulary.of(f"{kind}{row}" for row in range(n)) for kind, n in (("u", 3), ("i", 8)))
+    n = len(user)
+    rows = np.array(user, dtype=np.int64), np.array(item, dtype=np.int64)
+    return Interactions(users, items, *rows, np.full(n, "like", dtype=object), np.ones(n, dtype=np.float32))
+
+
 @pytest.mark.parametrize(("new_pairs", "dense"), [(0, True), (1, True), (3, False)])
 def test_the_gnn_is_set_to_place_new_items_where_validation_asks_for_them(new_pairs: int, dense: bool) -> None:
     """Three users with two of four items each; the held-out items are new ones or items 0 and 1."""
-    users, items = (Vocabulary.of(f"{kind}{row}" for row in range(n)) for kind, n in (("u", 3), ("i", 8)))
-
-    def events(user: list[int], item: list[int]) -> Interactions:
-        n = len(user)
-        rows = np.array(user, dtype=np.int64), np.array(item, dtype=np.int64)
-        return Interactions(users, items, *rows, np.full(n, "like", dtype=object), np.ones(n, dtype=np.float32))
-
     train = events([0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 2, 3])
     held = [
         (0, 5) if new_pairs > 0 else (0, 2),
@@ -107,6 +113,21 @@ def test_the_gnn_is_set_to_place_new_items_where_validation_asks_for_them(new_pa
 )
 def test_big_data_are_left_to_the_closed_forms_where_there_is_no_gpu(n_pairs: int, device: str, trained: bool) -> None:
     assert FlagshipConfig().trains(n_pairs, device) is trained
+
+
+def test_a_member_of_the_flagship_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValidationError, match=r"members must be of walk, .*, got 'wlak'"):
+        FlagshipConfig(members=("wlak", "gnn"))
+
+
+def test_only_the_named_members_take_part(tmp_path: Path) -> None:
+    split = Split(
+        "by hand", events([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 2, 0]), events([0, 1, 2], [2, 2, 1]), events([], [])
+    )
+    config = changed(FlagshipConfig(), {"members": ["walk", "spectral"]})
+    known = Knowledge.of_ids(bare_catalog(split.train.items))
+    params = MODELS["flagship"].fit(split, known, config, Job(0, tmp_path)).params
+    assert set(params["weights"]) <= {"walk", "spectral"}
 
 
 @pytest.mark.parametrize("dense", [True, False])
