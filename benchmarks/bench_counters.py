@@ -16,8 +16,8 @@ from scipy.stats import spearmanr
 
 from features.vocabulary import Vocabulary
 from recsys.appeal.counting import CountingConfig, count_logs
-from recsys.appeal.history import StandingThen
-from recsys.ranking.standing import standing_since
+from recsys.appeal.then import StandingThen
+from recsys.ranking.standing import Standing
 from recsys.replay.log import Log
 
 ITEMS, SLOTS = 40, 8
@@ -46,7 +46,7 @@ def correlations(n: int, seed: int) -> tuple[float, float]:
         timestamp=np.repeat(1.6e9 + np.arange(n), SLOTS),
     )
     history = count_logs([log], CountingConfig(), window_s=0.0)
-    ours = StandingThen(standing_since(np.full(ITEMS, np.nan)), log.items, history)(np.inf)[:, 0]
+    ours = StandingThen(Standing.of_nothing(ITEMS), log.items, history)(np.inf).columns[:, 0]
     plain = np.bincount(item, reward, ITEMS) / np.bincount(item, minlength=ITEMS)
     return float(spearmanr(ours, chance).statistic), float(spearmanr(plain, chance).statistic)
 

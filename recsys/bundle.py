@@ -28,6 +28,7 @@ from recsys.bundle_format import (
     INDEX,
     ITEMS,
     RANKER,
+    SCENARIOS,
     SEARCH_PRICES,
     STANDING,
     USERS,
@@ -36,7 +37,7 @@ from recsys.bundle_format import (
     read_manifest,
 )
 from recsys.ranking.linear import LinearRanker
-from recsys.ranking.standing import unknown
+from recsys.ranking.standing import COLUMNS, Standing
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,19 +300,22 @@ class Bundle:
         return np.array([np.nan if price is None else price for price in told], dtype=np.float32)
 
     @cached_property
-    def standing(self) -> NDArray[np.float32]:
-        """What is known of each item that moves with time, float32 [n_items, 3]; see `recsys/ranking/standing.py`.
+    def standing(self) -> Standing:
+        """What is known of each item that moves with time, as of when the bundle was made.
 
         Raises:
             BundleError: it has another shape.
         """
-        nothing = unknown(len(self))
         if STANDING not in self.manifest.files:
-            return nothing
-        found = map_array(self.path, STANDING, self.manifest.files[STANDING])
-        if found.shape != nothing.shape:
-            raise BundleError(f"{self.path / STANDING}: shape must be {nothing.shape}, it is {found.shape}")
-        return found
+            return Standing.of_nothing(len(self))
+        there = SCENARIOS in self.manifest.files
+        names = orjson.loads((self.path / SCENARIOS).read_bytes()) if there else []
+        found, ours = map_array(self.path, STANDING, self.manifest.files[STANDING]), len(COLUMNS)
+        shape = (len(self), ours + 2 * len(names))
+        if found.shape != shape:
+            raise BundleError(f"{self.path / STANDING}: shape must be {shape}, it is {found.shape}")
+        scenarios = {name: found[:, ours + 2 * n : ours + 2 * n + 2] for n, name in enumerate(names)}
+        return Standing(found[:, :ours], scenarios)
 
     @cached_property
     def cold(self) -> ColdNodes | None:

@@ -45,7 +45,7 @@ ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
 """Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss`,
-`RANKER`, `STANDING`, `onnx/` and `search/`."""
+`RANKER`, `STANDING`, `SCENARIOS`, `onnx/` and `search/`."""
 
 COLD = ("graph/cold.json", "graph/value_messages.npy", "graph/item_messages.npy")
 """What new items are placed by: the attribute values and the newcomers' prior; what each value says, `<f4` [n_values,
@@ -54,8 +54,11 @@ dim]; what each item says, `<f4` [n_items, dim]. All three or none."""
 RANKER = "rank/ranker.json"
 """The learned ranker of `recsys/ranking/`; a bundle whose fit found none that is better has no such file."""
 STANDING = "rank/standing.npy"
-"""What a ranker goes by that moves with time, `<f4` [n_items, 3], the columns of `recsys/ranking/standing.py` as they
-were when the bundle was made; a bundle that knows nothing of it has no such file."""
+"""What a ranker goes by that moves with time, as it was when the bundle was made, `<f4` [n_items, 3 + 2 n_scenarios]:
+the columns of `recsys/ranking/standing.py`, then the counted two of each scenario in `SCENARIOS`; a bundle that knows
+nothing of it has no such file."""
+SCENARIOS = "rank/scenarios.json"
+"""Names of the scenarios whose counters `STANDING` holds; a bundle without has none."""
 
 SEARCH, SEARCH_TERMS = "search/search.json", "search/terms.json"
 SEARCH_POINTERS, SEARCH_ITEMS = "search/term_pointers.npy", "search/posting_items.npy"

@@ -35,6 +35,7 @@ from recsys.bundle_format import (
     ITEMS,
     MANIFEST,
     RANKER,
+    SCENARIOS,
     SEARCH,
     STANDING,
     USERS,
@@ -48,6 +49,7 @@ from recsys.display_table import category_members, write_display
 from recsys.index import EXACT_LIMIT, save_index
 from recsys.index_choice import Storage, choose_index
 from recsys.ranking.linear import LinearRanker
+from recsys.ranking.standing import Standing
 from recsys.search.build import build_search, with_fusion
 from recsys.search.config import SearchConfig
 
@@ -82,7 +84,7 @@ def write_bundle(
     search: SearchConfig | None = None,
     index_storage: Storage = "float32",
     ranker: LinearRanker | None = None,
-    standing: NDArray[np.float32] | None = None,
+    standing: Standing | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -115,8 +117,7 @@ def write_bundle(
         search: how it is searched; None for the defaults.
         index_storage: how the approximate index of a large catalog keeps the vectors it looks through.
         ranker: orders the candidates of a feed; None leaves them by taste and prior.
-        standing: float32 [n_items, 3]; what is known of each item that moves with time, the columns of
-            `recsys/ranking/standing.py`; None for nothing.
+        standing: what is known of each item that moves with time; None for nothing.
 
     Returns:
         `directory`.
@@ -180,7 +181,9 @@ def write_bundle(
             (aside / RANKER).write_bytes(orjson.dumps(ranker.as_dict()))
         if standing is not None:
             (aside / STANDING).parent.mkdir(exist_ok=True)
-            _save(aside / STANDING, standing, "<f4")
+            _save(aside / STANDING, np.concatenate([standing.columns, *standing.scenarios.values()], axis=1), "<f4")
+            if standing.scenarios:
+                (aside / SCENARIOS).write_bytes(orjson.dumps(list(standing.scenarios)))
         index = _write_index(aside / INDEX, item_vectors, user_embeddings, index_storage)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)

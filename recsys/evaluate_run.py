@@ -13,7 +13,7 @@ from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from recsys.appeal.files import ABOUT, read_counters
-from recsys.appeal.history import standing_then
+from recsys.appeal.then import standing_then
 from recsys.bundle import Bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import with_settings

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from features.pictures.fetched import FetchedImages
@@ -23,7 +22,7 @@ from features.shop.tables import find_table
 from graph.from_shop import graph_of_shop
 from graph.knowledge_graph import KnowledgeGraph
 from recsys.appeal.files import ABOUT, read_counters
-from recsys.appeal.history import standing_then
+from recsys.appeal.then import standing_then
 from recsys.bundle_writer import write_bundle
 from recsys.compare import compare, gnn_scorer, judge
 from recsys.config import FitConfig
@@ -34,7 +33,7 @@ from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.lists import training_standing
 from recsys.ranking.served import served_by
-from recsys.ranking.standing import came, known, standing_since
+from recsys.ranking.standing import Standing, came
 from recsys.run_folder import RunFolder
 from recsys.similar import co_liked, similar_lists
 from recsys.training import FittedGNN, fit_gnn
@@ -129,7 +128,7 @@ def fit(
     )
     clock.lap("rank")
     networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
-    since = standing_since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions))
+    since = Standing.since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions))
     now = standing_then(since, shop.catalog.items, history)(np.inf)
     bundle_of(
         prepared,
@@ -141,7 +140,7 @@ def fit(
         metrics=metrics,
         request=request,
         ranker=ranker,
-        standing=known(now),
+        standing=now if now.known else None,
     )
     clock.lap("bundle")
     served = served_by(ranker, prepared, item_vectors, users, then)
@@ -232,7 +231,7 @@ def bundle_of(
     metrics: dict[str, Any],
     request: dict[str, Any],
     ranker: LinearRanker | None,
-    standing: NDArray[np.float32] | None,
+    standing: Standing | None,
 ) -> Path:
     """Write what serving needs; what users have seen and what is popular is told by all of the shop's events."""
     shop, events = prepared.shop, prepared.shop.interactions

@@ -27,7 +27,6 @@ from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
-from recsys.ranking.standing import Standing
 from recsys.recommendation import SOURCES, Recommendation, UserState
 from recsys.search.spaces import Spaces
 
@@ -76,13 +75,13 @@ class BundleRecommender:
         lower: tuple[Tier, ...] = (published, content, PopularInCategory(bundle), Popular(bundle.popularity))
         self._similar_tiers = lower
         self.index = _index(bundle) if index is None else index
-        self.standing = Standing(bundle.standing)
+        self.standing = bundle.standing
         self._feed_tiers: tuple[Tier, ...] = (Personalized(self.index, voiceless), *lower)
 
     def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
         """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
         made = type(self)(bundle, self.config, spaces=spaces, index=self.index.over(bundle.item_vectors))
-        made.standing.count_as(self.standing)
+        made.standing = made.standing.counting_as(self.standing)
         return made
 
     def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
@@ -204,8 +203,16 @@ class BundleRecommender:
 
     def _features(self, moment: Moment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         vector = moment.query.vector
-        user = None if vector is None else vector[:-1]
-        return features(self.catalog, user, moment.history, rows, now_s=moment.request.now_s)
+        user, request = None if vector is None else vector[:-1], moment.request
+        return features(
+            self.catalog,
+            user,
+            moment.history,
+            rows,
+            standing=self.standing,
+            now_s=request.now_s,
+            scenario=request.scenario,
+        )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -221,7 +228,6 @@ class BundleRecommender:
             prices=bundle.prices,
             match_scores=bundle.match_scores,
             newcomers=np.flatnonzero(bundle.popularity == 0),
-            standing=self.standing,
         )
 
     def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:

@@ -15,11 +15,10 @@ import numpy as np
 import redis.asyncio
 import structlog
 
-from recsys.appeal.shrinkage import Counts, appeal, prior_of
-from recsys.ranking.standing import COUNTED
+from recsys.appeal.shrinkage import Counts, standing_by
 from recsys.recommender import BundleRecommender
 from serving.live import passed
-from serving.nearline.appeal import PACKED, LiveCounting
+from serving.nearline.appeal import PACKED, LiveCounting, named
 from serving.store import Store, StoreDownError
 
 log = structlog.get_logger()
@@ -43,10 +42,7 @@ class AppealKeeper:
         self._every_s = every_s
         self._store = store
         self._recommenders = recommenders
-        self._rows: dict[str, int] = {}
-        self._counts = np.zeros(0, dtype=PACKED)
-        self._about: bytes | None = None
-        self._after = 0.0
+        self._begin(b"")
         self._told: list[BundleRecommender] = []
 
     async def run(self, closing: asyncio.Event) -> None:
@@ -60,6 +56,13 @@ class AppealKeeper:
             except Exception:  # a worker that no longer looks would go by yesterday's clicks
                 log.exception("looking at live counts failed")
 
+    def _begin(self, about: bytes) -> None:
+        self._about, self._after = about, 0.0
+        self._rows: dict[bytes, int] = {}
+        self._items: dict[str, int] = {}
+        self._cells: list[tuple[str, int]] = []  # scenario and item of each row
+        self._counts = np.zeros(0, dtype=PACKED)
+
     async def look(self) -> None:
         """Read what changed, and let the recommenders go by it; nothing where nobody counts.
 
@@ -71,7 +74,7 @@ class AppealKeeper:
         if about is None:
             return
         if about != self._about:  # counting began, or began anew
-            self._rows, self._counts, self._after, self._about = {}, np.zeros(0, dtype=PACKED), 0.0, about
+            self._begin(about)
         changed = await self._store.asked(
             lambda client: cast(
                 "Awaitable[list[tuple[bytes, float]]]",
@@ -79,7 +82,7 @@ class AppealKeeper:
             )
         )
         for start in range(0, len(changed), AT_ONCE):
-            await self._read([item for item, _ in changed[start : start + AT_ONCE]])
+            await self._read([field for field, _ in changed[start : start + AT_ONCE]])
         if changed:  # what changed in the same millisecond is read again
             self._after = changed[-1][1]
         recommenders = list(self._recommenders())
@@ -87,26 +90,31 @@ class AppealKeeper:
             await asyncio.to_thread(self._tell, recommenders, LiveCounting.read(about))
             self._told = recommenders
 
-    async def _read(self, items: list[bytes]) -> None:
+    async def _read(self, fields: list[bytes]) -> None:
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
-            return await cast("Awaitable[list[Any]]", client.hmget(self._store.keys.appeal, cast("Any", items)))
+            return await cast("Awaitable[list[Any]]", client.hmget(self._store.keys.appeal, cast("Any", fields)))
 
         packed = await self._store.asked(ask)
-        there = [(item.decode(), raw) for item, raw in zip(items, packed, strict=True) if raw is not None]
-        rows = [self._rows.setdefault(item, len(self._rows)) for item, _ in there]
+        there = [(field, raw) for field, raw in zip(fields, packed, strict=True) if raw is not None]
+        for field, _ in there:
+            if field not in self._rows:
+                self._rows[field] = len(self._rows)
+                scenario, item = named(field)
+                self._cells.append((scenario, self._items.setdefault(item, len(self._items))))
         if len(self._rows) > len(self._counts):
             self._counts = np.concatenate([self._counts, np.zeros(len(self._rows), dtype=PACKED)])
-        if rows:
+        if there:
+            rows = [self._rows[field] for field, _ in there]
             self._counts[rows] = np.frombuffer(b"".join(raw for _, raw in there), dtype=PACKED)
 
     def _tell(self, recommenders: list[BundleRecommender], counting: LiveCounting) -> None:
-        n = len(self._rows)
-        counts = self._counts[:n]
+        counts, places = self._counts[: len(self._rows)], {name: place for place, name in enumerate(counting.scenarios)}
+        cells = np.array([(places.get(scenario, 0), item) for scenario, item in self._cells]).reshape(-1, 2)
         fading = 0.5 ** ((time.time() - counts["at"]) / counting.half_life_s)
-        faded = Counts(counts["clicks"] * fading, counts["looks"] * fading, counts["looks_squared"] * fading**2)
-        prior = prior_of(faded)
+        sums = np.zeros((3, len(places), len(self._items)))
+        for place, (name, by) in enumerate((("clicks", fading), ("looks", fading), ("looks_squared", fading**2))):
+            sums[place, cells[:, 0], cells[:, 1]] = counts[name] * by
         for recommender in recommenders:
-            rows = np.array([self._rows.get(item, -1) for item in recommender.bundle.items.ids], dtype=np.int64)
-            columns = np.array(recommender.standing.columns)
-            columns[:, COUNTED] = appeal(faded.at(rows), prior)
-            recommender.standing.columns = columns
+            rows = np.array([self._items.get(item, -1) for item in recommender.bundle.items.ids], dtype=np.int64)
+            told = standing_by(Counts(*sums), counting.scenarios, rows)
+            recommender.standing = recommender.standing.counting(*told)

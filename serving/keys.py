@@ -123,12 +123,12 @@ class Keys:
 
     @cached_property
     def appeal(self) -> str:
-        """Hash: how each item does where it is shown, packed counts; in one slot with the impressions."""
+        """Hash: how each item does where it is shown, by scenario, packed counts; in one slot with the impressions."""
         return f"{self.root}:appeal:{{{self.impressions}}}:items"
 
     @cached_property
     def appeal_changed(self) -> str:
-        """Sorted set: items whose counts changed, by the millisecond of the last change."""
+        """Sorted set: fields of `appeal` that changed, by the millisecond of the last change."""
         return f"{self.root}:appeal:{{{self.impressions}}}:changed"
 
     @cached_property

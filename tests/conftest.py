@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
+    from recsys.appeal.history import CounterHistory
     from recsys.bundle import Bundle
     from recsys.ranking.linear import LinearRanker
+    from recsys.ranking.standing import Standing
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -154,7 +156,7 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
         unavailable: frozenset[int] = frozenset(),
         together: dict[tuple[int, int], int] | None = None,
         ranker: LinearRanker | None = None,
-        standing: np.ndarray | None = None,
+        standing: Standing | None = None,
     ) -> Bundle:
         items = np.asarray(embeddings, dtype=np.float32)
         n_items = len(items)
@@ -206,6 +208,41 @@ def make_bundle(tmp_path: Path) -> Callable[..., Bundle]:
             standing=standing,
         )
         return Bundle.open(path)
+
+    return make
+
+
+@pytest.fixture
+def make_counters() -> Callable[..., CounterHistory]:
+    """Makes counters of one surface, "feed", from rows (item, scenario, position, moment, shown, clicks)."""
+    from features.vocabulary import Vocabulary
+    from recsys.appeal.history import CounterHistory
+
+    def make(
+        rows: Sequence[tuple[str, str, int, float, float, float]], *, half_life_s: float = 1e9, window_s: float = 0.0
+    ) -> CounterHistory:
+        item, scenario, position, moment, shown, clicks = zip(*rows, strict=True)
+        items, scenarios = list(dict.fromkeys(item)), ["", *sorted(set(scenario) - {""})]
+        at, n_shown, n_clicks = (np.array(of, dtype=np.float64) for of in (moment, shown, clicks))
+        return CounterHistory(
+            items=Vocabulary(tuple(items)),
+            scenarios=tuple(scenarios),
+            surfaces=("feed",),
+            item_idx=np.array([items.index(one) for one in item]),
+            scenario_idx=np.array([scenarios.index(one) for one in scenario]),
+            surface_idx=np.zeros(len(rows), dtype=np.int64),
+            position=np.array(position),
+            shown_s=at,
+            known_s=at + window_s,
+            shown=n_shown,
+            clicks=n_clicks,
+            fair_shown=n_shown,
+            fair_clicks=n_clicks,
+            randomized=0.0,
+            half_life_s=half_life_s,
+            window_s=window_s,
+            until_s=float(at.max()),
+        )
 
     return make
 

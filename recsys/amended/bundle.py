@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle, NeighborList
 from recsys.ranking.linear import LinearRanker
-from recsys.ranking.standing import DAY_S, STANDING, dated, unknown
+from recsys.ranking.standing import COLUMNS, COUNTED, DAY_S, Standing, dated
 
 Listed = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows, best first, and their scores."""
@@ -153,18 +153,18 @@ class AmendedBundle(Bundle):
         return prices
 
     @cached_property
-    def standing(self) -> NDArray[np.float32]:
+    def standing(self) -> Standing:
         """As `Bundle.standing`; a new item came when its attributes say, and has been shown to nobody."""
-        columns = unknown(len(self))
-        columns[: self.n_trained] = self.trained.standing
-        since = STANDING.index("since")
+        trained = self.trained.standing
+        standing = Standing.of_nothing(len(self))
+        standing.columns[: self.n_trained] = trained.columns
         for row, shown in self.shown.items():
             when = dated(orjson.loads(shown)["attributes"])
             if np.isfinite(when):
-                columns[row, since] = when / DAY_S
-        if np.isfinite(columns[: self.n_trained, STANDING.index("ctr")]).any():
-            columns[self.n_trained :, [STANDING.index("ctr"), STANDING.index("ctr_known")]] = 0
-        return columns
+                standing.columns[row, COLUMNS.index("since")] = when / DAY_S
+        if np.isfinite(trained.columns[:, COUNTED]).any():
+            standing.columns[self.n_trained :, COUNTED] = 0
+        return standing.counting_as(trained)
 
     @cached_property
     def attribute_counts(self) -> Mapping[str, Mapping[str, int]]:

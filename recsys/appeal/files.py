@@ -11,30 +11,40 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.vocabulary import Vocabulary
-from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
 
-FORMAT = 1
+FORMAT = 2
 TABLE, ABOUT = "counters.parquet", "counters.json"
-_NUMBERS = ("shown_s", "known_s", "clicks", "looks")
+_NUMBERS = ("shown_s", "known_s", "shown", "clicks", "fair_shown", "fair_clicks")
 _SAID = ("randomized", "half_life_s", "window_s", "until_s")
 
 
 def write_counters(folder: Path, history: CounterHistory) -> None:
     """Leave `counters.parquet` and, last, `counters.json` in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    ids = np.array(history.items.ids, dtype=object)[history.item_idx]
-    table = pa.table({"item_id": pa.array(ids, pa.string()), **{name: getattr(history, name) for name in _NUMBERS}})
+    named = {
+        "item_id": (history.items.ids, history.item_idx),
+        "scenario": (history.scenarios, history.scenario_idx),
+        "surface": (history.surfaces, history.surface_idx),
+    }
+    columns: dict[str, Any] = {
+        name: pa.DictionaryArray.from_arrays(rows.astype(np.int32), pa.array(names, pa.string()))
+        for name, (names, rows) in named.items()
+    }
+    columns |= {"position": history.position, **{name: getattr(history, name) for name in _NUMBERS}}
     aside = folder / f".{TABLE}.{os.getpid()}"
-    pq.write_table(table, aside, compression="zstd")
+    pq.write_table(pa.table(columns), aside, compression="zstd")
     about = {
         "format": FORMAT,
         "rows": len(history),
         "sha256": _hash(aside),
-        "examination": history.examination.curves,
+        "scenarios": history.scenarios,
+        "surfaces": history.surfaces,
+        "examination": history.examination(history.end_s).curves,
         **{name: getattr(history, name) for name in _SAID},
     }
     aside.replace(folder / TABLE)
@@ -56,33 +66,41 @@ def read_counters(folder: Path) -> CounterHistory:
         about: dict[str, Any] = orjson.loads((folder / ABOUT).read_bytes())
         found = about["format"]
         if found != FORMAT:
-            raise InputError(f"{folder / ABOUT}: format must be {FORMAT}, it is {found}")
+            raise InputError(f"{folder / ABOUT}: format must be {FORMAT}, it is {found}: run recsys log counters again")
         if _hash(folder / TABLE) != about["sha256"]:
             raise InputError(f"{folder / TABLE}: is not the table that {ABOUT} speaks of: its SHA-256 differs")
-        examination = Examination({name: tuple(map(float, curve)) for name, curve in about["examination"].items()})
+        scenarios, surfaces = (tuple(map(str, about[name])) for name in ("scenarios", "surfaces"))
         said = {name: float(about[name]) for name in _SAID}
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{folder / ABOUT}: cannot be read: {error}") from error
     table = pq.read_table(folder / TABLE)
-    codes = table["item_id"].combine_chunks().dictionary_encode()
-    items = Vocabulary(tuple(codes.dictionary.to_pylist()))
-    numbers = {name: table[name].to_numpy().astype(np.float64) for name in _NUMBERS}
-    item_idx = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    items, item_idx = _coded(table["item_id"])
+    names = {"scenario": scenarios, "surface": surfaces}
+    rows = {}
+    for name, known in names.items():
+        there, codes = _coded(table[name])
+        rows[f"{name}_idx"] = np.array([known.index(one) for one in there], dtype=np.int64)[codes]
     return CounterHistory(
-        items,
+        Vocabulary(items),
+        scenarios,
+        surfaces,
         item_idx,
-        shown_s=numbers["shown_s"],
-        known_s=numbers["known_s"],
-        clicks=numbers["clicks"],
-        looks=numbers["looks"],
-        examination=examination,
-        randomized=said["randomized"],
-        half_life_s=said["half_life_s"],
-        window_s=said["window_s"],
-        until_s=said["until_s"],
+        rows["scenario_idx"],
+        rows["surface_idx"],
+        table["position"].to_numpy().astype(np.int64),
+        **{name: table[name].to_numpy().astype(np.float64) for name in _NUMBERS},
+        **said,
     )
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The different names of a column, and which of them each row has."""
+    codes = column.combine_chunks()
+    if not isinstance(codes, pa.DictionaryArray):
+        codes = codes.dictionary_encode()
+    return tuple(codes.dictionary.to_pylist()), codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _hash(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,23 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
-from recsys.appeal.examination import Examination
-from recsys.appeal.shrinkage import Counts, appeal, prior_of
-from recsys.ranking.standing import COUNTED
+from recsys.appeal.examination import Examination, fit_examination
+from recsys.appeal.shrinkage import Counts
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class CounterHistory:
-    """Clicks and looks of items, a row an item and stretch of time.
+    """What was shown and clicked, a row an item, a scenario, a slot and a stretch of time.
 
     Args:
         items: outside ids.
-        item_idx: int64 [n].
+        scenarios: those that are counted by themselves; the first is "", which stands for all others and for none.
+        surfaces: what kinds of lists there were.
+        item_idx, scenario_idx, surface_idx, position: int64 [n].
         shown_s: float64 [n]; end of the stretch in which it was shown, UTC seconds.
         known_s: float64 [n]; when all clicks that count for it were known.
-        clicks: float64 [n].
-        looks: float64 [n]; slots shown, each as far as it is looked at.
-        examination: by which looks were told.
+        shown, clicks: float64 [n]; how often, and how often with a click.
+        fair_shown, fair_clicks: float64 [n]; the same, a slot counting one over the probability with which its item
+            stood there; what curves of places are fitted to.
         randomized: share of the slots that were drawn, so that the curves are no supposition.
         half_life_s: counts are worth half after so long.
         window_s: a click counted so long after its slot.
@@ -34,12 +37,18 @@ class CounterHistory:
     """
 
     items: Vocabulary
-    item_idx: NDArray[np.int64]
-    shown_s: NDArray[np.float64]
-    known_s: NDArray[np.float64]
-    clicks: NDArray[np.float64]
-    looks: NDArray[np.float64]
-    examination: Examination
+    scenarios: tuple[str, ...]
+    surfaces: tuple[str, ...]
+    item_idx: I64
+    scenario_idx: I64
+    surface_idx: I64
+    position: I64
+    shown_s: F64
+    known_s: F64
+    shown: F64
+    clicks: F64
+    fair_shown: F64
+    fair_clicks: F64
     randomized: float
     half_life_s: float
     window_s: float
@@ -49,51 +58,42 @@ class CounterHistory:
         return len(self.item_idx)
 
     @cached_property
-    def moments(self) -> NDArray[np.float64]:
+    def moments(self) -> F64:
         """When something became known, rising."""
         return np.unique(self.known_s)
 
-    def counts(self, moment: float) -> Counts:
-        """What was known at a moment of each item."""
-        known = self.known_s <= moment
-        item, n = self.item_idx[known], len(self.items)
-        fading = 0.5 ** ((moment - self.shown_s[known]) / self.half_life_s)
-        looks = self.looks[known] * fading
+    @property
+    def end_s(self) -> float:
+        """When everything was known; 0 where there is nothing."""
+        return float(self.moments[-1]) if len(self) else 0.0
 
-        def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.bincount(item, values, n).astype(np.float64)
+    def examination(self, moment: float) -> Examination:
+        """How places are looked at, by what was known at a moment."""
+        told = (self.known_s <= moment) & (self.fair_shown > 0)
+        width = int(self.position.max(initial=0)) + 1
+        n_places = len(self.surfaces) * width
+        cell = (self.item_idx * n_places + self.surface_idx * width + self.position)[told]
+        different, place = np.unique(cell, return_inverse=True)
+        shown, clicks = (np.bincount(place, of[told], len(different)) for of in (self.fair_shown, self.fair_clicks))
+        item, where = np.divmod(different, n_places)
+        return fit_examination(self.surfaces, item, np.divmod(where, width), shown, clicks)
+
+    def counts(self, moment: float, examination: Examination) -> Counts:
+        """What was known at a moment of each item in each scenario, fading until then.
+
+        Args:
+            moment: UTC seconds.
+            examination: how places are looked at.
+        """
+        known = self.known_s <= moment
+        width = int(self.position.max(initial=0)) + 1
+        table = np.stack([examination.table(surface, width) for surface in self.surfaces])
+        fading = 0.5 ** ((moment - self.shown_s[known]) / self.half_life_s)
+        looks = self.shown[known] * table[self.surface_idx[known], self.position[known]] * fading
+        shape = (len(self.scenarios), len(self.items))
+        cell = self.scenario_idx[known] * shape[1] + self.item_idx[known]
+
+        def summed(values: F64) -> F64:
+            return np.bincount(cell, values, shape[0] * shape[1]).astype(np.float64).reshape(shape)
 
         return Counts(summed(self.clicks[known] * fading), summed(looks), summed(looks * fading))
-
-
-class StandingThen:
-    """The columns of a catalog's items as they were known at any moment.
-
-    Args:
-        columns: float32 [n_items, len(STANDING)]; what does not come of counters.
-        items: outside ids of the catalog.
-        history: the counters.
-    """
-
-    def __init__(self, columns: NDArray[np.float32], items: Vocabulary, history: CounterHistory) -> None:
-        self._columns, self._history = columns, history
-        self._rows = history.items.idxs(items.ids)
-        self._last: tuple[int, NDArray[np.float32]] = (0, columns)
-
-    def __call__(self, moment: float) -> NDArray[np.float32]:
-        """The columns at a moment, UTC seconds, by what became known last."""
-        place = int(np.searchsorted(self._history.moments, moment, side="right"))
-        if place != self._last[0]:
-            columns = self._columns.copy()
-            if place:
-                counts = self._history.counts(float(self._history.moments[place - 1]))
-                columns[:, COUNTED] = appeal(counts.at(self._rows), prior_of(counts))
-            self._last = place, columns
-        return self._last[1]
-
-
-def standing_then(
-    columns: NDArray[np.float32], items: Vocabulary, history: CounterHistory | None
-) -> Callable[[float], NDArray[np.float32]]:
-    """What was known of the items at a moment: when each came, and, where somebody counted, how it did when shown."""
-    return (lambda _: columns) if history is None else StandingThen(columns, items, history)

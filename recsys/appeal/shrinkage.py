@@ -2,16 +2,19 @@
 
 Clicks of an item are Poisson around appeal x looks, and appeals are spread around their mean; mean and spread are taken
 from the counts of all items by moments, and the estimate is linear between an item's own rate and the mean (empirical
-Bayes: Robbins 1956; the credibility of Buhlmann and Straub 1970; beta-binomial shrinkage has the same mean).
+Bayes: Robbins 1956; the credibility of Buhlmann and Straub 1970; beta-binomial shrinkage has the same mean). In a
+scenario an item is supposed to do as it does everywhere, and its clicks there are shrunk to that likewise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
@@ -33,22 +36,26 @@ class Counts:
     """Counts of items, fading with time.
 
     Args:
-        clicks: float64 [n_items].
-        looks: float64 [n_items]; slots shown, each as far as it is looked at.
-        looks_squared: float64 [n_items]; the same with the fading squared: what the noise of the clicks goes by.
+        clicks: float64 [..., n_items].
+        looks: float64 [..., n_items]; slots shown, each as far as it is looked at.
+        looks_squared: float64 [..., n_items]; the same with the fading squared: what the noise of the clicks goes by.
     """
 
     clicks: F64
     looks: F64
     looks_squared: F64
 
-    def at(self, rows: NDArray[np.int64]) -> Counts:
-        """Of some items; a row of -1 was never shown."""
+    def of(self, place: int) -> Counts:
+        """One row of several."""
+        return Counts(self.clicks[place], self.looks[place], self.looks_squared[place])
 
-        def taken(values: F64) -> F64:
-            return np.append(values, 0.0)[rows]
+    def everywhere(self) -> Counts:
+        """The sum of several rows."""
+        return Counts(*(of.sum(axis=0) for of in (self.clicks, self.looks, self.looks_squared)))
 
-        return Counts(taken(self.clicks), taken(self.looks), taken(self.looks_squared))
+    def expecting(self, times: F64) -> Counts:
+        """With looks at an item worth so many times an average one's, float64 [n_items]."""
+        return Counts(self.clicks, self.looks * times, self.looks_squared * times)
 
 
 def prior_of(counts: Counts) -> Prior:
@@ -63,7 +70,7 @@ def prior_of(counts: Counts) -> Prior:
     return Prior(mean, mean / spread if spread > 0 else float("inf"))
 
 
-def appeal(counts: Counts, prior: Prior) -> NDArray[np.float32]:
+def appeal(counts: Counts, prior: Prior) -> F32:
     """Columns `ctr` and `ctr_known` of `recsys/ranking/standing.py`, float32 [n_items, 2].
 
     An item that was never shown has (0, 0): it is supposed to be like the average. Where nothing at all is known, both
@@ -76,3 +83,26 @@ def appeal(counts: Counts, prior: Prior) -> NDArray[np.float32]:
     total = counts.looks + prior.looks
     rate = (counts.clicks + prior.mean * prior.looks) / total
     return np.stack([np.log(rate / prior.mean), counts.looks / total], axis=1).astype(np.float32)
+
+
+def standing_by(counts: Counts, scenarios: Sequence[str], rows: NDArray[np.int64]) -> tuple[F32, dict[str, F32]]:
+    """What counts tell of some items, everywhere and in each scenario, as `Standing.counting` takes it.
+
+    Args:
+        counts: float64 [n_scenarios, n_items] each.
+        scenarios: their names; what happened in "" counts only everywhere.
+        rows: int64 [n]; the items; -1 for one that was never shown.
+    """
+    counts = Counts(*(np.pad(of, ((0, 0), (0, 1))) for of in (counts.clicks, counts.looks, counts.looks_squared)))
+    overall = counts.everywhere()
+    everywhere = appeal(overall, prior_of(overall))
+    times = np.exp(everywhere[:, 0].astype(np.float64))
+    found: dict[str, F32] = {}
+    for place, scenario in enumerate(scenarios):
+        of_it = counts.of(place).expecting(times)
+        prior = prior_of(of_it)
+        if not scenario or not np.isfinite(prior.mean):
+            continue  # nothing is known of it by itself
+        (ratio, here), known = appeal(of_it, prior).T, everywhere[:, 1]
+        found[scenario] = np.stack([everywhere[:, 0] + ratio, known + (1 - known) * here], axis=1)[rows]
+    return everywhere[rows], found

@@ -105,6 +105,14 @@ def replay(
             help="Rule set (JSON or TOML) that a bundle answers by, as recsys rules knows it.", show_default=False
         ),
     ] = None,
+    ctr: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `recsys log counters` left: a bundle's ranker goes by how items did where they were "
+            "shown, as it was known at each request. Default: as the bundle was made.",
+            show_default=False,
+        ),
+    ] = None,
     clusters: Annotated[
         Path | None,
         typer.Option(
@@ -207,6 +215,7 @@ def replay(
         changes=changes,
         users=users,
         rules=rules,
+        ctr=ctr,
         config=config,
     )
     replays = replay_logs(asked, quarantine=quarantine)

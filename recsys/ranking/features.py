@@ -13,7 +13,8 @@
     history      log(1 + items of the history)
     freshness    -log(1 + age in days): a weight w lets the odds fade as (1 + age)^-w, so that how fast is learned
     dated        1 where the age is known, else 0
-    ctr          log of the clicks an item got over those an average item would have got in its slots, shrunk
+    ctr          log of the clicks an item got over those an average item would have got in its slots, shrunk; in the
+                 scenario of the request where it is counted by itself
     ctr_known    how much of that was seen and not assumed, in [0, 1)
 
 NaN where one side is missing.
@@ -28,7 +29,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.ranking.standing import DAY_S, STANDING, Standing
+from recsys.ranking.standing import COLUMNS, DAY_S, Standing
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -71,7 +72,6 @@ class Catalog:
         prices: float32 [n_items]; NaN where unknown.
         match_scores: float32 [n_items]; NaN where unknown.
         newcomers: int64; rows that nobody has met.
-        standing: what moves with time.
     """
 
     item_vectors: Floats
@@ -83,7 +83,6 @@ class Catalog:
     prices: Floats
     match_scores: Floats
     newcomers: Rows
-    standing: Standing
 
     @cached_property
     def voiceless(self) -> NDArray[np.bool_]:
@@ -97,7 +96,16 @@ class Catalog:
         return float(self.popularity.max(initial=0))
 
 
-def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows, *, now_s: float) -> Floats:
+def features(
+    catalog: Catalog,
+    user: Floats | None,
+    history: Rows,
+    rows: Rows,
+    *,
+    standing: Standing,
+    now_s: float,
+    scenario: str = "",
+) -> Floats:
     """The features of some candidates for one user, float32 [n, len(FEATURES)].
 
     Args:
@@ -105,7 +113,9 @@ def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows, *
         user: float32 [dim]; the user's vector; None for a stranger.
         history: int64; rows of what the user met, newest last.
         rows: int64 [n]; the candidates.
+        standing: what is known of the items at the moment.
         now_s: the moment, UTC seconds; what comes after it has no age yet.
+        scenario: what the answer is for, "" for nothing in particular.
     """
     found = np.full((len(rows), len(FEATURES)), np.nan, dtype=np.float32)
     column = {name: found[:, place] for place, name in enumerate(FEATURES)}
@@ -116,9 +126,9 @@ def features(catalog: Catalog, user: Floats | None, history: Rows, rows: Rows, *
     column["popularity"][:] = np.log1p(catalog.popularity[rows]) / (np.log1p(catalog.most_users) or 1.0)
     column["match"][:] = catalog.match_scores[rows]
     column["history"][:] = np.log1p(len(history))
-    standing = dict(zip(STANDING, catalog.standing.columns[rows].T, strict=True))
-    column["ctr"][:], column["ctr_known"][:] = standing["ctr"], standing["ctr_known"]
-    age = now_s / DAY_S - standing["since"]
+    known = dict(zip(COLUMNS, standing.at(rows, scenario).T, strict=True))
+    column["ctr"][:], column["ctr_known"][:] = known["ctr"], known["ctr_known"]
+    age = now_s / DAY_S - known["since"]
     here = age >= 0
     column["dated"][:] = here
     column["freshness"][:] = np.where(here, -np.log1p(np.where(here, age, 0)), np.nan)

@@ -30,6 +30,7 @@ from recsys.ranking.lists import (
     moments_of,
     pairs_of,
     training_catalog,
+    training_standing,
 )
 
 log = structlog.get_logger()
@@ -73,6 +74,8 @@ def learn_ranker(
     histories = histories_of(prepared.split.train)
     first = moments_of(prepared.split.valid, prepared.split.test)
     last = moments_of(prepared.split.test)
+    told = training_standing(prepared)
+    then = standing_at or (lambda _: told)
 
     def listed(some: Sequence[int], held: dict[int, Rows], *, but: dict[int, Rows]) -> Lists:
         return lists_of(
@@ -83,7 +86,7 @@ def learn_ranker(
             held,
             but=but,
             moments=first if held is valid else last,
-            standing_at=standing_at,
+            standing_at=then,
         )
 
     trained, others = (

@@ -35,6 +35,10 @@ class LinearRanker:
     weights: Floats
     report: Mapping[str, Any]
 
+    def goes_by(self, feature: str) -> bool:
+        """Whether a feature moves the score."""
+        return bool(self.weights[FEATURES.index(feature)] != 0)
+
     def parts(self, features: Floats) -> Floats:
         """What each feature adds to the score, float32 [n, len(FEATURES)]."""
         parts: Floats = (features - self.mean) / self.scale * self.weights

@@ -17,15 +17,15 @@ from recsys.index import ExactIndex
 from recsys.prepare import Prepared
 from recsys.ranking.features import Catalog, Floats, Rows, features
 from recsys.ranking.gather import gather
-from recsys.ranking.standing import Standing, came, standing_since
+from recsys.ranking.standing import Standing, came
 from recsys.similar import co_liked
 
 K = 20
 """Lists are judged by their first 20."""
 
 
-StandingAt = Callable[[float], Floats]
-"""UTC seconds -> float32 [n_items, len(STANDING)]; what was known of the items then."""
+StandingAt = Callable[[float], Standing]
+"""UTC seconds -> what was known of the items then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +63,13 @@ def training_catalog(prepared: Prepared, item_vectors: Floats) -> Catalog:
         prices=prepared.shop.catalog.price.astype(np.float32),
         match_scores=prepared.scores.score,
         newcomers=np.flatnonzero(popularity == 0),
-        standing=Standing(training_standing(prepared)),
     )
 
 
-def training_standing(prepared: Prepared) -> Floats:
-    """When each item came, as far as the training side knows, as columns of `STANDING`."""
+def training_standing(prepared: Prepared) -> Standing:
+    """When each item came, as far as the training side knows."""
     shop = prepared.shop.catalog
-    return standing_since(came(len(shop.items), shop.attributes, prepared.split.train))
+    return Standing.since(came(len(shop.items), shop.attributes, prepared.split.train))
 
 
 def lists_of(
@@ -82,7 +81,7 @@ def lists_of(
     *,
     but: Mapping[int, Rows],
     moments: Mapping[int, float],
-    standing_at: StandingAt | None = None,
+    standing_at: StandingAt,
 ) -> Lists:
     """Candidates of users, without their training items and those in `but`.
 
@@ -94,7 +93,7 @@ def lists_of(
         held: what each of them went on to like.
         but: further rows a user is not shown.
         moments: when each is asked, UTC seconds; 0 where nobody knows.
-        standing_at: what was known of the items when; None for what the catalog says.
+        standing_at: what was known of the items when.
     """
     index = ExactIndex(catalog.item_vectors)
     by_user: dict[int, tuple[Floats, NDArray[np.bool_], Floats]] = {}
@@ -104,10 +103,9 @@ def lists_of(
         hidden = np.zeros(len(catalog.item_vectors), dtype=np.bool_)
         hidden[history] = hidden[but.get(user, nothing)] = True
         rows = gather(catalog, index, vector, history, hidden).rows
-        if standing_at is not None:
-            catalog.standing.columns = standing_at(moments[user])
+        standing, moment = standing_at(moments[user]), moments[user]
         by_user[user] = (
-            features(catalog, vector, history, rows, now_s=moments[user]),
+            features(catalog, vector, history, rows, standing=standing, now_s=moment),
             np.isin(rows, held[user]),
             catalog.item_vectors[rows] @ np.append(vector, np.float32(1)),
         )

@@ -29,7 +29,7 @@ class ServedScorer:
         user_embeddings: float32 [n_users, dim].
         ranker: what a feed is ordered by.
         side: whose users are asked; on test, what they liked in between is hidden from the candidates.
-        standing_at: what was known of the items when; None for what the training side says.
+        standing_at: what was known of the items when.
         params: what was chosen for it.
         fit_s: seconds spent on fitting.
     """
@@ -39,7 +39,7 @@ class ServedScorer:
     user_embeddings: Floats
     ranker: LinearRanker
     side: Side
-    standing_at: StandingAt | None = None
+    standing_at: StandingAt
     params: Mapping[str, Any] = field(default_factory=dict)
     fit_s: float = float("nan")
     name: str = "served"
@@ -60,9 +60,8 @@ class ServedScorer:
             hidden[history] = hidden[between.get(user, nothing)] = True
             vector = self.user_embeddings[user]
             rows = gather(catalog, index, vector, history, hidden).rows
-            if self.standing_at is not None:
-                catalog.standing.columns = self.standing_at(moment)
-            ranked = self.ranker.score(features(catalog, vector, history, rows, now_s=moment))
+            standing = self.standing_at(moment)
+            ranked = self.ranker.score(features(catalog, vector, history, rows, standing=standing, now_s=moment))
             scores[place, rows] = ranked - ranked.min(initial=0)
         return scores
 
@@ -89,7 +88,7 @@ def served_by(
     prepared: Prepared,
     item_vectors: Floats,
     user_embeddings: Floats,
-    standing_at: StandingAt | None,
+    standing_at: StandingAt,
 ) -> dict[Side, ServedScorer]:
     """What feeds show on each side of the split; {} where no ranker orders them."""
     if ranker is None:

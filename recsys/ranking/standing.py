@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,35 +16,77 @@ if TYPE_CHECKING:
     from features.interactions import Interactions
 
 DAY_S = 86_400.0
-STANDING = ("ctr", "ctr_known", "since")
-"""Columns: log of the clicks an item gets over those an average item would get in its slots, and how much of that was
-seen and not assumed (see `recsys/appeal/`); the day it came, in days since 1970."""
+COLUMNS = ("ctr", "ctr_known", "since")
+"""Log of the clicks an item gets over those an average item would get in its slots, and how much of that was seen and
+not assumed (see `recsys/appeal/`); the day it came, in days since 1970."""
 
 COUNTED = slice(0, 2)
 """Those that come of what is shown and clicked."""
 
+Floats = NDArray[np.float32]
 
+
+@dataclass(frozen=True, eq=False)
 class Standing:
-    """The columns of all items, which are replaced as a whole while requests go on.
+    """What is known of all items at some moment; replaced as a whole while requests go on.
 
     Args:
-        columns: float32 [n_items, len(STANDING)]; NaN where nothing is known.
+        columns: float32 [n_items, len(COLUMNS)]; NaN where nothing is known.
+        scenarios: the counted columns where an answer is for a scenario, float32 [n_items, 2] each; for others, and for
+            answers of no scenario, `columns` hold.
     """
 
-    def __init__(self, columns: NDArray[np.float32]) -> None:
-        self.columns = columns
+    columns: Floats
+    scenarios: Mapping[str, Floats] = field(default_factory=dict)
 
-    def count_as(self, other: Standing) -> None:
-        """Take over how items do where they are shown, of the rows that both have."""
-        n = min(len(self.columns), len(other.columns))
-        columns = self.columns.copy()
-        columns[:n, COUNTED] = other.columns[:n, COUNTED]
-        self.columns = columns
+    @classmethod
+    def of_nothing(cls, n_items: int) -> Standing:
+        """Nothing is known of any item."""
+        return cls(np.full((n_items, len(COLUMNS)), np.nan, dtype=np.float32))
 
+    @classmethod
+    def since(cls, came_s: NDArray[np.float64]) -> Standing:
+        """Nothing is known but when each item came, UTC seconds, float64 [n_items]."""
+        standing = cls.of_nothing(len(came_s))
+        standing.columns[:, COLUMNS.index("since")] = came_s / DAY_S
+        return standing
 
-def unknown(n_items: int) -> NDArray[np.float32]:
-    """The columns of items of which nothing is known."""
-    return np.full((n_items, len(STANDING)), np.nan, dtype=np.float32)
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of any item."""
+        return bool(np.isfinite(self.columns).any())
+
+    def at(self, rows: NDArray[np.int64], scenario: str = "") -> Floats:
+        """The columns of some items for an answer to a scenario, float32 [n, len(COLUMNS)]."""
+        found = self.columns[rows]
+        there = self.scenarios.get(scenario)
+        if there is not None:
+            found[:, COUNTED] = there[rows]
+        return found
+
+    def counting(self, everywhere: Floats, scenarios: Mapping[str, Floats]) -> Standing:
+        """With other counts, float32 [n_items, 2] each."""
+        columns = np.array(self.columns)
+        columns[:, COUNTED] = everywhere
+        return Standing(columns, scenarios)
+
+    def uncounted(self) -> Standing:
+        """As if nobody had counted."""
+        return self.counting(np.full((len(self), 2), np.nan, dtype=np.float32), {})
+
+    def counting_as(self, other: Standing) -> Standing:
+        """With the counts of another catalog, of the rows that both have."""
+        n, ours = min(len(self), len(other)), self.columns[:, COUNTED]
+
+        def over(theirs: Floats) -> Floats:
+            return np.concatenate([theirs[:n], ours[n:]])
+
+        return self.counting(
+            over(other.columns[:, COUNTED]), {name: over(there) for name, there in other.scenarios.items()}
+        )
 
 
 def dated(attributes: Mapping[str, Sequence[str]]) -> float:
@@ -80,15 +123,3 @@ def came(n_items: int, attributes: Attributes, events: Interactions) -> NDArray[
         if np.isfinite(when):
             found[row] = when
     return found
-
-
-def known(columns: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The columns, None where they know nothing of any item."""
-    return columns if np.isfinite(columns).any() else None
-
-
-def standing_since(came_s: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Columns in which nothing is known but when each item came, UTC seconds."""
-    columns = unknown(len(came_s))
-    columns[:, STANDING.index("since")] = came_s / DAY_S
-    return columns

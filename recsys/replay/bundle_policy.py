@@ -78,7 +78,7 @@ def answer_log(
         raise InputError(
             f"log {log.name} is of searches: their words are not logged, a bundle cannot answer them again"
         )
-    catalog = CatalogThen(bundle, known.changes, known.rules)
+    catalog = CatalogThen(bundle, known.changes, known.rules, known.counters)
     of_log = np.append(log.items.idxs(bundle.items.ids), -1)
     starts = np.flatnonzero(np.diff(log.request_idx, prepend=log.request_idx[:1] - 1))
     n_slots = np.diff(np.append(starts, len(log)))
@@ -100,7 +100,7 @@ def answer_log(
             longest = max(longest, len(ranked))
             took[number] = time.perf_counter() - begun
             progress.advance()
-    notes = [*_training_note(bundle, log)]
+    notes = [*_training_note(bundle, log), *_counters_note(bundle, known)]
     if known.rules is not None and known.changes is None:
         notes.append("rules see prices and attributes as the bundle has them: no dated changes were given (--changes)")
     if unknown_pages:
@@ -115,6 +115,16 @@ def answer_log(
         name, len(log.items), first_request=first, items=orders, weights=weights, n_slots=log.n_positions
     )
     return Answered(policy, latency, tuple(notes))
+
+
+def _counters_note(bundle: Bundle, known: KnownThen) -> list[str]:
+    """Whether the bundle goes by counters, and of which moment."""
+    goes = bundle.ranker is not None and bundle.ranker.goes_by("ctr")
+    if known.counters is not None and not goes:
+        return ["the bundle's ranker does not go by counters: --ctr changes nothing"]
+    if known.counters is None and goes:
+        return ["the bundle's ranker goes by the counters it was made with, at every moment (--ctr: as they were then)"]
+    return []
 
 
 def _training_note(bundle: Bundle, log: Log) -> list[str]:

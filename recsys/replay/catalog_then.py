@@ -21,6 +21,8 @@ from features.shop.timestamps import utc_seconds
 from features.vocabulary import Vocabulary
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placed
+from recsys.appeal.history import CounterHistory
+from recsys.appeal.then import standing_then
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
 from recsys.rules.amended import facts_of, trained_facts
@@ -129,10 +131,17 @@ class CatalogThen:
         bundle: as it was made; what no change speaks of is as it says.
         changes: of its items; None for none.
         rules: what the shop wants of its answers; None for nothing.
+        counters: how items did where they were shown; None for what the bundle says.
     """
 
-    def __init__(self, bundle: Bundle, changes: ItemChanges | None = None, rules: RuleSet | None = None) -> None:
-        self._trained, self._changes, self._rules = bundle, changes, rules
+    def __init__(
+        self,
+        bundle: Bundle,
+        changes: ItemChanges | None = None,
+        rules: RuleSet | None = None,
+        counters: CounterHistory | None = None,
+    ) -> None:
+        self._trained, self._changes, self._rules, self._counters = bundle, changes, rules, counters
         self._facts = None if rules is None else trained_facts(bundle)
         self._recommender = BundleRecommender(bundle)
         self._amendments = Amendments(bundle, None)
@@ -142,6 +151,7 @@ class CatalogThen:
         self._now = Now(
             bundle, self._recommender, None if rules is None or self._facts is None else RuleBook(rules, self._facts)
         )
+        self._standing = standing_then(bundle.standing, bundle.items, counters)
         if changes is not None:
             self._take(changes.at_first())
 
@@ -162,6 +172,7 @@ class CatalogThen:
             self._done = until
             if changed:
                 self._take(changed)
+        self._now.recommender.standing = self._standing(moment)
         return self._now
 
     def _take(self, changed: Mapping[str, Mapping[str, Any]]) -> None:
@@ -173,6 +184,7 @@ class CatalogThen:
             self._displays[item_id] = before | plain | {"attributes": attributes}
             placed[item_id] = Placed(self._displays[item_id], {})
         bundle, _, spaces = self._amendments.apply(placed)
+        self._standing = standing_then(bundle.standing, bundle.items, self._counters)
         rules = None
         if self._rules is not None and self._facts is not None:
             rules = RuleBook(self._rules, facts_of(bundle, self._facts))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from recsys.appeal.history import CounterHistory
 from recsys.bundle import Bundle
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
@@ -32,17 +33,19 @@ class KnownThen:
         segments: what the shop says of its users, as rules name it; by user.
         rules: what the shop wants of its answers, today's rules at the request's time; None for none. Exploration is
             left out: it is the policy's own.
+        counters: how items did where they were shown; None for what the bundle says.
     """
 
     history: UserHistory | None = None
     changes: ItemChanges | None = None
     rules: RuleSet | None = None
     segments: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    counters: CounterHistory | None = None
 
     @property
     def by_time(self) -> bool:
         """Whether the moment of a request matters."""
-        return self.history is not None or self.changes is not None or self.rules is not None
+        return any(known is not None for known in (self.history, self.changes, self.rules, self.counters))
 
     def request(self, log: Log, row: int, k: int, now: Now) -> tuple[Request, list[Stage]]:
         """The request of a row, and what changes the order of its candidates.

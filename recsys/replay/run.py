@@ -12,6 +12,7 @@ import structlog
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.shop.tables import find_table
+from recsys.appeal.files import read_counters
 from recsys.bundle import Bundle
 from recsys.replay.bandits import BANDITS, play
 from recsys.replay.bundle_policy import Answered, answer_log, bundle_folder
@@ -50,6 +51,7 @@ class Asked:
         changes: table of what became of items when, for bundles; None for what a bundle says.
         users: table of what the shop says of its users, for rules that name segments; None for nothing.
         rules: file with a rule set that bundles answer by; None for none.
+        ctr: folder of counters that bundles' rankers go by, as of each request; None for those a bundle was made with.
         config: of the intervals.
     """
 
@@ -63,6 +65,7 @@ class Asked:
     changes: Path | None = None
     users: Path | None = None
     rules: Path | None = None
+    ctr: Path | None = None
     config: ReplayConfig = field(default_factory=ReplayConfig)
 
 
@@ -133,7 +136,8 @@ def _policy(
     if rules is not None and (errors := RuleBook(rules, trained_facts(bundle)).review().errors):
         raise InputError(f"{asked.rules}: {errors[0]}")
     segments = {} if asked.users is None else read_segments(asked.users, quarantine=quarantine)
-    known = KnownThen(history, changes, rules, segments)
+    counters = None if asked.ctr is None else read_counters(asked.ctr)
+    known = KnownThen(history, changes, rules, segments, counters)
     answered = answer_log(spec, bundle, judged, temperature=temperature, known=known)
     return replace(answered, policy=with_share(spec, answered.policy, judged, share))
 

@@ -151,9 +151,9 @@ def counters(
     history = count_logs(logs, config, window_s=window if joined else 0.0)
     write_counters(out, history)
     typer.echo(
-        f"{out}: {len(history.items)} items, {history.looks.sum():,.0f} looks, {history.clicks.sum():,.0f} clicks"
+        f"{out}: {len(history.items)} items, {history.shown.sum():,.0f} slots, {history.clicks.sum():,.0f} clicks"
     )
-    for surface, curve in history.examination.curves.items():
+    for surface, curve in history.examination(history.end_s).curves.items():
         typer.echo(f"  looks at {surface or 'the list'} by place: " + " ".join(f"{looks:.2f}" for looks in curve[:12]))
     how = (
         f"{history.randomized:.0%} of the slots were drawn"
@@ -161,6 +161,8 @@ def counters(
         else ("no slot was drawn: it is supposed that an item attracts alike wherever it stands")
     )
     typer.echo(f"  {how}")
+    if len(history.scenarios) > 1:
+        typer.echo(f"  counted by themselves: {', '.join(history.scenarios[1:])}")
     for rule, count in quarantine.counts.items():
         typer.echo(f"  {count:,} rows refused: {rule}")
 

@@ -1,13 +1,15 @@
 """Live counts of how items do where they are shown: what they are, and how they lie in Redis.
 
-An item has four numbers, packed: clicks, looks, looks with the fading squared, and the moment they are faded to. A slot
-or a click that comes is faded to that moment, or moves it, so that the order of coming changes nothing.
+An item has four numbers in each scenario that is counted by itself, and four for all others, packed: clicks, looks,
+looks with the fading squared, and the moment they are faded to. A slot or a click that comes is faded to that moment,
+or moves it, so that the order of coming changes nothing. Which scenarios are counted, the log's counters say: whoever
+asks names them, and must not fill Redis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 import numpy as np
@@ -51,35 +53,55 @@ return 1
 )
 
 
+_BETWEEN = b"\x1f"
+
+
+def field(scenario: str, item: str) -> bytes:
+    """What an item's counts in a scenario are kept under; "" for everywhere else."""
+    return scenario.encode() + _BETWEEN + item.encode()
+
+
+def named(field: bytes) -> tuple[str, str]:
+    """Scenario and item of a `field`."""
+    scenario, _, item = field.partition(_BETWEEN)
+    return scenario.decode(), item.decode()
+
+
 @dataclass(frozen=True)
 class LiveCounting:
     """How live counts are made.
 
     Args:
         examination: how places are looked at.
+        scenarios: those that are counted by themselves, after "" for all others.
         half_life_s: counts are worth half after so long.
         until_s: answers up to here were counted before, from the log.
     """
 
     examination: Examination
+    scenarios: tuple[str, ...]
     half_life_s: float
     until_s: float
 
     def dump(self) -> bytes:
         """As JSON."""
-        said = {"examination": self.examination.curves, "half_life_s": self.half_life_s, "until_s": self.until_s}
-        return orjson.dumps(said)
+        return orjson.dumps({**asdict(self), "examination": self.examination.curves})
 
     @classmethod
     def read(cls, raw: bytes) -> LiveCounting:
         """From `dump`."""
         said = orjson.loads(raw)
         curves = {surface: tuple(curve) for surface, curve in said["examination"].items()}
-        return cls(Examination(curves), said["half_life_s"], said["until_s"])
+        return cls(Examination(curves), tuple(said["scenarios"]), said["half_life_s"], said["until_s"])
 
-    def looks(self, surface: str, items: Sequence[str]) -> list[tuple[str, float]]:
-        """The items of an answer, each with how far its slot is looked at."""
-        return [(item, self.examination.of(surface, position)) for position, item in enumerate(items)]
+    def field(self, scenario: str, item: str) -> bytes:
+        """Where an item is counted in an answer for a scenario."""
+        return field(scenario if scenario in self.scenarios else "", item)
+
+    def looks(self, surface: str, scenario: str, items: Sequence[str]) -> list[tuple[bytes, float]]:
+        """The fields of an answer's items, each with how far its slot is looked at."""
+        of = self.examination.of
+        return [(self.field(scenario, item), of(surface, position)) for position, item in enumerate(items)]
 
 
 def begin(client: Redis, keys: Keys, history: CounterHistory) -> LiveCounting:
@@ -90,11 +112,15 @@ def begin(client: Redis, keys: Keys, history: CounterHistory) -> LiveCounting:
         keys: of the tenant.
         history: the log's counters.
     """
-    counting = LiveCounting(history.examination, history.half_life_s, history.until_s)
-    counts = history.counts(np.inf) if not len(history) else history.counts(float(history.moments[-1]))
-    at = float(history.moments[-1]) if len(history) else 0.0
-    columns = (counts.clicks.tolist(), counts.looks.tolist(), counts.looks_squared.tolist())
-    seeds = [[item, *of, at] for item, *of in zip(history.items, *columns, strict=True)]
+    at, examination = history.end_s, history.examination(history.end_s)
+    counting = LiveCounting(examination, history.scenarios, history.half_life_s, history.until_s)
+    counts = history.counts(at, examination)
+    seeds = [
+        [field(scenario, item).decode(), clicks, looks, squared, at]
+        for scenario, *rows in zip(history.scenarios, counts.clicks, counts.looks, counts.looks_squared, strict=True)
+        for item, clicks, looks, squared in zip(history.items, *(row.tolist() for row in rows), strict=True)
+        if looks
+    ]
     script = client.register_script(BEGIN)
     script(keys=[keys.appeal_about, keys.appeal, keys.appeal_changed], args=[counting.dump(), orjson.dumps(seeds)])
     return LiveCounting.read(cast("bytes", client.get(keys.appeal_about)))

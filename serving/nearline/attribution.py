@@ -135,16 +135,17 @@ class Attribution:
     def _count_answer(self, entry: Entry, arms: Mapping[str, str]) -> None:
         entry_id, fields = entry
         items = orjson.loads(fields["slots"])["items"]
-        at, surface = float(fields["timestamp"]), fields.get("surface", b"").decode()
+        at = float(fields["timestamp"])
+        surface, scenario = (fields.get(name, b"").decode() for name in ("surface", "scenario"))
         counting = self._counting
         counted = counting is not None and at > counting.until_s and surface != SEARCH
-        answer = {"items": items, "timestamp": at, "arms": arms, "counted": counted}
+        answer = {"items": items, "timestamp": at, "arms": arms, "counted": counted, "scenario": scenario}
         shown = self._keys.shown(fields["recommendation_id"].decode())
         names = [self._keys.impressions, shown, self._keys.appeal, self._keys.appeal_changed, *self._of_arms(arms)]
         kept_s = self._kept_s if arms else int(self._window_s) + SHORT_SLACK_S
-        looks: list[str | float] = []
+        looks: list[bytes | float] = []
         if counting is not None and counted:
-            looks = [part for one in counting.looks(surface, items) for part in one]
+            looks = [part for one in counting.looks(surface, scenario, items) for part in one]
         fading = (at, 1.0 if counting is None else counting.half_life_s)
         args = [GROUP, entry_id, orjson.dumps(answer), kept_s, len(items), *fading, *looks]
         new = self._answer(keys=names, args=args)
@@ -163,9 +164,10 @@ class Attribution:
         mark = self._keys.clicked(answered, item_id)
         keys, arms = self._keys, self._of_arms(answer["arms"])
         names = [mark, keys.clicked(answered, ""), keys.appeal, keys.appeal_changed, *arms]
-        args: list[str | float] = [self._kept_s, "within" if within else "late"]
-        if self._counting is not None and answer.get("counted"):
-            args += [item_id, answer["timestamp"], self._counting.half_life_s]
+        args: list[str | bytes | float] = [self._kept_s, "within" if within else "late"]
+        counting = self._counting
+        if counting is not None and answer.get("counted"):
+            args += [counting.field(answer.get("scenario", ""), item_id), answer["timestamp"], counting.half_life_s]
         new = self._click(keys=names, args=args)
         self.counted["clicks" if within else "late"] += int(cast("int", new))
         return True

@@ -27,8 +27,9 @@ from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker, fit_linear
+from recsys.ranking.lists import training_standing
 from recsys.ranking.served import served_by
-from recsys.ranking.standing import came
+from recsys.ranking.standing import Standing, came
 from recsys.recommendation import SOURCES, UserState
 from recsys.recommender import BundleRecommender
 
@@ -60,8 +61,9 @@ def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
     catalog = catalog_of(bundle)
     columns = np.stack([0.01 * np.arange(60), np.full(60, 0.5), 20_000.0 + np.arange(60)], axis=1).astype(np.float32)
     columns[0, 2], columns[12, 2], columns[57, 0] = np.nan, 20_200.0, np.nan  # 12 comes later than it is asked for
-    catalog.standing.columns = columns
-    found = features(catalog, user, history, rows, now_s=20_100 * 86_400.0)
+    at_home = columns[:, :2] + np.float32(2)
+    standing = Standing(columns, {"home": at_home})
+    found = features(catalog, user, history, rows, standing=standing, now_s=20_100 * 86_400.0)
     prices = [display["price"] for display in bundle.displays()]
     met = [{u for u in range(20) if i in bundle.seen(u)} for i in range(60)]
 
@@ -95,7 +97,12 @@ def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
             "ctr_known": 0.5,
         }
         np.testing.assert_allclose(found[row], [expected[name] for name in FEATURES], rtol=1e-4, atol=1e-5)
-    stranger = features(catalog_of(bundle), None, NOBODY, rows, now_s=0.0)
+    counted = [FEATURES.index("ctr"), FEATURES.index("ctr_known")]
+    for scenario, expected_there in (("home", at_home[rows]), ("elsewhere", columns[rows, :2])):
+        there = features(catalog, user, history, rows, standing=standing, now_s=20_100 * 86_400.0, scenario=scenario)
+        np.testing.assert_array_equal(there[:, counted], expected_there)
+        np.testing.assert_array_equal(np.delete(there, counted, axis=1), np.delete(found, counted, axis=1))
+    stranger = features(catalog_of(bundle), None, NOBODY, rows, standing=bundle.standing, now_s=0.0)
     known = {name for name, column in zip(FEATURES, stranger.T, strict=True) if np.isfinite(column).any()}
     assert known == {"prior", "popularity", "match", "history", "dated"}
 
@@ -292,8 +299,9 @@ def test_counters_are_adopted_where_they_tell_what_users_go_for_and_only_there()
         *(replace(split.valid, user_idx=everyone, item_idx=of, timestamp=np.full(len(users), 2e9)) for of in pairs),
     )
 
-    def known(appeal: np.ndarray) -> Callable[[float], np.ndarray]:
-        return lambda _: np.stack([appeal, np.full(n_items, 0.9), np.full(n_items, np.nan)], axis=1).astype(np.float32)
+    def known(appeal: np.ndarray) -> Callable[[float], Standing]:
+        columns = np.stack([appeal, np.full(n_items, 0.9), np.full(n_items, np.nan)], axis=1)
+        return lambda _: Standing(columns.astype(np.float32))
 
     config = RankingConfig(penalty=0.01)
     ranker, report = learn_ranker(prepared, items, users, config, seed=0, standing_at=known(np.log(attracts + 0.05)))
@@ -322,7 +330,7 @@ def test_an_item_came_when_it_says_so_else_when_it_was_first_met() -> None:
 def test_what_is_served_is_judged_in_the_ranker_s_order_above_everything_else() -> None:
     prepared, items, users = shop(planted=True)
     ranker, report = learn_ranker(prepared, items, users, RankingConfig(), seed=0)
-    served = served_by(ranker, prepared, items, users, None)
+    served = served_by(ranker, prepared, items, users, lambda _: training_standing(prepared))
     for side in ("valid", "test"):
         told = evaluate(served[side], prepared.split, on=side, config=EvaluationConfig(bootstrap_samples=0))
         assert told.metrics["ndcg@20"] == pytest.approx(report[side]["ndcg@20"]["ranker"], rel=0.1)
@@ -330,7 +338,7 @@ def test_what_is_served_is_judged_in_the_ranker_s_order_above_everything_else() 
     taste = items @ np.append(users[7], np.float32(1))
     rest = np.flatnonzero(scores < 0)
     np.testing.assert_array_equal(np.argsort(scores[rest]), np.argsort(taste[rest]))
-    assert served_by(None, prepared, items, users, None) == {}
+    assert served_by(None, prepared, items, users, lambda _: training_standing(prepared)) == {}
 
 
 # --- serving ----------------------------------------------------------------------------------------------------------
@@ -382,7 +390,7 @@ def test_a_ranker_of_a_version_that_knew_fewer_features_ranks_as_it_did() -> Non
 def test_an_age_counts_as_of_the_moment_of_asking(make_bundle: MakeBundle) -> None:
     day = 86_400.0
     bundle = make_bundle(np.array([[1.0, 0], [0.9, 0], [0.8, 0], [0.7, 0]]))
-    bundle.__dict__["standing"] = np.array([[np.nan, np.nan, came] for came in (0, 10, 90, 300)], dtype=np.float32)
+    bundle.__dict__["standing"] = Standing.since(day * np.array([0.0, 10, 90, 300]))
     recommender = with_ranker(bundle, weighing(freshness=1.0, taste=0.01))
     viewed = UserState(recent_items=("i0",))
 
@@ -402,15 +410,21 @@ def test_an_age_counts_as_of_the_moment_of_asking(make_bundle: MakeBundle) -> No
 
 def test_what_moves_with_time_comes_back_from_a_bundle_and_new_items_join_it(make_bundle: MakeBundle) -> None:
     columns = np.array([[0.5, 0.9, 18_000.0], [np.nan, np.nan, np.nan]], dtype=np.float32)
-    bundle = make_bundle(np.eye(2), standing=columns)
-    np.testing.assert_array_equal(bundle.standing, columns)
-    assert np.isnan(make_bundle(np.eye(2)).standing).all()
+    there = np.array([[1.5, 0.8], [-0.5, 0.7]], dtype=np.float32)
+    bundle = make_bundle(np.eye(2), standing=Standing(columns, {"cart": there, "home": there / 2}))
+    np.testing.assert_array_equal(bundle.standing.columns, columns)
+    assert list(bundle.standing.scenarios) == ["cart", "home"]
+    np.testing.assert_array_equal(bundle.standing.scenarios["home"], there / 2)
+    assert np.isnan(make_bundle(np.eye(2)).standing.columns).all()
     place = np.zeros(3, dtype=np.float32)
     shown = {**bundle.display(0), "item_id": "new", "attributes": {"added": ["2020-01-01"]}}
     amended, _, _ = Amendments(bundle, None).apply(
         {"new": Placed(shown, {}, place), "i1": Placed(bundle.display(1), {})}
     )
-    np.testing.assert_array_equal(amended.standing[:2], columns)
-    np.testing.assert_array_equal(amended.standing[2], np.array([0, 0, 18_262], dtype=np.float32))
+    np.testing.assert_array_equal(amended.standing.columns[:2], columns)
+    np.testing.assert_array_equal(amended.standing.columns[2], np.array([0, 0, 18_262], dtype=np.float32))
+    np.testing.assert_array_equal(amended.standing.scenarios["cart"], [*there, [0, 0]])
     quiet, _, _ = Amendments(make_bundle(np.eye(2)), None).apply({"new": Placed(shown, {}, place)})
-    assert np.isnan(quiet.standing[2, :2]).all()  # a shop without a log knows nothing of how a new item does, either
+    assert np.isnan(
+        quiet.standing.columns[2, :2]
+    ).all()  # a shop without a log knows nothing of how a new item does, either

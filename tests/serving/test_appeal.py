@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
-from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
-from recsys.appeal.shrinkage import Counts, appeal, prior_of
+from recsys.appeal.shrinkage import standing_by
 from recsys.bundle import Bundle
 from recsys.ranking.features import FEATURES
 from recsys.ranking.linear import LinearRanker
@@ -30,6 +30,8 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     publisher: Any,
     start_service: Callable[..., Any],
     eventually: Callable[..., None],
+    *,
+    make_counters: Callable[..., CounterHistory],
 ) -> None:
     bundle = make_bundle(np.array([[1.0, 0], [0.9, 0], [0.8, 0], [0.7, 0]]), ranker=by_ctr())
     publisher.publish(bundle)
@@ -39,34 +41,29 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     eventually(lambda: service.feed_ids("ann", 3)[0] == "i1")  # nothing is counted: all are alike, rows decide
     now = time.time()
     clicks, looks = np.array([1.0, 2.0, 30.0, 0.0]), np.array([50.0, 50.0, 50.0, 50.0])
-    at = np.full(4, now - 10)
-    items = bundle.items
-    counters = CounterHistory(
-        items,
-        np.arange(4),
-        at,
-        at,
-        clicks,
-        looks,
-        Examination({}),
-        0.0,
-        1e6,
-        60.0,
-        now - 10,
-    )
+    rows = [(f"i{row}", "", 0, now - 10, looks[row], clicks[row]) for row in range(4)]
+    at_home = [("i3", "home", 0, now - 10, 50, 25), ("i2", "home", 0, now - 10, 50, 10)]
+    counters = make_counters([*rows, *at_home], half_life_s=1e6, window_s=0.0)
     with redis_server.client() as client:
         attribute(client, worker="w", stop=threading.Event(), once=True, counters=counters)
     recommender = service.app.state.engine.live.recommender
     eventually(lambda: np.isfinite(recommender.standing.columns[:, 0]).all())
-    counted = Counts(clicks, looks, looks)
-    np.testing.assert_allclose(recommender.standing.columns[:, COUNTED], appeal(counted, prior_of(counted)), rtol=1e-2)
+    counts = counters.counts(now - 10, counters.examination(now))
+    everywhere, scenarios = standing_by(counts, counters.scenarios, np.arange(4))
+    np.testing.assert_allclose(recommender.standing.columns[:, COUNTED], everywhere, rtol=1e-2)
+    np.testing.assert_allclose(recommender.standing.scenarios["home"], scenarios["home"], rtol=1e-2)
     viewed = {"event_id": "e2", "user_id": "bob", "item_id": "i0", "event_type": "view", "timestamp": now}
     assert service.post(viewed).status_code < 300
-    assert service.feed_ids("bob", 3) == ["i2", "i1", "i3"]
-    answer = service.get("/v1/users/bob/feed", k=2, split="true").json()["recommendations"]
-    assert answer[0]["split"]["ctr"] > 1
+    best = np.argsort(-everywhere[:, 0])
+    assert service.feed_ids("bob", 3) == [f"i{row}" for row in best if row != 0]
+    assert best[0] == 2
+    for scenario, row, told in (("", 2, everywhere), ("home", 3, scenarios["home"])):
+        feed = service.get("/v1/users/bob/feed", k=3, scenario=scenario, split="true").json()["recommendations"]
+        assert feed[0]["item"]["item_id"] == f"i{row}"
+        assert feed[0]["split"]["ctr"] == pytest.approx(told[row, 0], rel=1e-2)
     # a new price makes the catalog anew, and what is known of the items goes on holding
     assert service.say("PATCH", "i3", {"price": 3.0}).status_code == 200
     renewed = service.app.state.engine.live.recommender
     assert renewed is not recommender
     np.testing.assert_allclose(renewed.standing.columns[:, 0], recommender.standing.columns[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(renewed.standing.scenarios["home"], recommender.standing.scenarios["home"], rtol=1e-4)

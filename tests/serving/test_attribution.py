@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,10 @@ import pytest
 from redis import Redis
 from redis.crc import key_slot
 
-from features.vocabulary import Vocabulary
-from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
 from serving.events import Event
 from serving.keys import Keys
-from serving.nearline.appeal import PACKED, begin
+from serving.nearline.appeal import PACKED, begin, named
 from serving.nearline.attribution import FIELDS, GROUP, Attribution, attribute
 from serving.nearline.group import Batch, StreamGroup
 
@@ -149,27 +149,33 @@ def test_a_click_that_overtakes_its_answer_is_looked_at_again(client: Redis) -> 
 HALF_LIFE = 1000.0
 
 
-def log_counters(items: str = "xyz") -> CounterHistory:
-    """Of each item one look and half a click at second 90; the second place is looked at half as often."""
-    n = len(items)
-    then, nothing = np.full(n, 90.0), np.ones(n)
-    looks = Examination({"feed": (1.0, 0.5)})
-    return CounterHistory(
-        Vocabulary(tuple(items)), np.arange(n), then, then, nothing / 2, nothing, looks, 0.0, HALF_LIFE, 60.0, 90.0
-    )
+def counters_of(make: Any, items: str = "xyz") -> CounterHistory:
+    """Of each item one look and half a click at second 90; the second place is looked at half as often; of those for
+    the scenario "home" nothing yet.
+    """
+    rows = [(item, "", *slot) for item in items for slot in ((0, 90.0, 0.5, 0.25), (1, 90.0, 1.0, 0.25))]
+    found = make(rows, half_life_s=HALF_LIFE, window_s=0.0)
+    return replace(found, scenarios=("", "home"))
 
 
-def appeals(client: Redis) -> dict[str, tuple[float, ...]]:
+@pytest.fixture
+def log_counters(make_counters: Any) -> Any:
+    return partial(counters_of, make_counters)
+
+
+def appeals(client: Redis, scenario: str = "") -> dict[str, tuple[float, ...]]:
     """Clicks, looks and squared looks, as they are at the moment they were faded to."""
     found: Any = client.hgetall(KEYS.appeal)
-    return {item.decode(): tuple(np.frombuffer(raw, dtype=PACKED)[0].tolist()) for item, raw in found.items()}
+    of_each = {named(field): tuple(np.frombuffer(raw, dtype=PACKED)[0].tolist()) for field, raw in found.items()}
+    return {item: numbers for (where, item), numbers in of_each.items() if where == scenario}
 
 
-def feed(client: Redis, answer: str, items: str, *, at: float) -> None:
+def feed(client: Redis, answer: str, items: str, *, at: float, scenario: str = "") -> None:
     slots = {"items": list(items), "sources": ["popular"] * len(items), "propensities": [1.0] * len(items)}
     fields: dict[Any, Any] = {
         "recommendation_id": answer,
         "surface": "feed",
+        "scenario": scenario,
         "timestamp": repr(at),
         "arms": b"{}",
         "slots": orjson.dumps(slots),
@@ -177,7 +183,9 @@ def feed(client: Redis, answer: str, items: str, *, at: float) -> None:
     client.xadd(KEYS.impressions, fields)
 
 
-def test_items_are_counted_by_looks_whatever_arm_showed_them_and_go_on_from_the_log(client: Redis) -> None:
+def test_items_are_counted_by_looks_whatever_arm_showed_them_and_go_on_from_the_log(
+    client: Redis, log_counters: Any
+) -> None:
     feed(client, "old", "x", at=80.0)  # the log has it
     feed(client, "new", "xq", at=100.0)
     show(client, "of an arm", "x", at=100.0)  # of a surface nobody knows: 1 / log2(2) = 1 look
@@ -195,7 +203,22 @@ def test_items_are_counted_by_looks_whatever_arm_showed_them_and_go_on_from_the_
     assert appeals(client) == found
 
 
-def test_counts_of_items_do_not_depend_on_the_order_of_coming(client: Redis) -> None:
+def test_a_scenario_that_the_log_s_counters_know_is_counted_by_itself_and_any_other_with_the_rest(
+    client: Redis, log_counters: Any
+) -> None:
+    feed(client, "there", "xq", at=100.0, scenario="home")
+    feed(client, "anywhere", "xq", at=100.0, scenario="made.up-by.a_visitor")
+    click(client, "there", "q")
+    run(client, counters=log_counters())
+    fading = 0.5 ** (10 / HALF_LIFE)
+    assert appeals(client, "home") == {"x": pytest.approx((0, 1, 1, 100.0)), "q": pytest.approx((1, 0.5, 0.5, 100.0))}
+    assert appeals(client)["x"] == pytest.approx((0.5 * fading, fading + 1, fading**2 + 1, 100.0))
+    assert appeals(client)["q"] == pytest.approx((0, 0.5, 0.5, 100.0))
+    fields: Any = client.hkeys(KEYS.appeal)
+    assert {named(field)[0] for field in fields} == {"", "home"}
+
+
+def test_counts_of_items_do_not_depend_on_the_order_of_coming(client: Redis, log_counters: Any) -> None:
     for answer, at in (("b", 500.0), ("a", 100.0), ("c", 900.0)):
         feed(client, answer, "q", at=at)
         click(client, answer, "q", at=at + 5)
@@ -204,7 +227,7 @@ def test_counts_of_items_do_not_depend_on_the_order_of_coming(client: Redis) -> 
     assert appeals(client)["q"] == pytest.approx((weights.sum(), weights.sum(), (weights**2).sum(), 900.0))
 
 
-def test_a_killed_worker_counts_no_item_twice(client: Redis) -> None:
+def test_a_killed_worker_counts_no_item_twice(client: Redis, log_counters: Any) -> None:
     feed(client, "one", "q", at=100.0)
     click(client, "one", "q")
     counting = Attribution(client, KEYS, window_s=60.0, counting=begin(client, KEYS, log_counters()))

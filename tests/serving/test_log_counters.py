@@ -26,7 +26,7 @@ def logged(folder: Path, n: int = 400) -> Path:
             slots.append(
                 {"entry_id": f"{request}-0", "request_id": f"r{request}", "user_id": f"u{request}", "timestamp": at,
                  "policy": "m", "campaign": "feed", "source": "popular", "position": position, "item_id": item,
-                 "propensity": 1.0, "marginal": 1.0}
+                 "scenario": "home", "propensity": 1.0, "marginal": 1.0}
             )  # fmt: skip
             if rng.random() < (0.6, 0.3)[position]:
                 events.append(
@@ -49,9 +49,11 @@ def test_clicks_are_joined_and_what_is_too_young_to_be_judged_is_left_out(tmp_pa
     until = slots["timestamp"].max() - 3600
     joined = events.merge(slots, left_on=["recommendation_id", "item_id"], right_on=["request_id", "item_id"])
     clicks = np.bincount(joined["position"][joined["timestamp_y"] <= until])
-    assert history.examination.of("feed", 1) == pytest.approx(clicks[1] / clicks[0], rel=0.05)
+    assert history.examination(history.end_s).of("feed", 1) == pytest.approx(clicks[1] / clicks[0], rel=0.05)
     assert history.until_s == until
     assert history.clicks.sum() == (events["timestamp"] - 10 <= until).sum()
+    assert history.scenarios == ("", "home")
+    assert "counted by themselves: home" in asked.output
     assert (history.known_s == history.shown_s + 3600).all()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from features.vocabulary import Vocabulary
 from recsys.appeal.counting import CountingConfig, count_logs
 from recsys.appeal.examination import Examination
 from recsys.appeal.files import TABLE, read_counters, write_counters
-from recsys.appeal.history import StandingThen
-from recsys.appeal.shrinkage import Counts, Prior, appeal, prior_of
-from recsys.ranking.standing import standing_since
+from recsys.appeal.history import CounterHistory
+from recsys.appeal.shrinkage import Counts, Prior, appeal, prior_of, standing_by
+from recsys.appeal.then import StandingThen
+from recsys.ranking.standing import Standing
 from recsys.replay.log import Log
 
 N_ITEMS, N_SLOTS = 40, 8
@@ -64,9 +66,15 @@ def planted(*, drawn: float, n: int = 20_000, seed: int = 0) -> tuple[Log, np.nd
 
 def told(log: Log) -> np.ndarray:
     """What is said of each item after the whole log."""
-    history = count_logs([log], HOUR, window_s=0.0)
-    columns = StandingThen(standing_since(np.full(N_ITEMS, np.nan)), log.items, history)(np.inf)
-    return columns[:, 0]
+    return then(count_logs([log], HOUR, window_s=0.0), log)(np.inf).columns[:, 0]
+
+
+def then(history: CounterHistory, log: Log) -> StandingThen:
+    return StandingThen(Standing.of_nothing(N_ITEMS), log.items, history)
+
+
+def curve_of(history: CounterHistory) -> np.ndarray:
+    return np.array(history.examination(history.end_s).curves["feed"])
 
 
 def test_appeal_is_recovered_where_plain_click_rates_are_misled_by_place() -> None:
@@ -75,7 +83,7 @@ def test_appeal_is_recovered_where_plain_click_rates_are_misled_by_place() -> No
     ours, plain = (spearmanr(values, truth).statistic for values in (told(log), rates))
     assert ours > 0.95
     assert plain < 0.5
-    curve = count_logs([log], HOUR, window_s=0.0).examination.curves["feed"]
+    curve = curve_of(count_logs([log], HOUR, window_s=0.0))
     np.testing.assert_allclose(curve, LOOKS, rtol=0.12)
 
 
@@ -83,27 +91,92 @@ def test_draws_free_the_curve_from_what_visitors_liked_anyway() -> None:
     log, _ = planted(drawn=0.3)
     history = count_logs([log], HOUR, window_s=0.0)
     assert history.randomized == pytest.approx(1.0, abs=0.01)  # any item could have stood anywhere
-    off = np.abs(np.array(history.examination.curves["feed"]) / LOOKS - 1).max()
+    off = np.abs(curve_of(history) / LOOKS - 1).max()
     silent = count_logs([replace(log, propensity=np.ones(len(log)))], HOUR, window_s=0.0)
-    supposed = np.abs(np.array(silent.examination.curves["feed"]) / LOOKS - 1).max()
+    supposed = np.abs(curve_of(silent) / LOOKS - 1).max()
     assert silent.randomized == 0
     assert off < 0.15
     assert supposed > 2 * off
 
 
-def test_what_comes_after_a_moment_changes_nothing_that_was_known_then() -> None:
+def test_counts_are_sums_of_what_was_known_at_a_moment_and_fade() -> None:
     log, _ = planted(drawn=0.3, n=3000)
     cut = 1.6e9 + 15_000
     history = count_logs([log], HOUR, window_s=600.0)
-    before = history.counts(cut)
+    examination = history.examination(cut)
+    counts = history.counts(cut, examination).of(0)
     shown = np.flatnonzero(np.ceil(log.timestamp / 3600) * 3600 + 600 <= cut)
-    looks = np.array(history.examination.curves["feed"])[log.position[shown]]
+    looks = np.array(examination.curves["feed"])[log.position[shown]]
     fading = 0.5 ** ((cut - np.ceil(log.timestamp[shown] / 3600) * 3600) / history.half_life_s)
-    np.testing.assert_allclose(before.looks, np.bincount(log.item_idx[shown], looks * fading, N_ITEMS))
-    np.testing.assert_allclose(before.clicks, np.bincount(log.item_idx[shown], log.reward[shown] * fading, N_ITEMS))
-    then = StandingThen(standing_since(np.zeros(N_ITEMS)), log.items, history)
-    assert np.isnan(then(1.6e9)[:, :2]).all()  # nobody had counted yet: unknown, and not 0
-    assert np.isfinite(then(cut)).all()
+    np.testing.assert_allclose(counts.looks, np.bincount(log.item_idx[shown], looks * fading, N_ITEMS))
+    np.testing.assert_allclose(counts.looks_squared, np.bincount(log.item_idx[shown], looks * fading**2, N_ITEMS))
+    np.testing.assert_allclose(counts.clicks, np.bincount(log.item_idx[shown], log.reward[shown] * fading, N_ITEMS))
+
+
+def test_a_burst_of_clicks_to_come_changes_nothing_of_the_past_not_even_how_places_are_looked_at() -> None:
+    log, _ = planted(drawn=0.3, n=3000)
+    burst = 1.6e9 + 15_000
+    reward = log.reward.copy()
+    reward[(log.timestamp > burst) & (log.position >= N_SLOTS // 2)] = 1.0  # the lower half is all that is clicked
+    quiet, loud = (then(count_logs([of], HOUR, window_s=600.0), log) for of in (log, replace(log, reward=reward)))
+    assert not quiet(1.6e9).known  # nobody had counted yet: unknown, and not 0
+    for moment in np.arange(1.6e9, burst + 600, 500.0).tolist():
+        np.testing.assert_array_equal(quiet(moment).columns, loud(moment).columns)
+    assert quiet(burst).known
+    assert np.abs(quiet(np.inf).columns - loud(np.inf).columns)[:, :2].max() > 0.1
+
+
+def test_a_scenario_s_counts_are_shrunk_to_what_the_item_does_everywhere(
+    make_counters: Callable[..., CounterHistory],
+) -> None:
+    """Worked by hand: a and b do alike, 1 click in 10; at home a is clicked twice as often as b, for once shown."""
+    rows = [("a", "", 0, 100.0, 900, 80), ("b", "", 0, 100.0, 900, 100), ("c", "", 0, 100.0, 1000, 300)]
+    rows += [("a", "home", 0, 100.0, 100, 20), ("b", "home", 0, 100.0, 100, 0)]
+    history = make_counters(rows)
+    counts = history.counts(100.0, history.examination(100.0))
+    everywhere, scenarios = standing_by(counts, history.scenarios, np.array([0, 1, 2, -1]))
+    overall = counts.everywhere()
+    np.testing.assert_allclose(everywhere[:3], appeal(overall, prior_of(overall)))
+    np.testing.assert_array_equal(everywhere[3], [0, 0])
+    assert everywhere[0, 0] == pytest.approx(everywhere[1, 0])
+    (home,) = scenarios.values()
+    # both are expected to earn 10 at home, to a factor; 20 and 0 are 10 off: mean 20 / 200 m, spread as of `prior_of`
+    looks = 100 * np.exp(everywhere[0, 0])
+    mean = 20 / (2 * looks)
+    spread = 2 * (10**2 - mean * looks) / looks / (2 * looks)
+    prior = mean / spread
+    rates = (np.array([20, 0]) + mean * prior) / (looks + prior)
+    np.testing.assert_allclose(home[:2, 0], everywhere[:2, 0] + np.log(rates / mean), rtol=1e-5)
+    here = looks / (looks + prior)
+    np.testing.assert_allclose(home[:2, 1], everywhere[:2, 1] + (1 - everywhere[:2, 1]) * here, rtol=1e-5)
+    np.testing.assert_allclose(home[2:], everywhere[2:])  # never shown there: as everywhere
+
+
+def test_a_scenario_that_says_nothing_new_leaves_everything_as_it_is(
+    make_counters: Callable[..., CounterHistory],
+) -> None:
+    rows = [(item, "home", 0, 100.0, 1000, clicks) for item, clicks in (("a", 50), ("b", 100), ("c", 400))]
+    history = make_counters(rows)
+    counts = history.counts(100.0, history.examination(100.0))
+    everywhere, scenarios = standing_by(counts, history.scenarios, np.arange(3))
+    np.testing.assert_allclose(scenarios["home"], everywhere, atol=0.01)
+
+
+def test_only_so_many_scenarios_are_counted_by_themselves_and_the_rest_together() -> None:
+    log, _ = planted(drawn=0.3, n=600)
+    names = ("rare", "home", "cart")
+    codes = np.repeat(np.arange(600) % 10, N_SLOTS)  # rare 1 in 10, none 1 in 10, home 4, cart 4
+    codes = np.where(codes == 0, 0, np.where(codes == 9, -1, np.where(codes <= 4, 1, 2)))
+    of = replace(log, scenario=(names, codes))
+    history = count_logs([of], CountingConfig(bucket_s=3600.0, scenarios=2), window_s=0.0)
+    assert history.scenarios == ("", "cart", "home")
+    shown = history.counts(history.end_s, Examination({"feed": (1.0,)}))
+    fading = 0.5 ** (
+        (history.end_s - np.minimum(np.ceil(log.timestamp / 3600) * 3600, history.until_s)) / history.half_life_s
+    )
+    for place, scenario in enumerate((codes <= 0, codes == 2, codes == 1)):
+        expected = np.bincount(log.item_idx[scenario], fading[scenario], N_ITEMS)
+        np.testing.assert_allclose(shown.looks[place], expected)
 
 
 def test_an_estimate_is_the_credibility_mean_worked_by_hand() -> None:
@@ -128,15 +201,17 @@ def test_a_slot_beyond_the_known_counts_as_the_last_and_a_strange_surface_by_its
 
 
 def test_counters_come_back_from_disk_and_a_changed_table_is_refused(tmp_path: Path) -> None:
-    history = count_logs([planted(drawn=0.3, n=500)[0]], HOUR, window_s=0.0)
+    log, _ = planted(drawn=0.3, n=500)
+    scenario = (("home", "cart"), np.arange(len(log)) % 3 - 1)
+    history = count_logs([replace(log, scenario=scenario)], HOUR, window_s=0.0)
     write_counters(tmp_path, history)
     again = read_counters(tmp_path)
-    assert again.examination == history.examination
+    assert (again.scenarios, again.surfaces, again.items) == (history.scenarios, history.surfaces, history.items)
     for moment in (1.6e9 + 3000, 1.7e9):
-        ours, theirs = again.counts(moment), history.counts(moment)
-        rows = again.items.idxs(history.items.ids)
-        np.testing.assert_allclose(ours.at(rows).clicks, theirs.clicks)
-        np.testing.assert_allclose(ours.at(rows).looks_squared, theirs.looks_squared)
+        assert again.examination(moment) == history.examination(moment)
+        ours, theirs = (of.counts(moment, of.examination(moment)) for of in (again, history))
+        np.testing.assert_array_equal(ours.clicks, theirs.clicks)
+        np.testing.assert_array_equal(ours.looks_squared, theirs.looks_squared)
     content = (tmp_path / TABLE).read_bytes()
     (tmp_path / TABLE).write_bytes(content[:-1] + b"x")
     with pytest.raises(InputError, match="its SHA-256 differs"):

@@ -11,7 +11,11 @@ import pytest
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.vocabulary import Vocabulary
+from recsys.appeal.history import CounterHistory
 from recsys.bundle import Bundle
+from recsys.ranking.features import FEATURES
+from recsys.ranking.linear import LinearRanker
+from recsys.ranking.standing import Standing
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from recsys.replay.bundle_policy import answer_log
@@ -86,6 +90,44 @@ def test_only_what_was_in_stock_then_is_shown(two_tastes: Bundle, visits: Log, t
     catalog.at(T0 + 1)
     with pytest.raises(ValueError, match="moments must rise"):
         catalog.at(T0)
+
+
+def test_only_clicks_before_the_request_move_a_ranker_that_goes_by_counters(
+    make_bundle: Callable[..., Bundle], make_counters: Callable[..., CounterHistory], visits: Log, tmp_path: Path
+) -> None:
+    """What i3 earns on the first day is known to the second visit; what i2 will earn is not known to any."""
+    by_ctr = np.array([float(name == "ctr") for name in FEATURES], dtype=np.float32)
+    ranker = LinearRanker(np.zeros_like(by_ctr), np.ones_like(by_ctr), by_ctr, {})
+    of_fit = np.array([[0.0, 1, 0], [0, 1, 0], [9, 1, 0], [0, 1, 0], [0, 1, 0]], dtype=np.float32)  # i2, as of the end
+    bundle = make_bundle(np.arange(5, 0, -1)[:, None] * np.ones((5, 2)), ranker=ranker, standing=Standing(of_fit))
+    past = history(tmp_path, "".join(f"{user},i0,{T0 - 60}\n" for user in ("u2", "u3")))
+
+    def shown_with(counters: CounterHistory | None) -> list[list[int]]:
+        known = KnownThen(past, counters=counters)
+        return shown(answer_log("b", bundle, visits, temperature=None, known=known).policy)
+
+    day_one = [(f"i{item}", "", 0, T0 + DAY / 2, 100, 50 if item == 3 else 5) for item in range(1, 5)]
+    burst = [("i2", "", 0, T0 + DAY + 60, 1000, 1000)]
+    assert shown_with(make_counters(day_one))[:2] == [[1, 2], [3, 1]]
+    assert shown_with(make_counters([*day_one, *burst]))[:2] == [[1, 2], [3, 1]]
+    assert shown_with(None)[:2] == [[2, 1], [2, 1]]  # the bundle's own counters know what is to come
+    at_home = [("i4", "home", 0, T0 + DAY / 2, 100, 100), ("i1", "home", 0, T0 + DAY / 2, 100, 0)]
+    counters = make_counters([*day_one, *at_home])
+    there = replace(visits, scenario=(("home",), np.array([0, 0, 0, 0, -1, -1])))
+    told = answer_log("b", bundle, there, temperature=None, known=KnownThen(past, counters=counters))
+    assert shown(told.policy)[1] == [4, 3]
+
+
+def test_a_replay_says_of_which_moment_its_counters_are(
+    two_tastes: Bundle, make_bundle: Callable[..., Bundle], make_counters: Callable[..., CounterHistory], visits: Log
+) -> None:
+    counters = make_counters([("i1", "", 0, T0, 10, 1)])
+    told = answer_log("b", two_tastes, visits, temperature=None, known=KnownThen(counters=counters))
+    assert "--ctr changes nothing" in " ".join(told.notes)
+    by_ctr = np.array([float(name == "ctr") for name in FEATURES], dtype=np.float32)
+    bundle = make_bundle(np.eye(2), ranker=LinearRanker(np.zeros_like(by_ctr), np.ones_like(by_ctr), by_ctr, {}))
+    told = answer_log("b", bundle, visits, temperature=None)
+    assert "goes by the counters it was made with" in " ".join(told.notes)
 
 
 def test_an_item_that_the_log_does_not_know_is_no_match(two_tastes: Bundle, visits: Log) -> None:
