@@ -19,6 +19,7 @@ from recsys.appeal.history import CounterHistory
 
 FORMAT = 2
 TABLE, ABOUT = "counters.parquet", "counters.json"
+# both in the order of `CounterHistory`
 _NUMBERS = ("shown_s", "known_s", "shown", "clicks", "fair_shown", "fair_clicks")
 _SAID = ("randomized", "half_life_s", "window_s", "until_s")
 
@@ -90,8 +91,8 @@ def read_counters(folder: Path) -> CounterHistory:
         rows["scenario_idx"],
         rows["surface_idx"],
         table["position"].to_numpy().astype(np.int64),
-        **{name: table[name].to_numpy().astype(np.float64) for name in _NUMBERS},
-        **said,
+        *(table[name].to_numpy().astype(np.float64) for name in _NUMBERS),
+        *said.values(),
     )
 
 

@@ -74,7 +74,8 @@ class CounterHistory:
         n_places = len(self.surfaces) * width
         cell = (self.item_idx * n_places + self.surface_idx * width + self.position)[told]
         different, place = np.unique(cell, return_inverse=True)
-        shown, clicks = (np.bincount(place, of[told], len(different)) for of in (self.fair_shown, self.fair_clicks))
+        fair = (self.fair_shown[told], self.fair_clicks[told])
+        shown, clicks = (np.bincount(place, of, len(different)).astype(np.float64) for of in fair)
         item, where = np.divmod(different, n_places)
         return fit_examination(self.surfaces, item, np.divmod(where, width), shown, clicks)
 

@@ -6,13 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import orjson
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.vocabulary import Vocabulary
 from recsys.appeal.history import CounterHistory
 from recsys.bundle import Bundle
+from recsys.cli import build_app
 from recsys.ranking.features import FEATURES
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import Standing
@@ -282,3 +286,40 @@ def test_changes_that_cannot_be_dated_are_named(two_tastes: Bundle, tmp_path: Pa
     (tmp_path / "changes.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         read_changes(tmp_path / "changes.csv", two_tastes.items, quarantine=Quarantine())
+
+
+def test_the_commands_count_a_log_and_replay_a_ranker_with_what_was_counted_before_each_request(
+    make_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    """One slot, filled evenly, for two days; i3 is all that is clicked, and from the second day on that is known."""
+    by_ctr = np.array([float(name == "ctr") for name in FEATURES], dtype=np.float32)
+    ranker = LinearRanker(np.zeros_like(by_ctr), np.ones_like(by_ctr), by_ctr, {})
+    bundle = make_bundle(np.arange(4, 0, -1)[:, None] * np.ones((4, 2)), ranker=ranker)
+    n = 1200
+    shown = np.random.default_rng(0).integers(1, 4, n)
+    at = DAY * np.ceil(T0 / DAY) + 2 * DAY * (np.arange(n) + 1) / n
+    log = tmp_path / "impressions.csv"
+    pd.DataFrame(
+        {"request_id": np.arange(n), "user_id": "ann", "item_id": [f"i{row}" for row in shown], "click": shown == 3,
+         "propensity": 1 / 3, "timestamp": at}
+    ).astype({"click": int}).to_csv(log, index=False)  # fmt: skip
+    (tmp_path / "past.csv").write_text(f"user_id,item_id,timestamp\nann,i0,{T0 - 60}\n")
+
+    def run(*args: str) -> None:
+        result = CliRunner().invoke(build_app(), args, catch_exceptions=False, env={"COLUMNS": "140"})
+        assert result.exit_code == 0, result.output
+
+    def replayed(*args: str) -> float:
+        out = tmp_path / "replay.json"
+        asked = ("--log", str(log), "--policy", str(bundle.path), "--history", str(tmp_path / "past.csv"))
+        run("replay", *asked, "--samples", "50", "--json", str(out), *args)
+        (found,) = orjson.loads(out.read_bytes())["logs"].values()
+        return float(found["policies"][str(bundle.path)]["estimators"]["ips"]["value"])
+
+    run("log", "counters", str(log), "--out", str(tmp_path / "counters"))
+    assert replayed() == 0.0  # i1, always
+    second = at > np.ceil(T0 / DAY) * DAY + DAY
+    expected = 3 * (shown[second] == 3).sum() / n  # each slot that shows i3 then counts as three
+    assert replayed("--ctr", str(tmp_path / "counters")) == pytest.approx(expected, rel=0.02)
+    with pytest.raises(InputError, match="it has no counters"):
+        replayed("--ctr", str(tmp_path))
