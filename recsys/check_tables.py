@@ -117,6 +117,8 @@ def _shop(summary: dict[str, Any]) -> Table:
         add("impressions", summary["impressions"]["shown"], f"{summary['impressions']['clicked']:,} clicked")
     if summary.get("reviews"):
         add("reviews", summary["reviews"]["read"], f"of {summary['reviews']['items']:,} items")
+    if summary.get("facts"):
+        add("facts", summary["facts"]["read"], f"of {summary['facts']['relations']:,} relations")
     for name, columns in summary["ignored_columns"].items():
         add("columns not read", len(columns), f"{name}: {', '.join(columns)}")
     for remark in summary["remarks"]:

@@ -70,6 +70,7 @@ def check(
     from features.shop.reviews import read_reviews
     from features.shop.shop import read_shop
     from features.shop.summary import summarize
+    from graph.relations.triples import read_triples
     from recsys.run_folder import CACHE
 
     quarantine = Quarantine()
@@ -78,6 +79,7 @@ def check(
         found = read_shop(shop, quarantine=quarantine, fetched=FetchedImages.of_cache(cache or CACHE))
         shown = read_impressions(found, quarantine=quarantine)
         reviews = read_reviews(found, quarantine=quarantine)
+        facts = read_triples(found.path, quarantine=quarantine)
     except InputError as error:
         if not quarantine.total:
             raise
@@ -90,6 +92,9 @@ def check(
     summary["impressions"] = None if shown is None else {"shown": len(shown), "clicked": int(shown.clicked.sum())}
     summary["reviews"] = (
         None if reviews is None else {"read": len(reviews), "items": len(set(reviews.item_idx.tolist()))}
+    )
+    summary["facts"] = (
+        None if facts is None else {"read": len(facts.row), "relations": len(set(facts.relation.tolist()))}
     )
     if duplicates:
         summary["near_duplicates"] = _duplicates(found, config, cache or CACHE)

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from recsys.commands.graph_source import Cache, Config, Content, Settings, Source, built, is_graph, view_of
+from recsys.commands.graph_source import (
+    Cache,
+    Config,
+    Content,
+    Settings,
+    Source,
+    built,
+    is_graph,
+    tell_refused,
+    view_of,
+)
 
 
 def build(
@@ -48,7 +58,7 @@ def add(
 ) -> None:
     """Add events, such as those of a day, to a saved graph; the same as building it anew with them.
 
-    Users may be new, items may not. Refused rows are told at the end.
+    Users may be new, items may not. Refused rows are told, and those that the shop's rules leave out.
     """
     from rich.console import Console
 
@@ -64,9 +74,10 @@ def add(
     users = list(stored.vocabularies["user"])
     read = read_interactions(events, stored.vocabularies["item"], users, settings, quarantine=quarantine)
     added = add_events(stored, read.interactions)
-    refused = "; ".join(f"{count:,} refused: {rule}" for rule, count in quarantine.counts.items())
-    told = f"{len(read.interactions):,} events added, {added.n_nodes['user'] - stored.n_nodes['user']:,} new users"
-    Console(highlight=False).print(told + (f"; {refused}" if refused else ""), soft_wrap=True, markup=False)
+    tell_refused(quarantine)
+    told = [f"{len(read.interactions):,} events added", f"{added.n_nodes['user'] - stored.n_nodes['user']:,} new users"]
+    told += [f"{count:,} {kind} events left out by rule" for kind, count in read.left_out.items()]
+    Console(highlight=False).print(", ".join(told), soft_wrap=True, markup=False)
 
 
 def export(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from features.quarantine import Quarantine
     from features.shop.shop import Shop
     from graph.build import GraphConfig
     from graph.knowledge_graph import KnowledgeGraph
@@ -60,7 +61,7 @@ def view_of(
 def built(
     source: Path, config: Path | None, settings: list[str] | None, *, look_alikes: bool, cache: Path | None
 ) -> tuple[Shop, KnowledgeGraph, GraphConfig]:
-    """The graph of a shop folder, of all its events."""
+    """The graph of a shop folder, of all its events; what was refused is told."""
     from features.pictures.fetched import FetchedImages
     from features.quarantine import Quarantine
     from features.shop.shop import read_shop
@@ -80,4 +81,18 @@ def built(
     graph = graph_of_shop(
         shop, shop.interactions, near, chosen.graph, trust=trust, content=content, quarantine=quarantine
     )
+    tell_refused(quarantine)
     return shop, graph, chosen.graph
+
+
+def tell_refused(quarantine: Quarantine) -> None:
+    """One line a broken rule, on the error stream: how often, where first, and by what value."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    for rule, count in quarantine.counts.items():
+        first = next(one for one in quarantine.refusals if one.rule == rule)
+        place = first.file if first.row is None else f"{first.file}, row {first.row}"
+        console.print(
+            f"refused: {count:,} x {rule}, first {place}: {first.value}", style="yellow", soft_wrap=True, markup=False
+        )

@@ -64,6 +64,14 @@ def test_reviews_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
     assert summary["quarantine"]["rules"]["rating must be a number in [1, 5]"] == 1
 
 
+def test_facts_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
+    (shop / "triples.csv").write_text("head,relation,tail,weight\na,made_in,Berlin,1\na,like,b,-1\n,like,b,1\n")
+    summary = json.loads(run(Path.cwd(), shop, "--json").stdout)
+    assert summary["facts"] == {"read": 1, "relations": 1}
+    assert summary["quarantine"]["rules"]["weight must be a number > 0"] == 1
+    assert re.search(r"facts\W+1\W+of 1 relations", run(Path.cwd(), shop).stdout)
+
+
 def test_logged_impressions_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
     assert json.loads(run(Path.cwd(), shop, "--json").stdout)["impressions"] is None
     (shop / "impressions.csv").write_text("item_id,position,propensity,clicked\na,0,0.5,1\nb,1,0.25,0\na,0,1.5,1\n")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from structlog.testing import capture_logs
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from features.errors import InputError
 from graph.export import load_hetero
@@ -35,11 +35,15 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
-def run(*arguments: object) -> str:
+def ended(*arguments: object) -> Result:
     with capture_logs():
         done = CliRunner().invoke(build_app(), ["graph", *map(str, arguments)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    return done.stdout
+    return done
+
+
+def run(*arguments: object) -> str:
+    return ended(*arguments).stdout
 
 
 def told(*arguments: object) -> Any:
@@ -79,12 +83,18 @@ def test_a_day_of_events_is_added(shop: Path, tmp_path: Path) -> None:
     run("build", shop, "--out", tmp_path / "g")
     day = tmp_path / "day.csv"
     day.write_text(
-        "user_id,item_id,event_type,timestamp\n"
-        "new,m5,purchase,2024-06-01T00:00:00Z\nnew,gone,purchase,2024-06-01T00:00:00Z\n"
+        "user_id,item_id,event_type,event_value,timestamp\nnew,m5,purchase,,2024-06-01T00:00:00Z\n"
+        "new,gone,purchase,,2024-06-01T00:00:00Z\nnew,m4,rating,2,2024-06-01T00:00:00Z\n"
     )
-    out = " ".join(run("add", tmp_path / "g", day).split())
-    assert "1 events added, 1 new users; 1 refused: item_id is not in the item table" in out
+    added = ended("add", tmp_path / "g", day)
+    assert added.stdout == "1 events added, 1 new users, 1 rating events left out by rule\n"
+    assert added.stderr == "refused: 1 x item_id is not in the item table, first day.csv, row 1: 'gone'\n"
     assert [one["name"] for one in told("neighbors", tmp_path / "g", "user/new")["user -purchase-> item"]] == ["m5"]
+
+
+def test_what_a_shop_holds_that_cannot_be_used_is_told_with_its_place(shop: Path, tmp_path: Path) -> None:
+    for done in (ended("build", shop, "--out", tmp_path / "g"), ended("stats", shop, "--json")):
+        assert done.stderr == "refused: 1 x relation is missing, first triples.csv, row 1: None\n"
 
 
 @pytest.mark.parametrize("to", ["parquet", "graphml", "ntriples", "hetero"])
