@@ -1,4 +1,4 @@
-"""What the service is told by its environment: every `RECSYS_*` variable, its default and its meaning."""
+"""What the service is told by its environment, or by a file: every setting, its default and its meaning."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from features.errors import InputError
 from serving.connection import check_url
+from serving.settings_file import FileSettings
 
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
@@ -64,7 +65,10 @@ def _redis_url(value: SecretStr) -> SecretStr:
 
 
 class Settings(BaseSettings):
-    """Configuration of one service; unknown variables are ignored, wrong values are refused at start."""
+    """Configuration of one service: `RECSYS_NAME` in the environment, else `name` in the file of `RECSYS_CONFIG`.
+
+    Unknown variables are ignored, unknown names in a file and wrong values are refused at start.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="RECSYS_",
@@ -164,6 +168,18 @@ class Settings(BaseSettings):
     """Share of requests that begin a trace; one that arrives with a `traceparent` goes by that."""
     log_requests: bool = True
     """One structured log line a request."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is said in the code goes before the environment, and that before the file."""
+        return init_settings, env_settings, FileSettings(settings_cls)
 
     @property
     def home(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,14 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of settings (TOML): any RECSYS_* variable's name in lower case, without the prefix. What the "
+            "environment or an option says goes before it. Default: RECSYS_CONFIG.",
+            show_default=False,
+        ),
+    ] = None,
     anyone: Annotated[
         bool, typer.Option("--anyone", help="Listen on an address that others reach although there are no API keys.")
     ] = False,
@@ -57,7 +66,7 @@ def serve(
 
     Without REDIS_URL an embedded Redis is started (its data stays in .recsys/redis) and started again should it end.
     Should Redis be lost, answers come from the bundle until it is back. Every RECSYS_* variable that sets a limit or
-    a timeout is described in serving/settings.py.
+    a timeout is described in docs/operations.md; a --config file may say the same.
     """
     import os
     import shutil
@@ -75,10 +84,8 @@ def serve(
     from serving.access.keyring import read_keys
     from serving.embedded_redis import EmbeddedRedis
     from serving.publishing import Publisher
-    from serving.settings import Settings
 
-    given = {"bundle": bundle, "shop": shop, "keys": keys, "tenants": tenants}
-    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    settings = _settings(config, {"bundle": bundle, "shop": shop, "keys": keys, "tenants": tenants})
     if settings.tenants is not None and (bundle or shop or keys):
         raise InputError(
             "--tenants names the bundle, the shop and the keys of each: leave out --bundle, --shop, --keys"
@@ -129,6 +136,18 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=10,
         )
+
+
+def _settings(config: Path | None, given: Mapping[str, Path | None]) -> Settings:
+    """What the options, the environment and a file say; the workers will read the same file."""
+    import os
+
+    from serving.settings import Settings
+    from serving.settings_file import VARIABLE
+
+    if config is not None:
+        os.environ[VARIABLE] = str(config.resolve())
+    return Settings.load(**{name: value for name, value in given.items() if value is not None})
 
 
 def _shops(settings: Settings) -> list[Settings]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from features.errors import InputError
@@ -73,3 +75,38 @@ def test_a_url_of_another_kind_is_refused_without_showing_it(monkeypatch: pytest
     with pytest.raises(InputError, match=r"RECSYS_REDIS_URL: .*must start with one of redis://") as refused:
         Settings.load()
     assert "hidden" not in str(refused.value)
+
+
+def test_a_file_says_what_the_environment_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RECSYS_REDIS_URL", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    file = tmp_path / "service.toml"
+    file.write_text(
+        'bundle = "run/bundle"\nredis_url = "redis://:s3cret@db"\nmemory_budget = "2GB"\npoll_s = 3\nrecent_cap = 7\n'
+        'cors_origins = ["https://shop.example"]\n'
+    )
+    monkeypatch.setenv("RECSYS_CONFIG", str(file))
+    monkeypatch.setenv("RECSYS_POLL_S", "4")
+    settings = Settings.load(recent_cap=9)
+    assert (settings.recent_cap, settings.poll_s, settings.memory_budget) == (9, 4.0, 2_000_000_000)
+    assert settings.cors_origins == ("https://shop.example",)
+    assert settings.bundle == tmp_path / "run/bundle"  # from where the file lies
+    assert settings.shown()["redis_url"] == "redis://:***@db"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pol_s = 3", "service.toml: pol_s: there is no such setting"),
+        ("poll_s = -3", "RECSYS_POLL_S: Input should be greater than 0"),
+        ("poll_s =", "service.toml: the file of settings .* cannot be read"),
+    ],
+)
+def test_a_file_s_mistakes_are_refused_by_name(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "service.toml"
+    file.write_text(text)
+    monkeypatch.setenv("RECSYS_CONFIG", str(file))
+    with pytest.raises(InputError, match=message):
+        Settings.load()
