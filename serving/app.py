@@ -245,7 +245,9 @@ def _handlers() -> dict[int | type[Exception], Any]:
         errors = [
             {
                 "place": ".".join(str(part) for part in one["loc"]),
-                "rule": "unknown query parameter" if one["type"] == "extra_forbidden" else one["msg"],
+                "rule": "unknown query parameter"
+                if one["type"] == "extra_forbidden"
+                else one["msg"].removeprefix("Value error, "),
                 "value": str(one.get("input"))[:80],
             }
             for one in error.errors()

@@ -6,6 +6,10 @@ as a Poisson model with an effect of each item, whose estimate of the slots does
 (Hausman, Hall, Griliches 1984). Where slots were drawn, a row weighs one over the probability with which its item stood
 in its slot, so that every slot is compared over the same items before the same visitors, as intervention harvesting
 does (Agarwal et al. 2019); where nothing was drawn, it is supposed that an item attracts alike wherever it stands.
+
+Before there are many clicks, places are supposed to be looked at as the discount of DCG says, 1 / log2(2 + position):
+a gamma prior on each, so that a small log makes no place that hardly anybody looks at, whose rare clicks would then
+count for a hundred.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 FLOOR = 0.01
 """No slot is looked at less than this, relative to the best one, whatever a small log says."""
+SUPPOSED = 10.0
+"""The discount of DCG is supposed of a place as surely as so many clicks would tell it."""
 ROUNDS, EXACT = 500, 1e-7
 
 
@@ -39,7 +45,7 @@ class Examination:
         nothing is known.
         """
         curve = self.curves.get(surface)
-        return 1 / math.log2(2 + position) if not curve else curve[min(position, len(curve) - 1)]
+        return _discount(position) if not curve else curve[min(position, len(curve) - 1)]
 
     def table(self, surface: str, n_positions: int) -> F64:
         """Looks at the first slots of a surface, float64 [n_positions]."""
@@ -54,7 +60,7 @@ def fit_examination(surfaces: Sequence[str], item: I64, slot: tuple[I64, I64], s
         item: int64 [n]; the item of each cell, 0, 1, 2, ...
         slot: int64 [n] each; surface and position of each cell.
         shown: float64 [n] > 0; how often it was shown there, weighted.
-        clicks: float64 [n] >= 0; clicks there, weighted likewise.
+        clicks: float64 [n] >= 0; clicks there, weighted likewise, so that their sum is how many there were.
 
     Returns:
         Curves whose largest value is 1; a surface without clicks has none.
@@ -65,11 +71,12 @@ def fit_examination(surfaces: Sequence[str], item: I64, slot: tuple[I64, I64], s
     n_places, n_items = len(surfaces) * width, int(item.max(initial=-1)) + 1
     seen, of_place = np.bincount(place, shown, n_places), np.bincount(place, clicks, n_places)
     of_item = np.bincount(item, clicks, n_items)
-    looks = (seen > 0).astype(np.float64)
+    usual = np.tile([_discount(place) for place in range(width)], len(surfaces))
+    looks = np.where(seen > 0, usual, 0.0)
     for _ in range(ROUNDS):  # each step maximizes the likelihood in one set of effects
         appeal = of_item / np.maximum(np.bincount(item, shown * looks[place], n_items), 1e-300)
         expected = np.bincount(place, shown * appeal[item], n_places)
-        new = np.where(expected > 0, of_place / np.maximum(expected, 1e-300), 0.0)
+        new = np.where(seen > 0, (of_place + SUPPOSED) / (expected + SUPPOSED / usual), 0.0)
         new /= new.max(initial=0.0) or 1.0
         moved = np.abs(new - looks).max(initial=0.0)
         looks = new
@@ -83,3 +90,7 @@ def fit_examination(surfaces: Sequence[str], item: I64, slot: tuple[I64, I64], s
             told = np.interp(np.arange(len(values)), known, values[known])  # a place nobody saw is like those around
             curves[name] = tuple(np.clip(told, FLOOR, 1.0).tolist())
     return Examination(curves)
+
+
+def _discount(position: int) -> float:
+    return 1 / math.log2(2 + position)

@@ -77,7 +77,8 @@ class CounterHistory:
         fair = (self.fair_shown[told], self.fair_clicks[told])
         shown, clicks = (np.bincount(place, of, len(different)).astype(np.float64) for of in fair)
         item, where = np.divmod(different, n_places)
-        return fit_examination(self.surfaces, item, np.divmod(where, width), shown, clicks)
+        scale = self.clicks[told].sum() / max(clicks.sum(), 1e-300)  # fair clicks of rare draws count for many
+        return fit_examination(self.surfaces, item, np.divmod(where, width), shown * scale, clicks * scale)
 
     def counts(self, moment: float, examination: Examination) -> Counts:
         """What was known at a moment of each item in each scenario, fading until then.

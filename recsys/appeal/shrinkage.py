@@ -3,7 +3,8 @@
 Clicks of an item are Poisson around appeal x looks, and appeals are spread around their mean; mean and spread are taken
 from the counts of all items by moments, and the estimate is linear between an item's own rate and the mean (empirical
 Bayes: Robbins 1956; the credibility of Buhlmann and Straub 1970; beta-binomial shrinkage has the same mean). In a
-scenario an item is supposed to do as it does everywhere, and its clicks there are shrunk to that likewise.
+scenario an item is supposed to do as it does elsewhere, and its clicks there are shrunk to that likewise; elsewhere,
+not everywhere, as clicks that are compared with themselves would tell of no difference.
 """
 
 from __future__ import annotations
@@ -53,6 +54,14 @@ class Counts:
         """The sum of several rows."""
         return Counts(*(of.sum(axis=0) for of in (self.clicks, self.looks, self.looks_squared)))
 
+    def without(self, others: Counts) -> Counts:
+        """Those that are not among the others; what is left of rounding is none."""
+        return Counts(
+            np.maximum(self.clicks - others.clicks, 0),
+            np.maximum(self.looks - others.looks, 0),
+            np.maximum(self.looks_squared - others.looks_squared, 0),
+        )
+
     def expecting(self, times: F64) -> Counts:
         """With looks at an item worth so many times an average one's, float64 [n_items]."""
         return Counts(self.clicks, self.looks * times, self.looks_squared * times)
@@ -96,13 +105,16 @@ def standing_by(counts: Counts, scenarios: Sequence[str], rows: NDArray[np.int64
     counts = Counts(*(np.pad(of, ((0, 0), (0, 1))) for of in (counts.clicks, counts.looks, counts.looks_squared)))
     overall = counts.everywhere()
     everywhere = appeal(overall, prior_of(overall))
-    times = np.exp(everywhere[:, 0].astype(np.float64))
     found: dict[str, F32] = {}
     for place, scenario in enumerate(scenarios):
-        of_it = counts.of(place).expecting(times)
-        prior = prior_of(of_it)
-        if not scenario or not np.isfinite(prior.mean):
-            continue  # nothing is known of it by itself
-        (ratio, here), known = appeal(of_it, prior).T, everywhere[:, 1]
-        found[scenario] = np.stack([everywhere[:, 0] + ratio, known + (1 - known) * here], axis=1)[rows]
+        if not scenario:
+            continue
+        elsewhere = overall.without(counts.of(place))
+        ratio, known = np.nan_to_num(appeal(elsewhere, prior_of(elsewhere))).astype(np.float64).T
+        here = counts.of(place).expecting(np.exp(ratio))
+        more, known_here = appeal(here, prior_of(here)).T
+        if np.isfinite(more).all():  # else nothing is known of this scenario
+            found[scenario] = np.stack([ratio + more, known + (1 - known) * known_here], axis=1).astype(np.float32)[
+                rows
+            ]
     return everywhere[rows], found

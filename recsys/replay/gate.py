@@ -69,7 +69,9 @@ def parse_gate(said: str) -> Gate:
     return Gate(said.strip(), match["metric"], match["surely"] is not None, match["policy"], percent / 100)
 
 
-def hold_against(gate: Gate, bundle: Path, log: Path, *, quarantine: Quarantine, seed: int = 0) -> Outcome:
+def hold_against(
+    gate: Gate, bundle: Path, log: Path, *, quarantine: Quarantine, ctr: Path | None = None, seed: int = 0
+) -> Outcome:
     """Replay a bundle on logged traffic and look whether it meets the condition.
 
     Of each campaign the largest log counts: what older versions wrote is not mixed with it. Searches are left out, as
@@ -80,6 +82,7 @@ def hold_against(gate: Gate, bundle: Path, log: Path, *, quarantine: Quarantine,
         bundle: the bundle's folder.
         log: file or folder, as for `recsys replay`.
         quarantine: takes refused rows of the log.
+        ctr: folder of counters that the bundle's ranker goes by, as of each request; None for those it was made with.
         seed: of the replay.
 
     Raises:
@@ -90,6 +93,7 @@ def hold_against(gate: Gate, bundle: Path, log: Path, *, quarantine: Quarantine,
         policies=(str(bundle),),
         against=gate.policy,
         form=_form(gate.metric, log),
+        ctr=ctr,
         # both sides are measured alike: the difference needs little noise more than a value that holds for any reader
         config=ReplayConfig(seed=seed, segments=False, clicks="slot"),
     )

@@ -58,6 +58,14 @@ def publish(
         Path | None,
         typer.Option(help="Logged traffic for --gate: what recsys log merge left, or a table.", show_default=False),
     ] = None,
+    gate_ctr: Annotated[
+        Path | None,
+        typer.Option(
+            help="Counters (`recsys log counters`) that the bundle's ranker goes by in that replay, as of each "
+            "request; without, those the bundle was made with, which may know the log.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Publish a bundle: load beside the current version, read back, switch, keep the last one, expire older.
 
@@ -79,11 +87,11 @@ def publish(
 
     if (bundle_dir is None) != rollback:
         raise InputError("name either a bundle to publish or --rollback")
-    if (gate is None) != (gate_log is None) or (gate is not None and bundle_dir is None):
+    if (gate is None) != (gate_log is None) or (gate is not None and bundle_dir is None) or (gate_ctr and not gate):
         raise InputError("--gate needs a bundle and the traffic it is replayed on, --gate-log; and the other way round")
     console = Console(highlight=False)
     if gate is not None and gate_log is not None and bundle_dir is not None:
-        _must_pass(gate, bundle_dir, gate_log, console)
+        _must_pass(gate, bundle_dir, gate_log, console, ctr=gate_ctr)
     settings = Settings.load(**({} if tenant is None else {"tenant": tenant}))
     budget = settings.memory_budget if memory_budget is None else parse_bytes(memory_budget)
     with ExitStack() as stack:
@@ -121,7 +129,7 @@ def publish(
     console.print(table)
 
 
-def _must_pass(said: str, bundle: Path, log: Path, console: Console) -> None:
+def _must_pass(said: str, bundle: Path, log: Path, console: Console, *, ctr: Path | None) -> None:
     """Refuse a bundle that does not replay well enough."""
     from features.errors import InputError
     from features.quarantine import Quarantine
@@ -129,7 +137,7 @@ def _must_pass(said: str, bundle: Path, log: Path, console: Console) -> None:
 
     gate = parse_gate(said)
     quarantine = Quarantine()
-    outcome = hold_against(gate, bundle, log, quarantine=quarantine)
+    outcome = hold_against(gate, bundle, log, quarantine=quarantine, ctr=ctr)
     if not outcome.passed:
         raise InputError(f"not published, the gate {gate.said!r} stays shut. " + " ".join(outcome.said))
     for line in outcome.said:

@@ -207,7 +207,7 @@ def invalid(error: ValidationError, where: str, *, remark: str = "") -> ProblemE
     errors = [
         {
             "place": ".".join((where, *(str(part) for part in one["loc"]))),
-            "rule": one["msg"],
+            "rule": one["msg"].removeprefix("Value error, "),
             "value": str(one["input"])[:80],
         }
         for one in error.errors(include_url=False, include_context=False)[:SHOWN_ERRORS]

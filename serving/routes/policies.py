@@ -26,7 +26,7 @@ from serving.policy_schemas import (
     TrialOut,
 )
 from serving.problems import ProblemError
-from serving.routes.common import HotRoute, body_of, problems, query_of
+from serving.routes.common import HotRoute, body_of, no_query, problems, query_of
 
 router = APIRouter(tags=["rules"])
 documented = APIRouter(tags=["rules"])
@@ -89,7 +89,8 @@ async def put_experiments(request: Request) -> Response:
 async def roll_back(request: Request) -> Response:
     """One route for rules and experiments."""
     what = "rules" if request.url.path.startswith("/v1/rules/") else "experiments"
-    asked = await body_of(request, RollbackIn)
+    no_query(request)
+    asked = await body_of(request, RollbackIn) if await request.body() else RollbackIn()
     return _answer(await desk_of(request).rollback(what, asked.to))
 
 
@@ -123,8 +124,8 @@ async def replace_rules(
 
 
 @documented.post("/v1/rules/rollback", response_model=ChangedOut, responses=problems(409, 415, 422, 503))
-async def roll_rules_back(to: RollbackIn) -> None:
-    """Go back to the version that was active before, or to the one named."""
+async def roll_rules_back(to: RollbackIn | None = None) -> None:
+    """Go back to the version that was active before (no body), or to the one named."""
 
 
 @documented.post("/v1/rules/dry-run", response_model=TrialOut, responses=problems(404, 415, 422, 503))
@@ -150,8 +151,8 @@ async def replace_experiments(
     responses=problems(409, 415, 422, 503),
     tags=["experiments"],
 )
-async def roll_experiments_back(to: RollbackIn) -> None:
-    """Go back to the experiments that were active before, or to the version named."""
+async def roll_experiments_back(to: RollbackIn | None = None) -> None:
+    """Go back to the experiments that were active before (no body), or to the version named."""
 
 
 @router.get("/v1/rules", response_model=RulesOut, responses=problems(404, 422, 503))

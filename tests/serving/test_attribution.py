@@ -20,6 +20,7 @@ import pytest
 from redis import Redis
 from redis.crc import key_slot
 
+from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
 from serving.events import Event
 from serving.keys import Keys
@@ -150,12 +151,13 @@ HALF_LIFE = 1000.0
 
 
 def counters_of(make: Any, items: str = "xyz") -> CounterHistory:
-    """Of each item one look and half a click at second 90; the second place is looked at half as often; of those for
-    the scenario "home" nothing yet.
+    """Of each item one look and half a click at second 90, in the first place; the second is looked at half as often;
+    for the scenario "home" nothing was shown yet.
     """
-    rows = [(item, "", *slot) for item in items for slot in ((0, 90.0, 0.5, 0.25), (1, 90.0, 1.0, 0.25))]
-    found = make(rows, half_life_s=HALF_LIFE, window_s=0.0)
-    return replace(found, scenarios=("", "home"))
+    rows = [(item, "", 0, 90.0, 1.0, 0.5) for item in items]
+    found: CounterHistory = replace(make(rows, half_life_s=HALF_LIFE, window_s=0.0), scenarios=("", "home"))
+    found.__dict__["examination"] = lambda _: Examination({"feed": (1.0, 0.5)})
+    return found
 
 
 @pytest.fixture

@@ -220,7 +220,11 @@ def test_many_items_at_once_and_the_bad_ones_by_name(shop: Any) -> None:
         ({"attributes": {" ": ["red"]}}, 422, "body.attributes"),
         ({"picture": "bm8gcGljdHVyZQ=="}, 422, "must be a picture"),
         ({"picture": "???"}, 422, "base64"),
-        ({"picture": picture(), "image": "a.png"}, 422, "exclude one another"),
+        (
+            {"picture": picture(), "image": "a.png"},
+            422,
+            "body: image and picture exclude one another: give one of them",
+        ),
     ],
 )
 def test_what_breaks_a_rule_is_refused_by_name(shop: Any, body: dict[str, Any], status: int, says: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,13 @@ def test_a_file_s_mistakes_are_refused_by_name(
     monkeypatch.setenv("RECSYS_CONFIG", str(file))
     with pytest.raises(InputError, match=message):
         Settings.load()
+
+
+def test_the_operations_page_names_every_setting_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", page, flags=re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        told = "" if default in (None, "", ()) else ", ".join(default) if isinstance(default, tuple) else str(default)
+        said = rows[name].strip().replace(",", "") if isinstance(default, int | float) else rows[name].strip()
+        assert said.casefold() == told.removesuffix(".0").casefold(), name

@@ -24,6 +24,7 @@ from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from recsys.replay.bundle_policy import answer_log
 from recsys.replay.catalog_then import CatalogThen, read_changes
+from recsys.replay.gate import hold_against, parse_gate
 from recsys.replay.history import UserHistory, read_history, read_segments
 from recsys.replay.known_then import KnownThen
 from recsys.replay.log import Log
@@ -303,7 +304,8 @@ def test_the_commands_count_a_log_and_replay_a_ranker_with_what_was_counted_befo
         {"request_id": np.arange(n), "user_id": "ann", "item_id": [f"i{row}" for row in shown], "click": shown == 3,
          "propensity": 1 / 3, "timestamp": at}
     ).astype({"click": int}).to_csv(log, index=False)  # fmt: skip
-    (tmp_path / "past.csv").write_text(f"user_id,item_id,timestamp\nann,i0,{T0 - 60}\n")
+    past = tmp_path / "events.csv"  # what a replay of the folder looks for
+    past.write_text(f"user_id,item_id,timestamp\nann,i0,{T0 - 60}\n")
 
     def run(*args: str) -> None:
         result = CliRunner().invoke(build_app(), args, catch_exceptions=False, env={"COLUMNS": "140"})
@@ -311,7 +313,7 @@ def test_the_commands_count_a_log_and_replay_a_ranker_with_what_was_counted_befo
 
     def replayed(*args: str) -> float:
         out = tmp_path / "replay.json"
-        asked = ("--log", str(log), "--policy", str(bundle.path), "--history", str(tmp_path / "past.csv"))
+        asked = ("--log", str(log), "--policy", str(bundle.path), "--history", str(past))
         run("replay", *asked, "--samples", "50", "--json", str(out), *args)
         (found,) = orjson.loads(out.read_bytes())["logs"].values()
         return float(found["policies"][str(bundle.path)]["estimators"]["ips"]["value"])
@@ -323,3 +325,6 @@ def test_the_commands_count_a_log_and_replay_a_ranker_with_what_was_counted_befo
     assert replayed("--ctr", str(tmp_path / "counters")) == pytest.approx(expected, rel=0.02)
     with pytest.raises(InputError, match="it has no counters"):
         replayed("--ctr", str(tmp_path))
+    gate, quarantine = parse_gate("replay(ctr) >= logged + 10%"), Quarantine()
+    assert not hold_against(gate, bundle.path, tmp_path, quarantine=quarantine).passed
+    assert hold_against(gate, bundle.path, tmp_path, quarantine=quarantine, ctr=tmp_path / "counters").passed
