@@ -10,6 +10,7 @@ import structlog
 
 from features.errors import InputError
 from recsys.bundle import Bundle
+from serving.items.beside import Beside
 from serving.items.keeper import ItemKeeper
 from serving.live import RETRY_S, Catalog, Live
 from serving.store import Store, StoreDownError
@@ -43,7 +44,7 @@ class OtherModels:
         self._opened = opened
         self._telemetry = telemetry
         self._items = items
-        self._open: dict[str, _Kept] = {}
+        self._open: dict[str, Beside] = {}
         self._elsewhere: list[Catalog] = []
         self._again_at: dict[str, float] = {}
 
@@ -77,9 +78,7 @@ class OtherModels:
             try:
                 meta = await self._store.meta(version)
                 live = await asyncio.to_thread(self._opened, version, meta.get("bundle"))
-                keeper = self._items.beside(Telemetry(ASIDE))
-                await keeper.move(live)
-                await keeper.load()
+                beside = await Beside.open(self._items, live, Telemetry(ASIDE))
             except StoreDownError:
                 return
             except (InputError, OSError) as error:
@@ -87,18 +86,5 @@ class OtherModels:
                 self._again_at[version] = time.monotonic() + RETRY_S
                 log.error("the model of an arm does not open, its users get the current one", error=str(error))
                 continue
-            self._open[version] = _Kept(keeper)
+            self._open[version] = beside
             log.info("model of an arm open", version=version)
-
-
-class _Kept:
-    """A catalog that follows what is said of items until it is closed."""
-
-    def __init__(self, keeper: ItemKeeper) -> None:
-        self.keeper = keeper
-        self._ends = asyncio.Event()
-        self._following = asyncio.create_task(keeper.run(self._ends))
-
-    async def close(self) -> None:
-        self._ends.set()
-        await self._following

@@ -24,6 +24,7 @@ from serving.counters import Counters
 from serving.engine import Engine
 from serving.filtering import Filters
 from serving.impressions import ImpressionLog
+from serving.items.beside import Beside
 from serving.items.keeper import ItemKeeper
 from serving.lists import ListEngine
 from serving.live import RETRY_S, Live, Watcher, open_version, passed
@@ -89,8 +90,7 @@ class Shadow:
         self._settings = settings
         self._aside = settings.model_copy(update={"thread_above_items": -1, "kept_items_bytes": 16_000_000})
         self._version, self._share, self._started = "", 0.0, b""
-        self._keeper: ItemKeeper | None = None
-        self._ends = asyncio.Event()
+        self._beside: Beside | None = None
         self.lists: ListEngine | None = None
         self._waiting: deque[Taken] = deque()
         self._sums: Counter[str] = Counter()
@@ -101,7 +101,7 @@ class Shadow:
     @property
     def live(self) -> Live | None:
         """What the shadow answers from."""
-        return None if self._keeper is None else self._keeper.live
+        return None if self._beside is None else self._beside.keeper.live
 
     def offer(self, surface: str, subject: str, query: ListQuery, answer: bytes, live_s: float) -> None:
         """A request that was answered; some are taken."""
@@ -119,26 +119,26 @@ class Shadow:
             while not await passed(closing, self._settings.poll_s):
                 try:
                     if self._store.up:
-                        await self._look(background)
+                        await self._look()
                         await self._write()
                 except StoreDownError:
                     continue
                 except Exception:  # a worker that no longer looks would shadow for ever
                     log.exception("looking for a shadow failed")
-            self._close()
+            await self._close()
 
-    async def _look(self, background: asyncio.TaskGroup) -> None:
+    async def _look(self) -> None:
         key = self._store.keys.shadow
         said = await self._store.asked(lambda client: cast("Any", client.hgetall(key)))
         version, started = said.get(b"version", b"").decode(), said.get(b"started", b"")
         if (version, started) != (self._version, self._started):
-            self._close()
+            await self._close()
         self._share = float(said.get(b"share", 0))
-        if version and self._keeper is None and time.monotonic() >= self._again_at:
-            await self._open(version, background)
+        if version and self._beside is None and time.monotonic() >= self._again_at:
+            await self._open(version)
             self._started = started
 
-    async def _open(self, version: str, background: asyncio.TaskGroup) -> None:
+    async def _open(self, version: str) -> None:
         meta = await self._store.meta(version)
         try:
             live = await asyncio.to_thread(
@@ -150,12 +150,10 @@ class Shadow:
             log.error("the shadowed version does not open", version=version, error=str(error))
             return
         silent = Telemetry(f"{self._settings.tenant}~shadow")  # a label that nobody's metrics show
-        keeper = self._items.beside(silent)
-        await keeper.move(live)
-        await keeper.load()
+        beside = await Beside.open(self._items, live, silent)
         nowhere = Store(None, self._aside, silent)
         engine = Engine(
-            watcher=keeper,
+            watcher=beside.keeper,
             store=self._store,
             memory=WorkerMemory(users_cap=100, pending_cap=1, recent_cap=self._aside.recent_cap),
             impressions=ImpressionLog(nowhere, silent, cap=1),
@@ -170,17 +168,18 @@ class Shadow:
             telemetry=silent,
             purchases=self._aside.purchase_types,
         )
-        self._version, self._keeper, self._ends = version, keeper, asyncio.Event()
+        self._version, self._beside = version, beside
         self.lists = ListEngine(engine, steerer, Filters(self._policing.keeper))
-        background.create_task(keeper.run(self._ends))
         log.info("a version is shadowed", version=version)
 
-    def _close(self) -> None:
-        self._ends.set()
-        self._version, self._started, self._keeper, self.lists = "", b"", None, None
+    async def _close(self) -> None:
+        beside = self._beside
+        self._version, self._started, self._beside, self.lists = "", b"", None, None
         self._waiting.clear()
         self._sums.clear()
         self._shown = {side: set() for side in SIDES}
+        if beside is not None:
+            await beside.close()
 
     async def _answer(self, closing: asyncio.Event) -> None:
         while not closing.is_set():
