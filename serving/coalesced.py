@@ -1,16 +1,21 @@
 """Reads of many requests in one round trip.
 
 A worker under load handles several requests in one turn of its event loop. Each needs a few values of Redis; asked one
-by one, they cost more than all else in an answer. Here the keys of one turn are asked for together.
+by one, they cost more than all else in an answer. Here the keys of one turn are asked for together, and while some
+round trips are under way, those of later turns gather for the next one: so what piles up behind a pause goes in few
+long reads, not in many short ones over connections that must be opened first.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 MOST_KEYS = 1000
 """Keys of one round trip; a long one would make short requests wait."""
+AT_ONCE = 4
+"""Round trips under way; Redis itself takes one after the other."""
 
 Fetch = Callable[[list[str]], Awaitable[Sequence[bytes | None]]]
 Values = asyncio.Future[list[bytes | None]]
@@ -28,34 +33,36 @@ class Coalesced:
     def __init__(self, fetch: Fetch, count: Callable[[int, int], None] | None = None) -> None:
         self._fetch = fetch
         self._count = count
-        self._asked: list[tuple[Sequence[str], Values]] = []
+        self._asked: deque[tuple[Sequence[str], Values]] = deque()
+        self._begins = False
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def get(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of some keys."""
         loop = asyncio.get_running_loop()
-        if not self._asked:
-            loop.call_soon(self._start)
+        if not self._begins and len(self._under_way) < AT_ONCE:
+            self._begins = True
+            loop.call_soon(self._begin)
         future: Values = loop.create_future()
         self._asked.append((keys, future))
         return await future
 
-    def _start(self) -> None:
-        asked, self._asked = self._asked, []
-        part: list[tuple[Sequence[str], Values]] = []
-        n_keys = 0
-        for one in asked:
-            if part and n_keys + len(one[0]) > MOST_KEYS:
-                self._send(part)
-                part, n_keys = [], 0
-            part.append(one)
-            n_keys += len(one[0])
-        self._send(part)
+    def _begin(self) -> None:
+        """Send what is asked, as far as round trips are free."""
+        self._begins = False
+        while self._asked and len(self._under_way) < AT_ONCE:
+            part = [self._asked.popleft()]
+            n_keys = len(part[0][0])
+            while self._asked and n_keys + len(self._asked[0][0]) <= MOST_KEYS:
+                n_keys += len(self._asked[0][0])
+                part.append(self._asked.popleft())
+            task = asyncio.get_running_loop().create_task(self._fill(part))
+            self._under_way.add(task)
+            task.add_done_callback(self._end)
 
-    def _send(self, asked: Sequence[tuple[Sequence[str], Values]]) -> None:
-        task = asyncio.get_running_loop().create_task(self._fill(asked))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._begin()
 
     async def _fill(self, asked: Sequence[tuple[Sequence[str], Values]]) -> None:
         names = list(dict.fromkeys(key for keys, _ in asked for key in keys))

@@ -50,6 +50,30 @@ def test_a_later_turn_is_another_round_trip_and_does_not_wait_for_the_first(run_
     assert keys.asked == [["a"], ["a"]]
 
 
+def test_while_as_many_as_may_be_are_under_way_the_keys_of_later_turns_gather_for_one(run_apart: Any) -> None:
+    asked: list[list[str]] = []
+    each = [str(number) for number in range(coalesced.AT_ONCE + 3)]
+
+    async def ask() -> list[list[bytes | None]]:
+        answering = asyncio.Event()
+
+        async def fetch(keys: list[str]) -> list[bytes | None]:
+            asked.append(keys)
+            await answering.wait()
+            return [key.encode() for key in keys]
+
+        values, waiting = Coalesced(fetch), []
+        for key in each:
+            waiting.append(asyncio.create_task(values.get([key])))
+            for _ in range(5):  # turns of the event loop
+                await asyncio.sleep(0)
+        answering.set()
+        return await asyncio.gather(*waiting)
+
+    assert run_apart(ask()) == [[key.encode()] for key in each]
+    assert asked == [*([key] for key in each[: coalesced.AT_ONCE]), each[coalesced.AT_ONCE :]]
+
+
 def test_a_failure_is_everybodys_who_waits_for_it_and_nobody_elses(run_apart: Any) -> None:
     keys = Keys()
 
