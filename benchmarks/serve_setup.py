@@ -33,7 +33,8 @@ import sys, uvicorn, redis.asyncio
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-client = redis.asyncio.Redis.from_url(sys.argv[1])
+pool = redis.asyncio.BlockingConnectionPool.from_url(sys.argv[1], max_connections=64, timeout=5)
+client = redis.asyncio.Redis.from_pool(pool)
 async def bare(request):
     return Response(await client.get("bench:2kb"), media_type="application/json")
 app = Starlette(routes=[Route("/bare", bare)])
