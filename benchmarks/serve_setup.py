@@ -29,7 +29,7 @@ from serving.publishing import Publisher
 from serving.versions import Versions
 
 BARE = """
-import sys, uvicorn, redis.asyncio
+import gc, sys, uvicorn, redis.asyncio
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
@@ -38,6 +38,8 @@ client = redis.asyncio.Redis.from_pool(pool)
 async def bare(request):
     return Response(await client.get("bench:2kb"), media_type="application/json")
 app = Starlette(routes=[Route("/bare", bare)])
+gc.freeze()
+gc.set_threshold(700, 10, 1000)
 uvicorn.run(app, port=int(sys.argv[2]), log_level="warning", access_log=False)
 """
 RECENT, VISITORS = 200, 500

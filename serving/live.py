@@ -31,7 +31,6 @@ from serving.cursor import checksums
 from serving.display import Grid
 from serving.memory import WorkerMemory
 from serving.settings import Settings
-from serving.steady import no_long_collection
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -243,10 +242,6 @@ class Watcher:
 
     async def _follow(self, version: str) -> None:
         """Open the bundle of another version and answer from it; stay where that fails."""
-        with no_long_collection():
-            await self._opened(version)
-
-    async def _opened(self, version: str) -> None:
         if self._failed is not None and self._failed[0] == version and time.monotonic() < self._failed[1]:
             return
         try:

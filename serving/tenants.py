@@ -38,7 +38,7 @@ from serving.app import create_app
 from serving.middleware import Shell
 from serving.problems import ProblemError
 from serving.settings import Settings
-from serving.steady import give_way_soon
+from serving.steady import be_steady
 from serving.telemetry import Telemetry, configure_logging
 
 log = structlog.get_logger()
@@ -182,9 +182,10 @@ class House:
 def create_service_from_environment() -> ASGIApp:
     """What a server's worker process runs: settings from `RECSYS_*`, logs as JSON lines, one shop or several."""
     configure_logging()
-    give_way_soon()
     settings = Settings.load()
-    return create_app(settings) if settings.tenants is None else House(read_tenants(settings.tenants))
+    service = create_app(settings) if settings.tenants is None else House(read_tenants(settings.tenants))
+    be_steady()
+    return service
 
 
 def _porch(apps: Mapping[str, FastAPI]) -> ASGIApp:
