@@ -14,6 +14,8 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+from features.pace import gently
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
@@ -84,4 +86,4 @@ class Vocabulary:
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        return {outside_id: row for row, outside_id in enumerate(self.ids)}
+        return {outside_id: row for row, outside_id in enumerate(gently(self.ids))}

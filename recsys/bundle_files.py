@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.pace import gently
 from recsys.bundle_format import ARRAYS, SEARCH_ARRAYS, BundleError, FileEntry, neighbor_files
+
+PART_BYTES = 1 << 18
+"""Bytes of a file that are hashed at a time."""
 
 
 def check_file(directory: Path, name: str, entry: FileEntry, *, verify: bool) -> None:
@@ -23,7 +28,10 @@ def check_file(directory: Path, name: str, entry: FileEntry, *, verify: bool) ->
         raise BundleError(f"{path}: size must be {entry.bytes} bytes, it is {size}")
     if verify:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            for part in gently(iter(partial(file.read, PART_BYTES), b"")):
+                digest.update(part)
+        found = digest.hexdigest()
         if found != entry.sha256:
             raise BundleError(f"{path}: SHA-256 must be {entry.sha256[:12]}..., it is {found[:12]}...")
 

@@ -22,6 +22,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from features.pace import gently
+
 FORMAT = 1
 MAX_SHOWN = 1_000
 """Items that one list can be leafed through."""
@@ -79,7 +81,7 @@ class Cursor:
 
 def checksums(item_ids: Iterable[str]) -> NDArray[np.uint32]:
     """A checksum of each id, uint32 [n]."""
-    return np.fromiter((zlib.crc32(item_id.encode()) for item_id in item_ids), dtype=np.uint32)
+    return np.fromiter((zlib.crc32(item_id.encode()) for item_id in gently(item_ids)), dtype=np.uint32)
 
 
 def question_hash(surface: str, subject: str, question: Mapping[str, object]) -> bytes:

@@ -31,6 +31,7 @@ from serving.cursor import checksums
 from serving.display import Grid
 from serving.memory import WorkerMemory
 from serving.settings import Settings
+from serving.steady import apart
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -140,12 +141,15 @@ class Catalog(Protocol):
 class Shelves(Catalog, Protocol):
     """A catalog that can be moved to another bundle."""
 
-    async def move(self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None) -> None:
+    async def move(
+        self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None, *, hurry: bool = False
+    ) -> None:
         """Answer from another bundle, once it is ready.
 
         Args:
             base: the bundle.
             ahead: makes what will answer ready, while the one before still answers.
+            hurry: nothing answers until then.
         """
         ...
 
@@ -197,7 +201,7 @@ class Watcher:
         await self.look()
         if self.live is None and self._settings.bundle is not None:
             live = await asyncio.to_thread(_open, self._settings.bundle, self._settings, self.recommender)
-            await self._catalog.move(live)
+            await self._catalog.move(live, hurry=True)
             log.info("bundle open", version=live.version, path=str(self._settings.bundle))
 
     async def run(self, closing: asyncio.Event) -> None:
@@ -246,7 +250,8 @@ class Watcher:
             return
         try:
             meta = await self._store.meta(version)
-            live = await asyncio.to_thread(open_version, version, meta.get("bundle"), self._settings, self.recommender)
+            run = asyncio.to_thread if self.live is None else apart
+            live = await run(open_version, version, meta.get("bundle"), self._settings, self.recommender)
         except StoreDownError:
             return
         except (InputError, OSError) as error:
@@ -255,7 +260,7 @@ class Watcher:
             log.error("the current version does not open, staying", version=version, error=str(error))
             return
         left = None if self.live is None else self.live.version
-        await self._catalog.move(live, None if self.live is None else self.ahead)
+        await self._catalog.move(live, None if left is None else self.ahead, hurry=left is None)
         self._failed = None
         self._telemetry.version_switches.inc()
         log.info("version switched", version=version, left=left)

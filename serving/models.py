@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Collection
 
@@ -13,6 +12,7 @@ from recsys.bundle import Bundle
 from serving.items.beside import Beside
 from serving.items.keeper import ItemKeeper
 from serving.live import RETRY_S, Catalog, Live
+from serving.steady import apart
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -77,7 +77,7 @@ class OtherModels:
                 continue
             try:
                 meta = await self._store.meta(version)
-                live = await asyncio.to_thread(self._opened, version, meta.get("bundle"))
+                live = await apart(self._opened, version, meta.get("bundle"))
                 beside = await Beside.open(self._items, live, Telemetry(ASIDE))
             except StoreDownError:
                 return

@@ -1,17 +1,25 @@
-"""What keeps requests from waiting for what their worker does beside them: computing in threads, looking for garbage."""
+"""What keeps requests from waiting for what their worker does beside them: computing, and looking for garbage."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from features.pace import unhurried
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SWITCH_S = 0.0001
 """A thread that computes gives way to one that waits after so long. The event loop asks for its turn once or more a
 request; Python's own 5 ms, each time, would let a worker answer a few hundred requests a second while it opens a bundle
 in a thread."""
 OLDEST = 1000
-"""Times that Python looks through the middle generation before it looks through all there is, which takes 0.04 s and more
-in a worker that remembers some hundred users; by its own 10, that was every few seconds."""
+"""Times that Python looks through the middle generation before it looks through all there is, which takes 0.04 s and
+more in a worker that remembers some hundred users; by its own 10, that was every few seconds."""
 
 
 def be_steady() -> None:
@@ -24,3 +32,9 @@ def be_steady() -> None:
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, OLDEST)
+
+
+async def apart(ask: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """Do something long in a thread that leaves most of the time to requests (see `features/pace.py`)."""
+    with unhurried():
+        return await asyncio.to_thread(ask, *args, **named)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from features.pace import gently
 from recsys.amended.bundle import AmendedBundle, AmendedVocabulary
 from recsys.bundle import Bundle
 from recsys.rules.facts import Facts
@@ -19,7 +20,7 @@ _NOTHING: Mapping[str, Any] = {"available": False}
 def trained_facts(bundle: Bundle, *, descriptions: bool = True) -> Facts:
     """The columns of a bundle as it was made; reads the display data of every item, about 10 us each."""
     items = bundle.items.base if isinstance(bundle.items, AmendedVocabulary) else bundle.items
-    displays = (orjson.loads(Bundle.display_json(bundle, row)) for row in range(len(items)))
+    displays = (orjson.loads(Bundle.display_json(bundle, row)) for row in gently(range(len(items))))
     return Facts(items, displays, descriptions=descriptions)
 
 

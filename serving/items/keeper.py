@@ -21,6 +21,7 @@ from recsys.search.encoding import Encoding
 from serving.items.said import UPLOADED, Said, source_of
 from serving.items.shelf import ItemShelf
 from serving.live import Live, passed
+from serving.steady import apart
 from serving.store import StoreDownError
 from serving.telemetry import Telemetry
 
@@ -102,15 +103,17 @@ class ItemKeeper:
             raise RuntimeError("no bundle is open")
         return self._base.bundle
 
-    async def move(self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None) -> None:
+    async def move(
+        self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None, *, hurry: bool = False
+    ) -> None:
         """As `Shelves.move`, with everything that was said of the bundle's items over it."""
         async with self._lock:
             placer, amendments = await asyncio.to_thread(_tools, base)
             live = base
             if self._known:
-                live = await self._made(base, placer, amendments, self._known)
+                live = await self._made(base, placer, amendments, self._known, hurry=hurry)
             else:
-                await asyncio.to_thread(self._prepare, base.bundle)
+                await (asyncio.to_thread if hurry else apart)(self._prepare, base.bundle)
             self._meanwhile = {}
         if ahead is not None:  # not under the lock: what is said meanwhile takes effect on the bundle that answers
             try:
@@ -119,7 +122,7 @@ class ItemKeeper:
                 log.exception("a version could not be made ready ahead", version=base.version)
         async with self._lock:
             if self._meanwhile:
-                live = await self._made(base, placer, amendments, self._meanwhile)
+                live = await self._made(base, placer, amendments, self._meanwhile, hurry=True)
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
 
     async def take(self, changes: Mapping[str, Said]) -> None:
@@ -167,13 +170,16 @@ class ItemKeeper:
     async def _apply(self, changes: Mapping[str, Said]) -> None:
         if not changes or self._base is None or self._amendments is None:
             return
-        self._live = await self._made(self._base, self.placer, self._amendments, changes)
+        self._live = await self._made(self._base, self.placer, self._amendments, changes, hurry=True)
         self._telemetry.items_changed.inc(len(changes))
 
-    async def _made(self, base: Live, placer: Placer, amendments: Amendments, changes: Mapping[str, Said]) -> Live:
+    async def _made(
+        self, base: Live, placer: Placer, amendments: Amendments, changes: Mapping[str, Said], *, hurry: bool
+    ) -> Live:
         """A catalog with further changes."""
         pictures = await self._uploaded(base, placer, changes)
-        return await asyncio.to_thread(self._amended, base, placer, amendments, changes, pictures)
+        run = asyncio.to_thread if hurry else apart
+        return await run(self._amended, base, placer, amendments, changes, pictures)
 
     async def _uploaded(self, base: Live, placer: Placer, changes: Mapping[str, Said]) -> dict[str, bytes]:
         """Pictures that must be looked at again, as no vector of this bundle's encoder came with them."""

@@ -33,6 +33,7 @@ from serving.policing import Policing
 from serving.settings import Settings
 from serving.shadow.comparison import compared, shown
 from serving.shadow.tally import outcome, sums
+from serving.steady import apart
 from serving.steering import Steerer
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
@@ -141,9 +142,7 @@ class Shadow:
     async def _open(self, version: str) -> None:
         meta = await self._store.meta(version)
         try:
-            live = await asyncio.to_thread(
-                open_version, version, meta.get("bundle"), self._settings, self._current.recommender
-            )
+            live = await apart(open_version, version, meta.get("bundle"), self._settings, self._current.recommender)
         except (InputError, OSError) as error:
             self._again_at = time.monotonic() + RETRY_S
             self._telemetry.version_failures.inc()
