@@ -16,10 +16,11 @@ from serving.codec import Slot
 from serving.engine import Engine
 from serving.entries import slots as by_row
 from serving.filtering import Filters
+from serving.ids import new_id
 from serving.impressions import Shown
 from serving.live import Live
 from serving.policies import Policies
-from serving.question import Asked, new_id
+from serving.question import Asked
 from serving.ready import Ready, ReadyAnswers
 from serving.steering import Steerer
 

@@ -16,9 +16,10 @@ from serving.asked import BatchIn, DebugQuery, FeedQuery, ListQuery, OneIn, Reco
 from serving.codec import LIST_LENGTH, unpack
 from serving.engine import Engine, UnknownItemError
 from serving.filtering import Filters
+from serving.ids import new_id
 from serving.live import Live
 from serving.problems import ProblemError, unknown_item
-from serving.question import Asked, at_hand, cursor_of, new_id
+from serving.question import Asked, at_hand, cursor_of
 from serving.steering import NOBODY, Enrolled, Steerer
 from serving.store import StoreDownError
 

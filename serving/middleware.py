@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.gate import CALLER
+from serving.ids import new_id
 from serving.problems import ProblemError, problem
 from serving.telemetry import TIER, Telemetry
 
@@ -70,7 +70,7 @@ class Shell:
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        request_id = given if REQUEST_ID.fullmatch(given) else new_id()
         status = 0
 
         async def send_dressed(message: Message) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,14 +12,10 @@ from recsys.pipeline.taste import Taste
 from recsys.recommendation import UserState
 from serving.asked import FeedQuery, ListQuery, RecommendIn
 from serving.cursor import BadCursor, Cursor, question_hash
+from serving.ids import new_id
 from serving.live import Live
 from serving.problems import ProblemError
 from serving.steering import Steered
-
-
-def new_id() -> str:
-    """An id for an answer."""
-    return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, eq=False)
