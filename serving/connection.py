@@ -23,6 +23,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.driver_info import DriverInfo
 from redis.sentinel import Sentinel
 
 PLAIN = ("redis", "rediss", "unix")
@@ -141,7 +142,11 @@ def connect_async(url: str, *, timeout_s: float, pool_size: int) -> redis.asynci
         ValueError: the address is unusable.
     """
     check_url(url)
-    impatient: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    impatient: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "driver_info": DriverInfo(),  # else each connection reads the client's version from the disk
+    }
     once = AsyncRetry(NoBackoff(), 0)
     if url.partition("://")[0] in PLAIN:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
