@@ -217,9 +217,7 @@ class Facts:
             if len(whole):
                 found.append(whole)
                 code_of.append(codes.setdefault(cut, len(codes)))
-        n_codes = max(
-            1, len(codes)
-        )  # a pair as one number, as sorting pairs takes ten times as long, and nobody else runs
+        n_codes = max(1, len(codes))  # pairs as one number each: rows of two are sorted while no other thread runs
         pairs = np.unique(np.concatenate(found) * n_codes + np.repeat(code_of, [len(rows) for rows in found]))
         return Groups(np.searchsorted(pairs // n_codes, np.arange(len(self) + 1)), pairs % n_codes, tuple(codes))
 
