@@ -14,7 +14,7 @@ speed drifts; medians are printed. A learned ranker orders the feeds, and five r
 - feed_after_event: the same users, each feed asked for after another event, which is sent before and not timed; "max
   rps" counts the pairs
 - feed_known: users with nothing but their history, whom rules keep from getting the published list
-- a version switch under load: failed requests, and the worst second's p99 beside the p99 before
+- version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before
 - how long a worker takes until it is ready, its memory and Redis', and the recall of the nearest-neighbor index
 """
 
@@ -51,6 +51,9 @@ from serve_setup import (
 from recsys.bundle import Bundle
 from serving.embedded_redis import EmbeddedRedis
 
+QUIET_S, SWITCH_S = 8, 16
+"""Seconds of load before the first switch of the version, and for each."""
+
 
 def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
     """What is asked of each route."""
@@ -85,33 +88,43 @@ def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
     return asked
 
 
-def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float) -> dict[str, Any] | None:
-    """A switch to another published version while requests come in, and back."""
+def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float, times: int) -> dict[str, Any] | None:
+    """Switches to another published version while requests come in, and back."""
     if shop.other is None:
         return None
-    other, seconds = shop.other, 30.0
+    other = shop.other
 
     def switch() -> None:
         with Redis.from_url(redis_url) as client:
-            for pause, path in ((5.0, other), (13.0, shop.path)):
-                time.sleep(pause)
-                shop.switch(client, path)
+            time.sleep(QUIET_S)
+            for number in range(times):
+                shop.switch(client, (other, shop.path)[number % 2])
+                time.sleep(SWITCH_S)
+            shop.switch(client, shop.path)
 
     switching = threading.Thread(target=switch)
     switching.start()
-    found = load(port, asked, seconds=seconds, connections=64, rate=rate, each=True)
+    found = load(port, asked, seconds=QUIET_S + times * SWITCH_S, connections=64, rate=rate, each=True)
     switching.join()
     each = np.array(found["each"])
     due, latency_ms = each[:, 0], 1000 * each[:, 1]
-    before = np.quantile(latency_ms[(due > 1) & (due < 4.5)], 0.99)
-    by_second = [latency_ms[(due >= second) & (due < second + 1)] for second in np.arange(5.0, seconds)]
-    worst = max(np.quantile(one, 0.99) for one in by_second if len(one) > 20)
+
+    def p99_ms(begin: float, end: float) -> float:
+        return float(np.quantile(latency_ms[(due >= begin) & (due < end)], 0.99))
+
+    before = p99_ms(1, QUIET_S - 1)  # the two clocks begin within a second of one another
+    windows = (np.arange(QUIET_S + number * SWITCH_S, QUIET_S + (number + 1) * SWITCH_S) for number in range(times))
+    worst = [max(p99_ms(second, second + 1) for second in window) for window in windows]
+    spikes = [round(one / before, 2) for one in worst]
     return {
         "requests": found["requests"],
         "failed": found["failed"],
-        "p99_before_ms": round(float(before), 2),
-        "worst_second_p99_ms": round(float(worst), 2),
-        "spike": round(float(worst / before), 2),
+        "rate_rps": found["rps"],
+        "p99_before_ms": round(before, 2),
+        "worst_second_p99_ms": [round(one, 2) for one in worst],
+        "spikes": spikes,
+        "spike_median": round(float(np.median(spikes)), 2),
+        "spike_worst": max(spikes),
     }
 
 
@@ -153,18 +166,18 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
         assert sum(one["failed"] for one in found) == 0, (name, found)
         rps = float(np.median([one["rps"] for one in found]))
         asked, at = (bare, bare_port) if name == "bare" else (all_asked[name], port)
-        half = load(at, asked, seconds=2 * given.seconds, connections=256, rate=max(1.0, rps / 2))
+        half = load(at, asked, seconds=2 * given.seconds, connections=256, rate=max(1.0, rps / 2), warm_s=1.0)
         table[name] = {
             "rps": round(rps, 1),
             "ratio_to_bare": round(float(np.median(ratios[name])), 3) if name in ratios else 1.0,
             "cpu_us": round(float(np.median([one["cpu_us"] for one in found])), 1),
             "half_rate_rps": half["rps"],
-            **{key: half[key] for key in ("p50_ms", "p95_ms", "p99_ms", "failed")},
+            **{key: half[key] for key in ("p50_ms", "p95_ms", "p99_ms", "late_p99_ms", "failed")},
         }
     switch = None
     if "similar" in table:
         rate = max(1.0, table["similar"]["rps"] / 2)
-        switch = switched(shop, redis_url, port=port, asked=all_asked["similar"], rate=rate)
+        switch = switched(shop, redis_url, port=port, asked=all_asked["similar"], rate=rate, times=given.switches)
     return {
         "routes": table,
         "version_switch": switch,
@@ -189,6 +202,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--switches", type=int, default=6, help="of the version, under the load of similar items")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--routes", nargs="*", help="only these beside the bare one")
     parser.add_argument("--work", type=Path, default=Path(".recsys/bench-serve"), help="where the made-up shops lie")

@@ -25,6 +25,7 @@ from serving.connection import close, connect_async, is_cluster, many_async
 from serving.events import Event, Past
 from serving.keys import Keys
 from serving.memory import LiveState
+from serving.reads import Reads
 from serving.settings import Settings
 from serving.telemetry import Telemetry
 
@@ -133,6 +134,7 @@ class Store:
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             self._clustered = is_cluster(url)
+            self._reads = None if self._clustered else Reads(self._client, timeout_s=settings.redis_timeout_s)
             self._apply = self._client.register_script(APPLY_EVENTS)
 
     @property
@@ -162,6 +164,8 @@ class Store:
     async def close(self) -> None:
         """Give back the connections."""
         if self._client is not None:
+            if self._reads is not None:
+                await self._reads.close()
             await close(self._client)
 
     async def similar(self, version: str, item_id: str) -> bytes | None:
@@ -179,7 +183,8 @@ class Store:
         self._own_reads.inc(fetched)
 
     async def _mget(self, names: list[str]) -> list[bytes | None]:
-        return await self.asked(lambda client: many_async(client, names))
+        reads = self._reads
+        return await self.asked(lambda client: many_async(client, names) if reads is None else reads.get(names))
 
     async def user(self, user_id: str, version: str | None = None) -> UserRead:
         """A user's live state, and with a version the list published for them, in one round trip."""
