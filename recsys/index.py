@@ -111,15 +111,20 @@ class ApproximateIndex:
         self.asked = query
         wanted = min(len(self.vectors), 2 * k + 64)
         near, rows = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)
-        named = np.flatnonzero((rows[0] >= 0) & ~hidden[rows[0]])
-        behind = self._behind[~hidden[self._behind]]
+        named = np.flatnonzero((rows[0] >= 0) & ~hidden.take(rows[0], mode="clip"))
+        behind = self._behind[~hidden[self._behind]] if len(self._behind) else self._behind
         if len(named) + len(behind) < k:
             return ExactIndex(self.vectors).search(query, k, hidden)
-        found = np.concatenate([rows[0, named], behind])
-        if self._whole:
-            scores = np.concatenate([near[0, named], dot_products(self.vectors[behind], query)])
-        else:
+        found = rows[0].take(named)
+        if not self._whole:
+            found = np.concatenate([found, behind])
             scores = dot_products(self.vectors[found], query)
+        else:
+            scores = near[0].take(named)
+            if not len(behind) and not np.any(scores[1:] == scores[:-1]):
+                return found[:k], scores[:k]  # they come best first
+            found = np.concatenate([found, behind])
+            scores = np.concatenate([scores, dot_products(self.vectors[behind], query)])
         best = np.lexsort((found, -scores))[:k]
         return found[best], scores[best]
 

@@ -110,7 +110,7 @@ class Live:
         _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
         _ = live.checksums, bundle.users.idxs([""])
         if bundle.ranker is not None:
-            _ = live.recommender.catalog.voiceless
+            live.recommender.catalog.warm()
         if len(bundle.items):
             bundle.display(0)
             live.recommender.similar_items(bundle.items[0], 1)

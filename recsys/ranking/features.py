@@ -29,7 +29,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.ranking.standing import COLUMNS, DAY_S, Standing
+from recsys.ranking.places import Places
+from recsys.ranking.standing import COLUMNS, COUNTED, DAY_S, Standing
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -64,7 +65,7 @@ class Catalog:
 
     Args:
         item_vectors: float32 [n_items, dim + 1]; embedding, then prior.
-        text, image: rows -> their vectors, float32 [n, d]; 0 where missing.
+        text, image: rows -> their vectors, float32 [n, d]; of length 1, or 0 where missing.
         popularity: float32 [n_items]; users who met each.
         together: rows -> the rows most often met by the same users as each, and by how many; int [n, k] both, -1 pads.
         alike: rows, depth -> for each kind of content, the rows nearest to each by it, best first, int [n, <= depth],
@@ -85,15 +86,45 @@ class Catalog:
     newcomers: Rows
 
     @cached_property
-    def voiceless(self) -> NDArray[np.bool_]:
-        """Items without an embedding, of which a dot product says nothing, bool [n_items]."""
-        voiceless: NDArray[np.bool_] = np.logical_not(np.any(self.item_vectors[:, :-1], axis=1))
-        return voiceless
+    def lengths(self) -> Floats:
+        """Of the embeddings, float32 [n_items]."""
+        embeddings = self.item_vectors[:, :-1]
+        lengths: Floats = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+        return lengths
 
     @cached_property
-    def most_users(self) -> float:
-        """Users who met the best known item."""
-        return float(self.popularity.max(initial=0))
+    def voiceless(self) -> Rows:
+        """Items without an embedding, of which a dot product says nothing, int64."""
+        return np.flatnonzero(self.lengths == 0)
+
+    @cached_property
+    def fame(self) -> Floats:
+        """log(1 + users) / log(1 + most users), float32 [n_items]."""
+        known: Floats = np.log1p(self.popularity)
+        return known / np.float32(known.max(initial=0) or 1)
+
+    @cached_property
+    def rarity(self) -> Floats:
+        """1 / sqrt(users), float32 [n_items]; of an item that nobody met as of one that one user did."""
+        rarity: Floats = 1 / np.sqrt(np.maximum(1, self.popularity))
+        return rarity
+
+    @cached_property
+    def log_prices(self) -> Floats:
+        """float32 [n_items]; NaN where a price is unknown or not above 0."""
+        return np.log(np.where(self.prices > 0, self.prices, np.float32(np.nan)), dtype=np.float32)
+
+    @cached_property
+    def places(self) -> Places:
+        """Finds rows in lists of them."""
+        return Places(len(self.item_vectors))
+
+    def warm(self) -> None:
+        """Work out what every feed asks for, so that the first need not."""
+        _ = self.voiceless, self.fame, self.rarity, self.log_prices
+
+
+_AT = {name: place for place, name in enumerate(FEATURES)}
 
 
 def features(
@@ -112,75 +143,83 @@ def features(
         catalog: what is known of the items.
         user: float32 [dim]; the user's vector; None for a stranger.
         history: int64; rows of what the user met, newest last.
-        rows: int64 [n]; the candidates.
+        rows: int64 [n]; the candidates, all different.
         standing: what is known of the items at the moment.
         now_s: the moment, UTC seconds; what comes after it has no age yet.
         scenario: what the answer is for, "" for nothing in particular.
     """
-    found = np.full((len(rows), len(FEATURES)), np.nan, dtype=np.float32)
-    column = {name: found[:, place] for place, name in enumerate(FEATURES)}
+    found = np.full((len(FEATURES), len(rows)), np.nan, dtype=np.float32)  # one feature after the other: see `score`
     vectors = catalog.item_vectors.take(rows, axis=0)  # in half the time of an index
     if user is not None:
-        column["taste"][:] = np.einsum("nd,d->n", vectors[:, :-1], user)
-    column["prior"][:] = vectors[:, -1]
-    column["popularity"][:] = np.log1p(catalog.popularity[rows]) / (np.log1p(catalog.most_users) or 1.0)
-    column["match"][:] = catalog.match_scores[rows]
-    column["history"][:] = np.log1p(len(history))
-    known = dict(zip(COLUMNS, standing.at(rows, scenario).T, strict=True))
-    column["ctr"][:], column["ctr_known"][:] = known["ctr"], known["ctr_known"]
-    age = now_s / DAY_S - known["since"]
+        np.dot(vectors[:, :-1], user, out=found[_AT["taste"]])
+    found[_AT["prior"]] = vectors[:, -1]
+    found[_AT["popularity"]] = catalog.fame.take(rows)
+    found[_AT["match"]] = catalog.match_scores.take(rows)
+    found[_AT["history"]] = np.log1p(len(history))
+    known = standing.at(rows, scenario).T
+    found[_AT["ctr"] : _AT["ctr_known"] + 1] = known[COUNTED]
+    age = np.float32(now_s / DAY_S) - known[_SINCE]
     here = age >= 0
-    column["dated"][:] = here
-    column["freshness"][:] = np.where(here, -np.log1p(np.where(here, age, 0)), np.nan)
+    found[_AT["dated"]] = here
+    np.negative(np.log1p(age, where=here, out=age), where=here, out=found[_AT["freshness"]])
     newest = history[-NEWEST:]
     if not len(newest):
-        return found
-    column["together"][:], column["together_max"][:] = _together(catalog, newest, rows)
-    column["behavior"][:] = _cosines(vectors[:, :-1], catalog.item_vectors[newest, :-1])[0]
-    column["text"][:], column["text_mean"][:] = _cosines_of(catalog.text, newest, rows)
-    column["image"][:] = _cosines_of(catalog.image, newest, rows)[0]
-    paid = catalog.prices[newest]
-    paid = paid[paid > 0]
+        return found.T
+    found[_AT["together"]], found[_AT["together_max"]] = _together(catalog, newest, rows)
+    lengths = catalog.lengths.take(newest)
+    theirs = catalog.item_vectors.take(newest, axis=0)[:, :-1]
+    if not lengths.all():
+        theirs, lengths = theirs[lengths > 0], lengths[lengths > 0]
+    if len(theirs):
+        dots = (theirs / lengths[:, None]) @ vectors[:, :-1].T
+        with np.errstate(invalid="ignore"):  # 0 / 0 where the candidate has no embedding
+            np.divide(dots.max(axis=0), catalog.lengths.take(rows), out=found[_AT["behavior"]])
+    found[_AT["text"]], found[_AT["text_mean"]] = _cosines(catalog.text, newest, rows)
+    found[_AT["image"]] = _cosines(catalog.image, newest, rows)[0]
+    paid = catalog.log_prices.take(newest)
+    paid = paid[paid == paid]  # noqa: PLR0124 - those that are known
     if len(paid):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            away = np.abs(np.log(catalog.prices[rows]) - np.log(paid).mean())
-        away[~np.isfinite(away)] = np.nan
-        column["price"][:] = away
-    return found
+        np.abs(catalog.log_prices.take(rows) - paid.mean(), out=found[_AT["price"]])
+    return found.T
+
+
+_SINCE = COLUMNS.index("since")
 
 
 def _together(catalog: Catalog, newest: Rows, rows: Rows) -> tuple[Floats, Floats]:
-    largest = np.zeros(len(rows), dtype=np.float32)
-    if not len(rows):
-        return largest, largest
-    order = np.argsort(rows)
-    rising = rows[order]
     met, users = catalog.together(newest)
-    at = np.minimum(np.searchsorted(rising, met), len(rising) - 1)
-    here = rising[at] == met
-    at, met, users, item = order[at[here]], met[here], users[here], np.nonzero(here)[0]
-    of_both = np.maximum(1, catalog.popularity[newest[item]]) * np.maximum(1, catalog.popularity[met])
-    value = (users / np.sqrt(of_both)).astype(np.float32)
-    fading = 0.5 ** ((len(newest) - 1 - item) / HALF_LIFE)
-    np.maximum.at(largest, at, value)
-    return np.bincount(at, value * fading, len(rows)).astype(np.float32), largest
+    at = catalog.places.find(met.ravel(), rows)
+    here = np.flatnonzero(at >= 0)
+    at, item = at[here], here // met.shape[1]
+    ours = catalog.rarity.take(newest).take(item)
+    value = users.ravel()[here] * ours * catalog.rarity.take(met.ravel()[here])
+    largest = np.zeros(len(rows), dtype=np.float32)
+    np.maximum.at(largest, at, value.astype(np.float32))
+    fading = 0.5 ** (np.arange(len(newest) - 1, -1, -1) / HALF_LIFE)
+    return np.bincount(at, value * fading[item], len(rows)).astype(np.float32), largest
 
 
-def _cosines_of(vectors: Callable[[Rows], Floats], newest: Rows, rows: Rows) -> tuple[Floats, Floats]:
-    """As `_cosines`, of the vectors of some items; those of the candidates are not looked up without need."""
+_NAN = np.float32(np.nan)
+
+
+def _cosines(
+    vectors: Callable[[Rows], Floats], newest: Rows, rows: Rows
+) -> tuple[Floats, Floats] | tuple[np.float32, np.float32]:
+    """Largest and mean cosine of each row's vector with those of the newest; NaN where one side has none.
+
+    The vectors of the candidates are not looked up without need.
+    """
     theirs = vectors(newest)
-    return _cosines(vectors(rows) if theirs.shape[1] else np.zeros((len(rows), 0), dtype=np.float32), theirs)
-
-
-def _cosines(ours: Floats, theirs: Floats) -> tuple[Floats, Floats]:
-    """Largest and mean cosine of each of ours with theirs; NaN where one side has no vector."""
-    square = np.einsum("nd,nd->n", theirs, theirs)
-    there = square > 0
+    there = theirs.any(axis=1)
     if not there.any():
-        nothing = np.full(len(ours), np.nan, dtype=np.float32)
-        return nothing, nothing
-    known = theirs[there] / np.sqrt(square[there])[:, None]
-    dots = known @ ours.T  # one row an item of the history: its largest and its sum go along the long side
-    with np.errstate(invalid="ignore"):  # 0 / 0 where ours is missing
-        length = np.sqrt(np.einsum("nd,nd->n", ours, ours))
-        return dots.max(axis=0) / length, dots.sum(axis=0) / (len(known) * length)
+        return _NAN, _NAN
+    if not there.all():
+        theirs = theirs[there]
+    ours = vectors(rows)
+    largest = (theirs @ ours.T).max(axis=0)  # one row an item of the history: its largest goes along the long side
+    mean = ours @ theirs.mean(axis=0)
+    nothing = np.flatnonzero(largest == 0)
+    if len(nothing):
+        missing = nothing[~ours[nothing].any(axis=1)]
+        largest[missing] = mean[missing] = np.nan
+    return largest, mean

@@ -58,21 +58,26 @@ def gather(
     """
     vector = np.append(user, np.float32(1))
     newest = history[-NEWEST:][::-1]
-    by_taste = index.search(vector, taste, hidden | catalog.voiceless)[0]
+    dumb = hidden
+    if len(catalog.voiceless):
+        dumb = hidden.copy()
+        dumb[catalog.voiceless] = True
+    by_taste = index.search(vector, taste, dumb)[0]
     met = catalog.together(newest)[0][:, :TOGETHER]
-    alike = np.concatenate([np.zeros((len(newest), 0), dtype=np.int64), *catalog.alike(newest, CONTENT)], axis=1)
-    found = [
-        (PERSONALIZED, by_taste, np.full(len(by_taste), -1)),
-        (MET, met.ravel(), np.repeat(newest, met.shape[1])),
-        (ALIKE, alike.ravel(), np.repeat(newest, alike.shape[1])),
-    ]
+    alike = catalog.alike(newest, CONTENT)
+    fresh = _NOTHING
     if len(catalog.newcomers):
         scores = dot_products(catalog.item_vectors[catalog.newcomers], vector)
         fresh = catalog.newcomers[top_k(scores, FRESH, hidden[catalog.newcomers])[0]]
-        found.append((NEW, fresh, np.full(len(fresh), -1)))
-    rows = np.concatenate([of for _, of, _ in found])
-    source = np.repeat(np.array([name for name, _, _ in found], dtype=np.int8), [len(of) for _, of, _ in found])
-    anchor = np.concatenate([of for _, _, of in found])
-    shown = np.flatnonzero((rows >= 0) & ~hidden[rows])
-    first = shown[np.sort(np.unique(rows[shown], return_index=True)[1])]
+    led = [met, *alike]
+    rows = np.concatenate([by_taste, *(of.ravel() for of in led), fresh])
+    source = np.repeat(_ORDER, [len(by_taste), met.size, sum(of.size for of in alike), len(fresh)])
+    anchor = np.full(len(rows), -1)
+    anchor[len(by_taste) : len(rows) - len(fresh)] = np.concatenate([np.repeat(newest, of.shape[1]) for of in led])
+    shown = np.flatnonzero((rows >= 0) & ~hidden.take(rows, mode="clip"))
+    first = shown[catalog.places.first(rows.take(shown))]
     return Gathered(rows[first], source[first], anchor[first])
+
+
+_NOTHING = np.zeros(0, dtype=np.int64)
+_ORDER = np.array([PERSONALIZED, MET, ALIKE, NEW], dtype=np.int8)

@@ -47,7 +47,9 @@ class LinearRanker:
 
     def score(self, features: Floats) -> Floats:
         """Scores, float32 [n], of candidates with these features, float32 [n, len(FEATURES)]."""
-        score: Floats = self.parts(features).sum(axis=1, dtype=np.float32)
+        away = features - self.mean
+        np.copyto(away, 0, where=np.isnan(away))
+        score: Floats = away @ (self.weights / self.scale)
         return score
 
     def as_dict(self) -> dict[str, Any]:
