@@ -54,7 +54,7 @@ def folded(scorer: EmbeddingScorer, split: Split, new: NDArray[np.bool_], count:
     for user in np.flatnonzero(new):
         items = split.train.item_idx[split.train.user_idx == user]
         items = items[np.sort(np.unique(items, return_index=True)[1])][:count]
-        vector = live_vector(None, directions[items], recent_weights(len(items), (), LiveConfig()), LiveConfig())
+        vector = live_vector(None, directions[items], recent_weights(len(items), None, LiveConfig()), LiveConfig())
         users[user] = 0 if vector is None else np.append(vector.vector, np.float32(1))
     return replace(scorer, user_embeddings=users)
 

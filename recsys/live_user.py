@@ -35,19 +35,21 @@ class LiveConfig(Section):
     """How far examples of what is not wanted push the vector away, as a share of its length."""
 
 
-def recent_weights(n: int, ages_s: tuple[float, ...], config: LiveConfig) -> NDArray[np.float32]:
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def recent_weights(n: int, ages_s: NDArray[np.float64] | None, config: LiveConfig) -> NDArray[np.float32]:
     """Weight of each of n recent views, oldest first: float32 [n] in (0, 1]; 1 for the newest, unless it is old.
 
     Args:
         n: how many views.
-        ages_s: their ages in seconds, or () where unknown.
+        ages_s: float64 [n]; their ages in seconds; None where unknown.
         config: the half-lives.
     """
-    later = np.arange(n - 1, -1, -1, dtype=np.float64)
-    weights = 0.5 ** (later / config.half_life_items)
-    if ages_s:
-        weights *= 0.5 ** (np.asarray(ages_s, dtype=np.float64) / config.half_life_s)
-    return np.maximum(weights, np.finfo(np.float32).tiny).astype(np.float32)
+    halvings = np.arange(n - 1, -1, -1, dtype=np.float64) / config.half_life_items
+    if ages_s is not None:
+        halvings += ages_s / config.half_life_s
+    return np.maximum(np.exp2(-halvings), TINY).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

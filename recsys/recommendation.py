@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from recsys.traces import Traces
+
 Source = Literal[
     "personalized",
     "published",
@@ -75,9 +77,12 @@ class UserState:
         like: ids of items given as examples of what is wanted, likewise.
         unlike: ids of items given as examples of what is not wanted; they push the user's vector away, and are not
             shown.
+        traces: what `recent_items`, `recent_ages_s`, `seen` and `again` say, in rows of the bundle that answers, where
+            somebody knows these rows already; those four are empty then.
 
     Raises:
-        ValueError: `recent_ages_s` is neither empty nor as long as `recent_items`, or an age is negative.
+        ValueError: `recent_ages_s` is neither empty nor as long as `recent_items`, or an age is negative; or there are
+            `traces` beside ids.
     """
 
     user_id: str | None = None
@@ -91,8 +96,11 @@ class UserState:
     cart: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    traces: Traces | None = None
 
     def __post_init__(self) -> None:
+        if self.traces is not None and (self.recent_items or self.seen or self.again):
+            raise ValueError("a user's state must be told by ids or by traces, got both")
         if self.recent_ages_s and len(self.recent_ages_s) != len(self.recent_items):
             raise ValueError(
                 f"recent_ages_s must have an age a recent item ({len(self.recent_items)}), "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Literal
 
+import numpy as np
 import orjson
 
+from features.vocabulary import Vocabulary
 from recsys.recommendation import UserState
 from recsys.rules.seen import Known
 from recsys.search.searcher import SearchAnswer
+from recsys.traces import NO_ROWS, Traces, known_rows
 from serving.codec import Slot
 from serving.display import Page
 from serving.events import Past
@@ -106,22 +108,22 @@ def past_json(
     return orjson.dumps({"user_id": user_id, "attributes": attributes, "events": events, "store": store})
 
 
-def user_state(user_id: str, state: LiveState, known: Known | None = None, *, trained_again: bool = False) -> UserState:
+def user_state(
+    items: Vocabulary, user_id: str, state: LiveState, known: Known | None = None, *, trained_again: bool = False
+) -> UserState:
     """What the recommender is told of a user.
 
     Args:
+        items: of the bundle that answers.
         user_id: who it is.
         state: what they did lately.
         known: what may be shown again and what not; None: nothing may.
         trained_again: whether what the model was trained on as theirs may be.
     """
-    now = time.time()
-    recent = sorted(state.recent, key=attrgetter("timestamp"))  # an event may arrive late
-    return UserState(
-        user_id,
-        recent_items=tuple(past.item_id for past in recent),
-        recent_ages_s=tuple(max(0.0, now - past.timestamp) for past in recent),
-        seen=frozenset(state.seen) if known is None else known.hidden,
-        again=frozenset() if known is None else frozenset(known.factors),
-        trained_again=trained_again,
-    )
+    rows = state.rows(items)
+    viewed, times_s = rows.by_time()
+    ages_s = np.maximum(time.time() - times_s, 0.0)
+    seen, again = rows.met, NO_ROWS
+    if known is not None:
+        seen, again = known_rows(items, known.hidden), known_rows(items, known.factors)
+    return UserState(user_id, trained_again=trained_again, traces=Traces(viewed, ages_s, seen, again))

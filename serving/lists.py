@@ -108,7 +108,7 @@ class ListEngine:
         if query.user_id is not None:
             state, origin = await engine.state(live, query.user_id)
         steered = self._steerer.steered(enrolled, state, page=live.bundle.items.idx(item_id), begin=len(cursor.shown))
-        user = STRANGER if query.user_id is None else user_state(query.user_id, state, steered.known)
+        user = STRANGER if query.user_id is None else user_state(live.bundle.items, query.user_id, state, steered.known)
         taste = query.user_weight if query.user_id is not None else 0.0
         asked = Asked("similar", item_id, query, item_id, user, cursor, steered, taste, told, under or new_id())
         why = "redis is down"
@@ -162,8 +162,8 @@ class ListEngine:
         read, origin = await engine.user(live, user_id, stamp=stamp, reachable=reachable)
         state, published = read.state, read.published
         steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
-        user = user_state(user_id, state, steered.known, trained_again=steered.trained_again)
-        user, answer_id = at_hand(user, query), under or new_id()
+        user = user_state(live.bundle.items, user_id, state, steered.known, trained_again=steered.trained_again)
+        user, answer_id = at_hand(live.bundle.items, user, query), under or new_id()
         asked = Asked("feed", user_id, query, None, user, cursor, steered, recommendation_id=answer_id)
         if asked.plain and published is not None and not state.recent and live.feeds_hold():
             items, available = live.bundle.items, live.bundle.available
@@ -193,8 +193,9 @@ class ListEngine:
         steered = self._steerer.steered(enrolled, state, begin=len(cursor.shown))
         user = STRANGER
         if query.user_id is not None:
-            user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
-        asked = Asked("recommend", subject, query, None, at_hand(user, query), cursor, steered)
+            items, again = live.bundle.items, steered.trained_again
+            user = user_state(items, query.user_id, state, steered.known, trained_again=again)
+        asked = Asked("recommend", subject, query, None, at_hand(live.bundle.items, user, query), cursor, steered)
         return (await self.answerer.made(live, asked, None, origin))[1]
 
     async def standing(self, item_id: str, query: DebugQuery) -> tuple[Live, Standing | None, list[str]]:
@@ -221,7 +222,8 @@ class ListEngine:
         steered = self._steerer.steered(enrolled, state, page=-1 if query.page is None else items.idx(query.page))
         user = STRANGER
         if query.user_id is not None:
-            user = user_state(query.user_id, state, steered.known, trained_again=steered.trained_again)
+            again = steered.trained_again
+            user = user_state(items, query.user_id, state, steered.known, trained_again=again)
         subject = query.page or query.user_id or ""
         asked = Asked(surface, subject, plain, query.page, user, cursor_of(surface, subject, plain), steered)
         moment = live.recommender.moment(await self.answerer.request(live, asked, steered.weights))

@@ -16,7 +16,9 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from features.vocabulary import Vocabulary
 from serving.events import Event, Past
+from serving.state_rows import StateRows
 
 FRESH_S = 60.0
 """A state is read anew after so long though its stamp is the same, as parts of it may have outlived their time."""
@@ -37,6 +39,14 @@ class LiveState:
     seen: Mapping[str, float] = field(default_factory=dict)
     bought: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _rows: list[StateRows] = field(default_factory=list, init=False, compare=False, repr=False)
+    """Of one catalog, once they are asked for."""
+
+    def rows(self, items: Vocabulary) -> StateRows:
+        """The state in rows of a catalog."""
+        if not self._rows or self._rows[0].items is not items:
+            self._rows[:] = [StateRows.of(items, self.recent, self.seen.keys() | self.bought.keys())]
+        return self._rows[0]
 
     def after(self, events: Iterable[Event], *, recent_cap: int, purchases: Collection[str]) -> LiveState:
         """The state once these events have happened; those that are among the recent ones already change nothing.
@@ -53,12 +63,17 @@ class LiveState:
             if event.tells_taste and event.event_id not in known
         )
         bought = [past for past in added if past.event_type in purchases]
-        return replace(
+        state = replace(
             self,
             recent=(self.recent + added)[-recent_cap:],
             seen=_later(self.seen, added),
             bought=_later(self.bought, bought),
         )
+        if self._rows:
+            new = dict.fromkeys(past.item_id for past in added)
+            new_ids = [item_id for item_id in new if item_id not in self.seen and item_id not in self.bought]
+            state._rows.append(self._rows[0].after(added, new_ids, recent_cap))
+        return state
 
 
 def _later(known: Mapping[str, float], events: Iterable[Past]) -> Mapping[str, float]:

@@ -195,7 +195,7 @@ class PolicyDesk:
         again = book.rules.seen.trained == "allow"
         user = UserState()
         if trial.user_id is not None:
-            user = user_state(trial.user_id, state, known, trained_again=again)
+            user = user_state(bundle.items, trial.user_id, state, known, trained_again=again)
         request = Request(trial.k, user, page=trial.item_id, scenario=trial.scenario, now_s=now_s)
         return await asyncio.to_thread(partial(dry_run, live.recommender, request, steering))
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from features.vocabulary import Vocabulary
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.taste import Taste
 from recsys.recommendation import UserState
+from recsys.traces import Traces
 from serving.asked import FeedQuery, ListQuery, RecommendIn
 from serving.cursor import BadCursor, Cursor, question_hash
 from serving.ids import new_id
@@ -82,8 +84,8 @@ def cursor_of(surface: str, subject: str, query: ListQuery) -> Cursor:
         raise ProblemError(422, "invalid-request", f"cursor: {error}", errors=errors) from None
 
 
-def at_hand(user: UserState, query: FeedQuery) -> UserState:
-    """A user's state with what is on the page now."""
+def at_hand(items: Vocabulary, user: UserState, query: FeedQuery) -> UserState:
+    """A user's state with what is on the page now, in a bundle of these items."""
     if not (query.category or query.item or query.cart or isinstance(query, RecommendIn)):
         return user
     given: dict[str, object] = {
@@ -92,9 +94,6 @@ def at_hand(user: UserState, query: FeedQuery) -> UserState:
         "cart": tuple(query.cart),
     }
     if isinstance(query, RecommendIn):
-        given["again"] = user.again - set(query.session)
         given |= {"like": tuple(query.like), "unlike": tuple(query.unlike)}
-        given["recent_items"] = (*user.recent_items, *query.session)
-        known = user.recent_ages_s if len(user.recent_ages_s) == len(user.recent_items) else ()
-        given["recent_ages_s"] = (*known, *(0.0 for _ in query.session)) if known else ()
+        given["traces"] = (user.traces or Traces()).then(items.idxs(query.session))
     return replace(user, **given)  # type: ignore[arg-type]

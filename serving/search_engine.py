@@ -43,7 +43,7 @@ class SearchEngine:
         if asked.user_id is not None:
             state, _ = await self._engine.state(live, asked.user_id)
             if asked.user_weight > 0:
-                vector = live.recommender.user_vector(user_state(asked.user_id, state))
+                vector = live.recommender.user_vector(user_state(live.bundle.items, asked.user_id, state))
         rules_version, allowed = self._steerer.filters(live, asked.user_id, state, "search")
         answer = await self._desk.search(live.searcher, asked, pictures, user_vector=vector, allowed=allowed)
         items, whole = await self._engine.items(live, [result.item_idx for result in answer.results])

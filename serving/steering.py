@@ -59,7 +59,7 @@ class Steered:
     Args:
         arms: experiment → arm.
         rules_version: of the rules applied, 0 for none stored.
-        known: what the user has had to do with, sorted by the rules' seen policy.
+        known: what the user has had to do with, sorted by the rules' seen policy; None: none of it may come again.
         trained_again: whether what the model was trained on as the user's may be shown.
         steering: the rules, bound to the request.
         weights: how much each way of being alike counts, where the request names none; None: as published.
@@ -67,7 +67,7 @@ class Steered:
 
     arms: Mapping[str, str]
     rules_version: int
-    known: Known
+    known: Known | None
     trained_again: bool
     steering: Steering
     weights: Mapping[Part, float] | None = None
@@ -207,8 +207,8 @@ def bound(
     *,
     begin: int = 0,
     overrides: Overrides | None = None,
-) -> tuple[Known, Steering]:
-    """Rules bound to a request, and what its user has had to do with as they sort it.
+) -> tuple[Known | None, Steering]:
+    """Rules bound to a request, and what its user has had to do with as they sort it; None: none of it may come again.
 
     Args:
         live: the model that answers.
@@ -219,9 +219,9 @@ def bound(
         overrides: what an experiment changes.
     """
     rules, changed = book.rules, overrides or Overrides()
-    known = rules.seen.sort(state.seen, state.bought, occasion.now_s)
+    known = None if rules.seen.final else rules.seen.sort(state.seen, state.bought, occasion.now_s)
     fading: dict[int, float] = {}
-    if occasion.page < 0:  # similar items are shown whether seen or not
+    if known is not None and occasion.page < 0:  # similar items are shown whether seen or not
         rows = live.bundle.items.idxs(list(known.factors)).tolist()
         pairs = zip(rows, known.factors.values(), strict=True)
         fading = {row: factor for row, factor in pairs if row >= 0 and factor < 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -15,6 +15,7 @@ from recsys.candidates import Query
 from recsys.live_user import LiveConfig, live_vector, pushed_away, recent_weights
 from recsys.pipeline.request import Request
 from recsys.recommendation import Anchor
+from recsys.traces import NO_ROWS, Traces, known_rows, without
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +104,9 @@ class Moment:
         """For each item the item of the history that adds most to its score, -1 where none adds anything: int64 [n]."""
         if not len(self.history):
             return np.full(len(rows), -1, dtype=np.int64)
-        vectors = self.bundle.item_embeddings
-        added = np.einsum("nd,hd->nh", vectors[rows], vectors[self.history]) * self.pull
+        vectors = self.bundle.item_vectors
+        ours, theirs = (vectors.take(of, axis=0)[:, :-1] for of in (rows, self.history))
+        added = (ours @ theirs.T) * self.pull
         best = added.argmax(axis=1)
         return np.where(added[np.arange(len(rows)), best] > 0, self.history[best], -1)
 
@@ -119,7 +121,11 @@ class Moment:
         for role, item_ids in at_hand:
             if anchor >= 0 and items[anchor] in item_ids:
                 return role
-        return "viewed" if anchor in self.viewed else "history"
+        return "viewed" if anchor in self._viewed else "history"
+
+    @cached_property
+    def _viewed(self) -> frozenset[int]:
+        return frozenset(self.viewed.tolist())
 
 
 def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent: int, hide_seen: bool) -> Moment:
@@ -135,21 +141,25 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     Raises:
         KeyError: the page's item is unknown.
     """
-    user = request.user
-    page = -1 if request.page is None else bundle.items.idx(request.page)
-    user_idx = -1 if user.user_id is None else int(bundle.users.idxs([user.user_id])[0])
+    user, items = request.user, bundle.items
+    traces = user.traces
+    if traces is None:
+        traces = Traces.of(items, user.recent_items, user.recent_ages_s, user.seen, user.again)
+    page = -1 if request.page is None else items.idx(request.page)
+    user_idx = -1 if user.user_id is None or user.user_id not in bundle.users else bundle.users.idx(user.user_id)
     trained = bundle.user_embeddings[user_idx] if user_idx >= 0 else None
-    past = bundle.seen(user_idx) if user_idx >= 0 else np.zeros(0, dtype=np.int64)
-    at_hand = (*user.cart, *user.page, *user.like)
-    viewed = bundle.items.idxs((*user.recent_items, *at_hand))
+    past = bundle.seen(user_idx) if user_idx >= 0 else NO_ROWS
+    ids_at_hand = (*user.cart, *user.page, *user.like)
+    at_hand = items.idxs(ids_at_hand) if ids_at_hand else NO_ROWS
+    viewed = np.concatenate([traces.viewed, at_hand]) if ids_at_hand else traces.viewed
     places = _newest(viewed.tolist(), max_recent)
-    recent = viewed[places]
-    before_now = [place for place in places if place < len(user.recent_items)]
-    ages = tuple(user.recent_ages_s[place] for place in before_now) if user.recent_ages_s else ()
-    fresh = np.ones(len(places) - len(before_now), dtype=np.float32)
-    weights = np.concatenate([recent_weights(len(before_now), ages, live), fresh])
-    blend = live_vector(trained, bundle.item_embeddings[recent], weights, live)
-    unlike = rows_of(bundle, user.unlike)
+    recent = viewed.take(places)
+    n_before = int(np.searchsorted(places, len(traces.viewed)))
+    weights = recent_weights(n_before, traces.ages_s.take(places[:n_before]) if len(traces.ages_s) else None, live)
+    if len(places) > n_before:
+        weights = np.append(weights, np.ones(len(places) - n_before, dtype=np.float32))
+    blend = live_vector(trained, bundle.item_vectors.take(recent, axis=0)[:, :-1], weights, live)
+    unlike = known_rows(items, user.unlike)
     vector = pushed_away(None if blend is None else blend.vector, bundle.item_embeddings[unlike], live)
     pull = np.zeros(len(recent), dtype=np.float32) if blend is None else blend.recent_pull
     kept = 0.0 if blend is None else blend.trained_share
@@ -160,11 +170,8 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     elif not len(recent):
         anchors = past[-max_recent:]
         anchor_weights = np.ones(len(anchors), dtype=np.float32)
-    at = dict(zip(user.recent_items, viewed.tolist(), strict=False))  # much of what was seen was viewed lately
-    known = [row for item, row in at.items() if row >= 0 and item in user.seen]
-    own = np.concatenate([np.array(known, dtype=np.int64), rows_of(bundle, user.seen.difference(at))])
-    seen = np.concatenate([past, own]) if hide_seen and not user.trained_again else own
-    again = without(rows_of(bundle, user.again), rows_of(bundle, at_hand))
+    again = without(traces.again, at_hand)
+    seen = np.concatenate([past, traces.seen]) if len(past) and hide_seen and not user.trained_again else traces.seen
     return Moment(
         bundle=bundle,
         request=request,
@@ -174,7 +181,7 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         again=again,
         history=np.concatenate([before, recent]),
         pull=np.concatenate([np.full(len(before), kept / max(1, len(before)), dtype=np.float32), pull]),
-        excluded=np.concatenate([rows_of(bundle, request.exclude), unlike]),
+        excluded=np.concatenate([known_rows(items, request.exclude), unlike]),
         query=Query(
             np.zeros(0, dtype=np.bool_),
             None if vector is None else np.append(vector, np.float32(1)),  # the items' priors count once
@@ -185,8 +192,10 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     )
 
 
-def _newest(rows: list[int], most: int) -> list[int]:
-    """Places of the newest different rows, rising; a row that comes again counts where it came last, -1 nowhere."""
+def _newest(rows: list[int], most: int) -> NDArray[np.int64]:
+    """Places of the newest different rows, rising: int64 [<= most]; a row that comes again counts where it came last,
+    -1 nowhere.
+    """
     known, places = {-1}, list[int]()
     for place in range(len(rows) - 1, -1, -1):
         if rows[place] not in known:
@@ -194,20 +203,9 @@ def _newest(rows: list[int], most: int) -> list[int]:
             places.append(place)
             if len(places) == most:
                 break
-    return places[::-1]
+    return np.array(places[::-1], dtype=np.int64)
 
 
 def hiding(query: Query, hidden: NDArray[np.bool_]) -> Query:
     """The query with this hidden from the answer."""
     return replace(query, hidden=hidden)
-
-
-def without(rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows that are not among the others, in their order."""
-    return rows[~np.isin(rows, others)] if len(rows) and len(others) else rows
-
-
-def rows_of(bundle: Bundle, item_ids: Collection[str]) -> NDArray[np.int64]:
-    """Rows of the ids that are known, int64."""
-    rows = bundle.items.idxs(item_ids)
-    return rows[rows >= 0]

@@ -80,6 +80,11 @@ class SeenPolicy(Section):
     trained: Literal["never", "allow"] = "never"
     """Items the model was trained on as this user's, of which nobody knows how long ago that was."""
 
+    @property
+    def final(self) -> bool:
+        """Whether nothing that was seen or bought is shown again."""
+        return self.viewed.policy == self.bought.policy == "never"
+
     def sort(self, seen: Mapping[str, float], bought: Mapping[str, float], now_s: float) -> Known:
         """Which items are hidden now, and which may come again.
 
@@ -88,7 +93,7 @@ class SeenPolicy(Section):
             bought: those bought, and when last.
             now_s: UTC seconds.
         """
-        if self.viewed.policy == self.bought.policy == "never":
+        if self.final:
             return Known(frozenset({*seen, *bought}))
         hidden: list[str] = []
         factors: dict[str, float] = {}

@@ -9,10 +9,10 @@ CONFIG = LiveConfig(half_life_items=2, half_life_s=100, patience=2)
 
 
 def test_a_view_counts_half_after_so_many_later_ones_and_half_after_so_many_seconds() -> None:
-    np.testing.assert_allclose(recent_weights(5, (), CONFIG), [0.25, 2**-1.5, 0.5, 2**-0.5, 1.0], rtol=1e-6)
-    np.testing.assert_allclose(recent_weights(3, (200.0, 100.0, 0.0), CONFIG), [0.125, 2**-1.5, 1.0], rtol=1e-6)
-    assert recent_weights(0, (), CONFIG).shape == (0,)
-    assert recent_weights(2, (1e9, 1e9), CONFIG).min() > 0
+    np.testing.assert_allclose(recent_weights(5, None, CONFIG), [0.25, 2**-1.5, 0.5, 2**-0.5, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(recent_weights(3, np.array([200.0, 100, 0]), CONFIG), [0.125, 2**-1.5, 1.0], rtol=1e-6)
+    assert recent_weights(0, None, CONFIG).shape == (0,)
+    assert recent_weights(2, np.array([1e9, 1e9]), CONFIG).min() > 0
 
 
 def test_the_blend_follows_its_formula() -> None:

@@ -1,0 +1,63 @@
+"""A user's live state in rows of one catalog, kept beside it: one more event adds to it what the event says, so that
+the hundreds of ids of a state are not looked up again for each answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.vocabulary import Vocabulary
+from recsys.traces import known_rows
+from serving.events import Past
+
+
+@dataclass(frozen=True, eq=False)
+class StateRows:
+    """The rows of a state.
+
+    Args:
+        items: the catalog's ids.
+        recent: int64 [n]; row of each recent event's item in the order of arrival, -1 where unknown.
+        times_s: float64 [n]; when each happened, UTC seconds.
+        met: int64; rows of the items that the user had to do with, in no order.
+    """
+
+    items: Vocabulary
+    recent: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+    met: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, items: Vocabulary, recent: Sequence[Past], met: Collection[str]) -> StateRows:
+        """Look all of a state up."""
+        rows = items.idxs(past.item_id for past in recent)
+        times_s = np.fromiter((past.timestamp for past in recent), dtype=np.float64, count=len(recent))
+        return cls(items, rows, times_s, known_rows(items, met))
+
+    def after(self, added: Sequence[Past], new: Iterable[str], recent_cap: int) -> StateRows:
+        """Once more has happened.
+
+        Args:
+            added: the events, in the order of arrival.
+            new: ids of the items that the user had not had to do with before.
+            recent_cap: recent events kept.
+        """
+        more = StateRows.of(self.items, added, list(new))
+        return StateRows(
+            self.items,
+            np.concatenate([self.recent, more.recent])[-recent_cap:],
+            np.concatenate([self.times_s, more.times_s])[-recent_cap:],
+            np.concatenate([self.met, more.met]),
+        )
+
+    def by_time(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Rows of the recent events and their times, newest last: an event may arrive late."""
+        times_s = self.times_s
+        if np.any(times_s[1:] < times_s[:-1]):
+            order = np.argsort(times_s, kind="stable")
+            return self.recent[order], times_s[order]
+        return self.recent, times_s
