@@ -251,7 +251,8 @@ class BundleRecommender:
         if moment.page >= 0:
             return self.explainer.similar(moment.page, ranked.rows, sources)
         anchors = ranked.anchor.copy()
-        personal = np.flatnonzero(np.isin(ranked.source, LED_BY_ALL) & (anchors < 0))
+        led_by_all = (ranked.source == LED_BY_ALL[0]) | (ranked.source == LED_BY_ALL[1])
+        personal = np.flatnonzero(led_by_all & (anchors < 0))
         anchors[personal] = moment.strongest(ranked.rows[personal])
         roles = {anchor: moment.role(anchor) for anchor in set(anchors.tolist())}
         return self.explainer.feed(ranked.rows, sources, anchors=anchors, roles=roles, category=moment.query.category)

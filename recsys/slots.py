@@ -98,8 +98,11 @@ class _Walk:
             if item < 0:
                 while not free[begin]:
                     begin += 1
-                item = next((one for one in range(begin, self._n) if free[one] and self._opens(counts, one)), -1)
-                if item < 0:
+                for one in range(begin, self._n):
+                    if free[one] and self._opens(counts, one):
+                        item = one
+                        break
+                else:
                     item, gave_way = begin, gave_way + 1
                 free[item] = False
                 self._count(counts, item)
@@ -212,11 +215,11 @@ class _Walk:
         return int(np.argmax(rest if forced else is_open)), forced
 
     def _opens(self, counts: list[dict[int, int]], item: int) -> bool:
-        return all(
-            count.get(group, 0) < cap.at_most
-            for cap, count in zip(self._caps, counts, strict=True)
-            for group in cap.groups[item]
-        )
+        for cap, count in zip(self._caps, counts, strict=True):
+            for group in cap.groups[item]:
+                if count.get(group, 0) >= cap.at_most:
+                    return False
+        return True
 
     def _count(self, counts: list[dict[int, int]], item: int) -> None:
         for cap, count in zip(self._caps, counts, strict=True):

@@ -15,14 +15,15 @@ falls away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.rules.compiled import MINUTE_S, Compiled, Mask
 from recsys.rules.facts import Facts, GroupsOf
-from recsys.rules.model import Action, Rule, RuleSet
+from recsys.rules.holding import Holding, Holdings
+from recsys.rules.model import Rule, RuleSet
 from recsys.rules.occasion import Occasion
 from recsys.rules.review import Review, review
 from recsys.slots import Cap
@@ -47,18 +48,13 @@ class RuleBook:
             raise ValueError("rules ask for descriptions, the columns of the catalog were read without")
         self.rules = rules
         self.facts = facts
-        self._of: dict[Action, list[Rule]] = {}
-        for rule in rules.rules:
-            if rule.enabled:
-                self._of.setdefault(rule.action, []).append(rule)
+        self._holdings = Holdings(rules.rules)
         known = compiled or {}
         self.compiled = {
             rule.name: known.get(rule.name) or Compiled(rule.expression, facts)
             for rule in rules.rules
             if rule.expression is not None
         }
-        self._filters = [*self._of.get("keep", []), *self._of.get("hide", [])]
-        self._steps = [*self._of.get("boost", []), *self._of.get("bury", [])]
         self._masks: dict[tuple[str, ...] | tuple[float, tuple[str, ...]], Mask] = {}
 
     def review(self) -> Review:
@@ -82,16 +78,17 @@ class RuleBook:
         occasion = Occasion(0.0)
         for compiled in self.compiled.values():
             compiled.mask(occasion)
-        for rule in self._of.get("cap", []):
-            self.facts.groups(rule.cap or "", rule.depth)
+        for rule in self.rules.rules:
+            if rule.enabled and rule.cap is not None:
+                self.facts.groups(rule.cap, rule.depth)
 
-    def active(self, action: Action, occasion: Occasion) -> Iterator[Rule]:
-        """The rules of a kind that apply."""
-        return (rule for rule in self._of.get(action, ()) if rule.when.holds(occasion))
+    def holding(self, occasion: Occasion) -> Holding:
+        """The rules that apply."""
+        return self._holdings.at(occasion)
 
     def allowed(self, occasion: Occasion) -> Mask | None:
         """What the hard filters leave, bool [n_items], not to be written to; None: everything."""
-        active = [rule for rule in self._filters if rule.when.holds(occasion)]
+        active = self.holding(occasion).all("keep", "hide")
         if not active:
             return None
         depends = [rule for rule in active if self.compiled[rule.name].needs & {"user", "page"}]
@@ -103,10 +100,9 @@ class RuleBook:
 
     def about(self, row: int, occasion: Occasion) -> list[str]:
         """Names of the rules that apply and hide this item, boost or bury it, or pin it."""
-        hiding = [rule for rule in self._filters if rule.when.holds(occasion) and not self.passes(rule, occasion)[row]]
-        moving = [
-            rule for rule in self._steps if rule.when.holds(occasion) and self.compiled[rule.name].mask(occasion)[row]
-        ]
+        holding = self.holding(occasion)
+        hiding = [rule for rule in holding.all("keep", "hide") if not self.passes(rule, occasion)[row]]
+        moving = [rule for rule in holding.all("boost", "bury") if self.compiled[rule.name].mask(occasion)[row]]
         pinning = [name for pinned, name in self.pins(occasion).values() if pinned == row]
         return [*(rule.name for rule in (*hiding, *moving)), *pinning]
 
@@ -118,20 +114,19 @@ class RuleBook:
     def factor(self, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64] | None:
         """What the place of each candidate is divided by, float64 [n]; None where no rule boosts or buries."""
         factor: NDArray[np.float64] | None = None
-        for rule in self._steps:
-            if rule.when.holds(occasion):
-                one = self.factor_of(rule, rows, occasion)
-                factor = one if factor is None else factor * one
+        for rule in self.holding(occasion).all("boost", "bury"):
+            one = self.factor_of(rule, rows, occasion)
+            factor = one if factor is None else factor * one
         return factor
 
     def factor_of(self, rule: Rule, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64]:
         """What one rule divides the place of each candidate by, float64 [n]."""
         by = rule.factor if rule.action == "boost" else 1 / rule.factor
-        return np.where(self.compiled[rule.name].mask(occasion)[rows], by, 1.0)
+        return np.where(self.compiled[rule.name].mask(occasion).take(rows), by, 1.0)
 
     def caps(self, rows: NDArray[np.int64], occasion: Occasion) -> list[Cap]:
         """The caps on these candidates."""
-        return [self.cap_of(rule, rows) for rule in self.active("cap", occasion)]
+        return [self.cap_of(rule, rows) for rule in self.holding(occasion).all("cap")]
 
     def cap_of(self, rule: Rule, rows: NDArray[np.int64]) -> Cap:
         """One rule's cap on these candidates."""
@@ -140,8 +135,8 @@ class RuleBook:
     def pins(self, occasion: Occasion) -> dict[int, tuple[int, str]]:
         """Pinned items: slot, from 0 → row and rule. Of two rules for a slot or an item the first one has it."""
         placed: dict[int, tuple[int, str]] = {}
-        for rule in self.active("pin", occasion):
-            row = int(self.facts.items.idxs([rule.pin or ""])[0])
+        for rule in self.holding(occasion).all("pin"):
+            row = self.facts.items.idx(rule.pin or "") if rule.pin in self.facts.items else -1
             if row >= 0 and rule.slot - 1 not in placed and row not in (one for one, _ in placed.values()):
                 placed[rule.slot - 1] = (row, rule.name)
         return placed

@@ -65,7 +65,13 @@ class GroupsOf(Sequence[Sequence[int]]):
         return len(self.rows)
 
     def __getitem__(self, place: Any) -> Any:
-        return self.groups.of(self.rows[place])
+        start, stop = self._bounds
+        return self.groups.codes[start[place] : stop[place]].tolist()
+
+    @cached_property
+    def _bounds(self) -> tuple[list[int], list[int]]:
+        indptr = self.groups.indptr
+        return indptr.take(self.rows).tolist(), indptr.take(self.rows + 1).tolist()
 
 
 class Facts:

@@ -46,14 +46,13 @@ class Steering:
 
     def stages(self) -> list[Stage]:
         """The steps that have something to do, in the order of `recsys/rules/book.py`."""
-        rules, found = self.book.rules.rules, list[Stage]()
-        actions = {rule.action for rule in rules if rule.enabled and rule.when.holds(self.occasion)}
-        if actions & {"boost", "bury"} or self.fading:
+        holding, found = self.book.holding(self.occasion), list[Stage]()
+        if holding.any("boost", "bury") or self.fading:
             found.append(Moved(self.book, self.occasion, self.fading))
         if self.diversity is not None and self.diversity.share > 0:
             found.append(Diversified(self.diversity))
         explores = self.exploration is not None and not self.exploration.off
-        if actions & {"cap", "pin"} or explores:
+        if holding.any("cap", "pin") or explores:
             found.append(Slotted(self.book, self.occasion, self.begin, self.exploration))
         return found
 
@@ -117,8 +116,7 @@ class Slotted:
         }
         place_of: dict[int, int] = {}
         if pinned:
-            ranked = _with_pinned(ranked, list(pinned.values()))
-            place_of = {row: place for place, row in enumerate(ranked.rows.tolist())}
+            ranked, place_of = _with_pinned(ranked, list(pinned.values()))
         filled = fill(
             len(ranked),
             k,
@@ -129,14 +127,10 @@ class Slotted:
         )
         left = np.ones(len(ranked), dtype=np.bool_)
         left[filled.places] = False
-        others = np.flatnonzero(left)
-        ranked = ranked.take(np.concatenate([filled.places, others]))
-        n_others = len(others)
-        return replace(
-            ranked,
-            propensity=np.concatenate([filled.conditional, np.ones(n_others)]),
-            marginal=np.concatenate([filled.marginal, np.full(n_others, np.nan)]),
-        )
+        ranked = ranked.take(np.concatenate([filled.places, np.flatnonzero(left)]))
+        propensity, marginal = np.ones(len(ranked)), np.full(len(ranked), np.nan)
+        propensity[: len(filled.places)], marginal[: len(filled.places)] = filled.conditional, filled.marginal
+        return replace(ranked, propensity=propensity, marginal=marginal)
 
     @staticmethod
     def hides(moment: Moment) -> NDArray[np.bool_]:
@@ -144,21 +138,30 @@ class Slotted:
         return moment.hidden
 
 
-def _with_pinned(ranked: Ranked, rows: list[int]) -> Ranked:
-    """The candidates, then the pinned items that were not among them; the source of every pinned one is "pinned"."""
-    source, missing = ranked.source.copy(), list[int]()
+def _with_pinned(ranked: Ranked, rows: list[int]) -> tuple[Ranked, dict[int, int]]:
+    """The candidates, then the pinned items that were not among them; the source of every pinned one is "pinned".
+
+    Returns:
+        These, and the place of each pinned row among them.
+    """
+    source, places, missing = ranked.source.copy(), dict[int, int](), list[int]()
     for row in sorted(rows):
-        known = ranked.rows == row
-        source[known] = PINNED
-        if not known.any():
+        known = np.flatnonzero(ranked.rows == row)
+        if len(known):
+            places[row] = int(known[0])
+            source[places[row]] = PINNED
+        else:
+            places[row] = len(ranked) + len(missing)
             missing.append(row)
     n = len(missing)
+    if n == 0:
+        return replace(ranked, source=source), places
     return Ranked(
-        np.concatenate([ranked.rows, np.array(missing, dtype=np.int64)]),
-        np.concatenate([ranked.score, np.zeros(n, dtype=np.float32)]),
-        np.concatenate([source, np.full(n, PINNED, dtype=np.int8)]),
-        np.concatenate([ranked.anchor, np.full(n, -1)]),
-        np.concatenate([ranked.merit, np.zeros(n)]),
-        np.concatenate([ranked.propensity, np.ones(n)]),
-        np.concatenate([ranked.marginal, np.full(n, np.nan)]),
-    )
+        np.append(ranked.rows, missing),
+        np.append(ranked.score, np.zeros(n, dtype=np.float32)),
+        np.append(source, np.full(n, PINNED, dtype=np.int8)),
+        np.append(ranked.anchor, np.full(n, -1)),
+        np.append(ranked.merit, np.zeros(n)),
+        np.append(ranked.propensity, np.ones(n)),
+        np.append(ranked.marginal, np.full(n, np.nan)),
+    ), places
