@@ -104,7 +104,7 @@ def watched(live: Live, took: dict[str, list[float]]) -> None:
         setattr(recommender, step, told(name, getattr(recommender, step)))
 
 
-STEPS = {"moment": "the moment", "ranked": "candidates and stages", "_learned": "of it ranking", "explained": "reasons"}
+STEPS = {"moment": "the moment", "ranked": "candidates and stages", "_learned": "of it ranking", "reasons": "reasons"}
 
 
 async def measured(folder: Path, url: str, requests: int, *, stages: bool) -> dict[str, Any]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
-from recsys.recommendation import Part, Recommendation
+from recsys.recommendation import Part
 from recsys.rules.dry_run import both
 from serving.answers import Origin, list_json
 from serving.asked import ListQuery
 from serving.codec import Slot
 from serving.engine import Engine
-from serving.entries import slots as by_row
 from serving.filtering import Filters
 from serving.ids import new_id
 from serving.impressions import Shown
@@ -23,6 +23,23 @@ from serving.policies import Policies
 from serving.question import Asked
 from serving.ready import Ready, ReadyAnswers
 from serving.steering import Steerer
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What fills the slots of an answer.
+
+    Args:
+        slots: the slots.
+        propensities: the probability with which each stands in its place, given those above it.
+        marginals: the same over all that could have been shown, NaN where unknown; () where nothing is drawn.
+        splits: what each score is made of, where that was asked for.
+    """
+
+    slots: Sequence[Slot]
+    propensities: Sequence[float]
+    marginals: Sequence[float] = ()
+    splits: Sequence[Mapping[str, float | None]] | None = None
 
 
 class Answerer:
@@ -64,18 +81,9 @@ class Answerer:
         """Rank for this request, in this worker."""
         query = asked.query
         request = await self.request(live, asked, weights)
-        shown, splits = await self._engine.ranked(
-            live, partial(_rank, live, request, asked.stages(), split=query.split)
-        )
-        return await self.answer(
-            live,
-            asked,
-            by_row(live.bundle, shown),
-            origin,
-            propensities=[one.propensity for one in shown],
-            marginals=[one.marginal for one in shown],
-            splits=splits,
-        )
+        ranking = await self._engine.ranked(live, partial(_rank, live, request, asked.stages(), split=query.split))
+        items = self._engine.own_items(live, [slot.item_idx for slot in ranking.slots])
+        return self._told(live, asked, ranking, items, origin)
 
     async def answer(
         self,
@@ -83,18 +91,20 @@ class Answerer:
         asked: Asked,
         slots: Sequence[Slot],
         origin: Origin,
-        *,
-        propensities: Sequence[float] | None = None,
-        marginals: Sequence[float] = (),
-        splits: Sequence[dict[str, float | None]] | None = None,
     ) -> tuple[Shown, bytes]:
-        """Log slots and make the answer that is sent."""
+        """Log slots that were stored and make the answer that is sent."""
         items, whole = await self._engine.items(live, [slot.item_idx for slot in slots])
         if not whole and origin == "redis":
             origin = self._engine.whence(asked.surface, whole=False)
+        return self._told(live, asked, Ranking(slots, [1.0] * len(slots)), items, origin)
+
+    def _told(
+        self, live: Live, asked: Asked, ranking: Ranking, items: Sequence[bytes], origin: Origin
+    ) -> tuple[Shown, bytes]:
+        """Log slots and make the answer that is sent; `items` holds the JSON of each slot's item."""
+        slots, chances = ranking.slots, ranking.propensities
         item_ids = [live.bundle.items[slot.item_idx] for slot in slots]
-        chances = [1.0] * len(slots) if propensities is None else propensities
-        drawn = () if all(chance == 1 for chance in chances) else marginals
+        drawn = () if all(chance == 1 for chance in chances) else ranking.marginals
         shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
         steered = asked.steered
         if asked.told:
@@ -113,7 +123,7 @@ class Answerer:
             slots,
             items,
             chances,
-            splits=splits,
+            splits=ranking.splits,
             next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
             recommendation_id=asked.recommendation_id,
             version=live.version,
@@ -201,10 +211,14 @@ class Answerer:
         )
 
 
-def _rank(
-    live: Live, request: Request, stages: Sequence[Stage], *, split: bool
-) -> tuple[list[Recommendation], list[dict[str, float | None]] | None]:
+def _rank(live: Live, request: Request, stages: Sequence[Stage], *, split: bool) -> Ranking:
     recommender = live.recommender
     moment = recommender.moment(request)
     ranked = recommender.ranked(moment, stages)
-    return recommender.explained(moment, ranked), recommender.split(moment, ranked) if split else None
+    columns = (ranked.rows.tolist(), ranked.score.tolist(), ranked.source_names(), recommender.reasons(moment, ranked))
+    return Ranking(
+        [Slot(*slot) for slot in zip(*columns, strict=True)],
+        ranked.propensity.tolist(),
+        ranked.marginal.tolist(),
+        recommender.split(moment, ranked) if split else None,
+    )

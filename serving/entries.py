@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from recsys.bundle import Bundle
 from recsys.pipeline.request import STRANGER, Request
-from recsys.recommendation import SOURCES, Recommendation, UserState
+from recsys.recommendation import SOURCES, UserState
 from recsys.recommender import BundleRecommender
-from serving.codec import LIST_LENGTH, Slot, pack_columns
+from serving.codec import LIST_LENGTH, pack_columns
 from serving.display import item_json
 from serving.footprint import string_bytes
 from serving.keys import Keys
@@ -85,11 +85,6 @@ def predicted_bytes(bundle: Bundle, recommender: BundleRecommender, keys: Keys) 
 def spaced(n: int) -> range:
     """About `SAMPLE` of n rows, evenly spaced; all where there are fewer."""
     return range(0, n, max(1, n // SAMPLE))
-
-
-def slots(bundle: Bundle, shown: Sequence[Recommendation]) -> list[Slot]:
-    """A recommender's answer by row numbers."""
-    return [Slot(bundle.items.idx(one.item_id), one.score, one.source, one.reasons) for one in shown]
 
 
 def _of_items(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Iterator[Entry]:

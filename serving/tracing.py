@@ -28,7 +28,6 @@ from recsys.pipeline.moment import Moment
 from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
-from recsys.recommendation import Recommendation
 from recsys.recommender import BundleRecommender
 from serving.settings import Settings
 from serving.store import Store
@@ -138,10 +137,10 @@ class TracedRecommender(BundleRecommender):
         with self.tracer.start_as_current_span("moment"):
             return super().moment(request)
 
-    def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:
-        """As `BundleRecommender.explained`."""
+    def reasons(self, moment: Moment, ranked: Ranked) -> list[tuple[str, ...]]:
+        """As `BundleRecommender.reasons`."""
         with self.tracer.start_as_current_span("reasons"):
-            return super().explained(moment, ranked)
+            return super().reasons(moment, ranked)
 
     def _found(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
         with self.tracer.start_as_current_span("candidates") as span:
