@@ -28,6 +28,7 @@ from recsys.ranking.gather import gather
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker, fit_linear
 from recsys.ranking.lists import training_standing
+from recsys.ranking.places import Places
 from recsys.ranking.served import served_by
 from recsys.ranking.standing import Standing, came
 from recsys.recommendation import SOURCES, UserState
@@ -130,6 +131,19 @@ def test_candidates_come_from_all_sources_once_each_and_never_the_hidden(make_bu
         4: ("content", 0),
         5: ("fresh", -1),
     }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_places_are_those_of_a_loop_whatever_was_looked_up_before(seed: int) -> None:
+    rng, places = np.random.default_rng(seed), Places(30)
+    for _ in range(50):
+        listed = rng.integers(30, size=rng.integers(20))
+        first = places.first(listed)
+        assert first.tolist() == [row not in listed[:at].tolist() for at, row in enumerate(listed.tolist())]
+        rows, asked = listed[first], rng.integers(-1, 30, size=8)
+        assert places.find(asked, rows).tolist() == [
+            rows.tolist().index(row) if row in rows else -1 for row in asked.tolist()
+        ]
 
 
 def test_weights_planted_in_choices_are_recovered() -> None:
