@@ -171,6 +171,14 @@ class ListEngine:
             slots = [slot for slot in kept if items[slot.item_idx] not in state.seen][: query.k]
             if len(slots) == query.k:
                 return (await self.answerer.answer(live, asked, slots, origin))[1]
+        if (
+            asked.plain
+            and origin == "redis"
+            and published is None
+            and not state.recent
+            and user_id in live.bundle.users
+        ):
+            origin = engine.whence("feed", whole=False)
         shown, answer = await self.answerer.made(live, asked, None, origin)
         told = read.stamp is not None or state == NOBODY
         if told and asked.steady and enrolled.model is None and not engine.holds_events_of(user_id):

@@ -106,8 +106,7 @@ class Catalog:
     @cached_property
     def rarity(self) -> Floats:
         """1 / sqrt(users), float32 [n_items]; of an item that nobody met as of one that one user did."""
-        rarity: Floats = 1 / np.sqrt(np.maximum(1, self.popularity))
-        return rarity
+        return np.asarray(1 / np.sqrt(np.maximum(1, self.popularity)), dtype=np.float32)
 
     @cached_property
     def log_prices(self) -> Floats:
