@@ -230,12 +230,11 @@ class Bundle:
             ours: int64 [n]; row of one item of each pair.
             theirs: int64 [n]; row of the other.
         """
-        found = np.zeros(len(ours), dtype=np.int64)
-        for one, other in ((theirs, ours), (ours, theirs)):
-            idx, count = self.together_of(one)
-            users = np.where(idx == other[:, None], count, 0).max(axis=1, initial=0)
-            found = np.where(users > 0, users, found)
-        return found
+        idx, count = self.together_of(np.concatenate([ours, theirs]))
+        listed = idx == np.concatenate([theirs, ours])[:, None]
+        users = np.where(listed, count, 0).max(axis=1, initial=0).astype(np.int64)
+        of_ours, of_theirs = users[: len(ours)], users[len(ours) :]
+        return np.where(of_ours > 0, of_ours, of_theirs)
 
     def display_json(self, item_idx: int) -> bytes:
         """An item's display data as JSON bytes, ready to be sent."""

@@ -150,7 +150,10 @@ class Explainer:
         A value that more than half of the catalog has tells nothing and is left out; of a path only the deepest shared
         step is kept.
         """
-        found = sorted(self._shown(one).facts & self._shown(other).facts)
+        common = self._shown(one).facts & self._shown(other).facts
+        if not common:
+            return []
+        found = sorted(common)
         return [
             (name, value)
             for _, name, value in found
@@ -168,7 +171,8 @@ class Explainer:
         neighbors = self._bundle.neighbors.get(kind)
         if neighbors is None:
             return np.zeros(len(ours), dtype=np.bool_)
-        return neighbors.near(ours, theirs, self._depth) | neighbors.near(theirs, ours, self._depth)
+        near = neighbors.near(np.concatenate([ours, theirs]), np.concatenate([theirs, ours]), self._depth)
+        return near[: len(ours)] | near[len(ours) :]
 
     def _by_itself(self, item: int, source: Source, anchor: int, category: str = "") -> Reasons:
         """Reasons of a suggestion that no other item led to."""

@@ -8,7 +8,7 @@ under the same conditions, so the probabilities are those of what really happens
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,26 +86,19 @@ class _Walk:
 
     def first(self) -> Filled:
         """The first open item at each slot."""
-        free, pinned = self._free.tolist(), set(self._pins.values())
         counts: list[dict[int, int]] = [{} for _ in self._caps]
-        for item in pinned:
+        for item in self._pins.values():
             self._count(counts, item)
+        blocked: list[int] = []
+        opened = self._opened(counts, blocked)
         places: list[int] = []
         gave_way = 0
-        begin = 0  # everything before it is taken
         for slot in range(self._k):
             item = self._pins.get(slot, -1)
             if item < 0:
-                while not free[begin]:
-                    begin += 1
-                for one in range(begin, self._n):
-                    if free[one] and self._opens(counts, one):
-                        item = one
-                        break
-                else:
-                    item, gave_way = begin, gave_way + 1
-                free[item] = False
-                self._count(counts, item)
+                item = next(opened, -1)
+                if item < 0:  # caps are full of all that is left, and stay so
+                    item, gave_way = blocked[gave_way], gave_way + 1
             places.append(item)
         ones = np.ones(len(places))
         return Filled(np.array(places, dtype=np.int64), ones, ones, gave_way)
@@ -214,12 +207,18 @@ class _Walk:
         forced = not is_open.any()
         return int(np.argmax(rest if forced else is_open)), forced
 
-    def _opens(self, counts: list[dict[int, int]], item: int) -> bool:
-        for cap, count in zip(self._caps, counts, strict=True):
-            for group in cap.groups[item]:
-                if count.get(group, 0) >= cap.at_most:
-                    return False
-        return True
+    def _opened(self, counts: list[dict[int, int]], blocked: list[int]) -> Iterator[int]:
+        """The items that no pin takes and no cap is full for when their turn comes, each counted as it is taken; the
+        others are put among the blocked. A full cap stays full, so nobody need look at these again.
+        """
+        for item in np.flatnonzero(self._free).tolist():
+            for cap, count in zip(self._caps, counts, strict=True):
+                if any(count.get(group, 0) >= cap.at_most for group in cap.groups[item]):
+                    blocked.append(item)
+                    break
+            else:
+                self._count(counts, item)
+                yield item
 
     def _count(self, counts: list[dict[int, int]], item: int) -> None:
         for cap, count in zip(self._caps, counts, strict=True):

@@ -157,11 +157,11 @@ def _with_pinned(ranked: Ranked, rows: list[int]) -> tuple[Ranked, dict[int, int
     if n == 0:
         return replace(ranked, source=source), places
     return Ranked(
-        np.append(ranked.rows, missing),
-        np.append(ranked.score, np.zeros(n, dtype=np.float32)),
-        np.append(source, np.full(n, PINNED, dtype=np.int8)),
-        np.append(ranked.anchor, np.full(n, -1)),
-        np.append(ranked.merit, np.zeros(n)),
-        np.append(ranked.propensity, np.ones(n)),
-        np.append(ranked.marginal, np.full(n, np.nan)),
+        np.concatenate([ranked.rows, missing]),
+        np.concatenate([ranked.score, np.zeros(n, dtype=np.float32)]),
+        np.concatenate([source, np.full(n, PINNED, dtype=np.int8)]),
+        np.concatenate([ranked.anchor, np.full(n, -1)]),
+        np.concatenate([ranked.merit, np.zeros(n)]),
+        np.concatenate([ranked.propensity, np.ones(n)]),
+        np.concatenate([ranked.marginal, np.full(n, np.nan)]),
     ), places
