@@ -86,32 +86,21 @@ class Catalog:
     newcomers: Rows
 
     @cached_property
-    def lengths(self) -> Floats:
-        """Of the embeddings, float32 [n_items]."""
-        embeddings = self.item_vectors[:, :-1]
-        lengths: Floats = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
-        return lengths
+    def facts(self) -> Floats:
+        """What an item says for itself, side by side so that a candidate is one look, float32 [n_items, len(FACTS)]."""
+        embeddings, fame = self.item_vectors[:, :-1], np.log1p(self.popularity)
+        facts = np.full((len(embeddings), len(FACTS)), np.nan, dtype=np.float32)
+        facts[:, 0] = fame / (fame.max(initial=0) or 1)
+        facts[:, 1] = self.match_scores
+        np.log(self.prices, where=self.prices > 0, out=facts[:, 2])
+        facts[:, 3] = np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings))
+        facts[:, 4] = 1 / np.sqrt(np.maximum(1, self.popularity))
+        return facts
 
     @cached_property
     def voiceless(self) -> Rows:
         """Items without an embedding, of which a dot product says nothing, int64."""
-        return np.flatnonzero(self.lengths == 0)
-
-    @cached_property
-    def fame(self) -> Floats:
-        """log(1 + users) / log(1 + most users), float32 [n_items]."""
-        known: Floats = np.log1p(self.popularity)
-        return known / np.float32(known.max(initial=0) or 1)
-
-    @cached_property
-    def rarity(self) -> Floats:
-        """1 / sqrt(users), float32 [n_items]; of an item that nobody met as of one that one user did."""
-        return np.asarray(1 / np.sqrt(np.maximum(1, self.popularity)), dtype=np.float32)
-
-    @cached_property
-    def log_prices(self) -> Floats:
-        """float32 [n_items]; NaN where a price is unknown or not above 0."""
-        return np.log(np.where(self.prices > 0, self.prices, np.float32(np.nan)), dtype=np.float32)
+        return np.flatnonzero(self.facts[:, 3] == 0)
 
     @cached_property
     def places(self) -> Places:
@@ -120,9 +109,12 @@ class Catalog:
 
     def warm(self) -> None:
         """Work out what every feed asks for, so that the first need not."""
-        _ = self.voiceless, self.fame, self.rarity, self.log_prices
+        _ = self.voiceless, self.places
 
 
+FACTS = ("popularity", "match", "log_price", "length", "rarity")
+"""log(1 + users) / log(1 + most users); agreement of picture and words; of a price above 0; of the embedding; 1 /
+sqrt(users), where an item that nobody met is taken for one that one user did."""
 _AT = {name: place for place, name in enumerate(FEATURES)}
 
 
@@ -152,8 +144,7 @@ def features(
     if user is not None:
         np.dot(vectors[:, :-1], user, out=found[_AT["taste"]])
     found[_AT["prior"]] = vectors[:, -1]
-    found[_AT["popularity"]] = catalog.fame.take(rows)
-    found[_AT["match"]] = catalog.match_scores.take(rows)
+    found[_AT["popularity"]], found[_AT["match"]], prices, lengths, rarity = catalog.facts.take(rows, axis=0).T
     found[_AT["history"]] = np.log1p(len(history))
     known = standing.at(rows, scenario).T
     found[_AT["ctr"] : _AT["ctr_known"] + 1] = known[COUNTED]
@@ -164,40 +155,41 @@ def features(
     newest = history[-NEWEST:]
     if not len(newest):
         return found.T
-    found[_AT["together"]], found[_AT["together_max"]] = _together(catalog, newest, rows)
-    lengths = catalog.lengths.take(newest)
+    _, _, paid, their_lengths, their_rarity = catalog.facts.take(newest, axis=0).T
+    found[_AT["together"]], found[_AT["together_max"]] = _together(catalog, newest, rows, their_rarity, rarity)
     theirs = catalog.item_vectors.take(newest, axis=0)[:, :-1]
-    if not lengths.all():
-        theirs, lengths = theirs[lengths > 0], lengths[lengths > 0]
+    if not their_lengths.all():
+        theirs, their_lengths = theirs[their_lengths > 0], their_lengths[their_lengths > 0]
     if len(theirs):
-        dots = (theirs / lengths[:, None]) @ vectors[:, :-1].T
+        dots = (theirs / their_lengths[:, None]) @ vectors[:, :-1].T
         with np.errstate(invalid="ignore"):  # 0 / 0 where the candidate has no embedding
-            np.divide(dots.max(axis=0), catalog.lengths.take(rows), out=found[_AT["behavior"]])
+            np.divide(dots.max(axis=0), lengths, out=found[_AT["behavior"]])
     found[_AT["text"]], found[_AT["text_mean"]] = _cosines(catalog.text, newest, rows)
     found[_AT["image"]] = _cosines(catalog.image, newest, rows)[0]
-    paid = catalog.log_prices.take(newest)
     paid = paid[paid == paid]  # noqa: PLR0124 - those that are known
     if len(paid):
-        np.abs(catalog.log_prices.take(rows) - paid.mean(), out=found[_AT["price"]])
+        np.abs(prices - paid.mean(), out=found[_AT["price"]])
     return found.T
 
 
 _SINCE = COLUMNS.index("since")
 
 
-def _together(catalog: Catalog, newest: Rows, rows: Rows) -> tuple[Floats, Floats]:
+def _together(
+    catalog: Catalog, newest: Rows, rows: Rows, their_rarity: Floats, our_rarity: Floats
+) -> tuple[Floats, Floats]:
     met, users = catalog.together(newest)
     at = catalog.places.find(met.ravel(), rows)
     here = np.flatnonzero(at >= 0)
-    at, item = at[here], here // met.shape[1]
-    ours = catalog.rarity.take(newest).take(item)
-    value = users.ravel()[here] * ours * catalog.rarity.take(met.ravel()[here])
+    at, item = at.take(here), here // met.shape[1]
+    value = users.ravel().take(here) * (their_rarity.take(item) * our_rarity.take(at))
     largest = np.zeros(len(rows), dtype=np.float32)
     np.maximum.at(largest, at, value.astype(np.float32))
-    fading = 0.5 ** (np.arange(len(newest) - 1, -1, -1) / HALF_LIFE)
-    return np.bincount(at, value * fading[item], len(rows)).astype(np.float32), largest
+    fading = _FADING[-len(newest) :].take(item)
+    return np.bincount(at, value * fading, len(rows)).astype(np.float32), largest
 
 
+_FADING = 0.5 ** (np.arange(NEWEST - 1, -1, -1) / HALF_LIFE)
 _NAN = np.float32(np.nan)
 
 

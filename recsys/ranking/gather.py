@@ -20,9 +20,9 @@ from recsys.ranking.features import NEWEST, Catalog, Floats, Rows
 from recsys.recommendation import SOURCES
 
 PERSONALIZED, MET, ALIKE, NEW = (SOURCES.index(name) for name in ("personalized", "together", "content", "fresh"))
-TASTE = 200
+TASTE = 100
 """Candidates by the user's vector."""
-TOGETHER, CONTENT = 10, 5
+TOGETHER, CONTENT = 5, 3
 """Candidates an item of the history leads to, by who met both, and by each kind of content."""
 FRESH = 10
 """Candidates nobody has met."""

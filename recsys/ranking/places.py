@@ -23,7 +23,7 @@ class Places(threading.local):
     """
 
     def __init__(self, n_items: int) -> None:
-        self._place = np.zeros(n_items, dtype=np.int64)
+        self._place = np.zeros(n_items, dtype=np.int32)
 
     def first(self, rows: Rows) -> NDArray[np.bool_]:
         """Which rows are not in the list before, bool [n]."""
@@ -42,6 +42,6 @@ class Places(threading.local):
         if not len(rows):
             return np.full(len(asked), -1)
         self._place[rows] = np.arange(len(rows))
-        found = np.minimum(self._place.take(asked, mode="clip"), len(rows) - 1)
-        found[rows.take(found) != asked] = -1
+        found = self._place.take(asked, mode="clip").astype(np.int64)
+        found[rows.take(found, mode="clip") != asked] = -1
         return found
