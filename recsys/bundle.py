@@ -221,7 +221,7 @@ class Bundle:
 
     def together_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """As `together`, of some items at once: int32 [n, k_co] both; -1 and 0 pad."""
-        return self.co_idx[rows], self.co_count[rows]
+        return self.co_idx.take(rows, axis=0), self.co_count.take(rows, axis=0)
 
     def met_both(self, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Users who met both items of each pair, int64 [n]; 0 where neither item's list has the pair.

@@ -10,6 +10,7 @@ two comparable, whatever length the training gives its embeddings.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +86,13 @@ def live_vector(
     speaking = np.where(np.any(recent, axis=1), weights, np.float32(0))
     total = float(speaking.sum())
     mean = (speaking @ recent) / total if total > 0 else np.zeros(recent.shape[1], dtype=np.float32)
-    length = float(np.linalg.norm(mean))
+    length = _length(mean)
     if trained is None or not known:
         return None if length == 0 else LiveVector(mean.astype(np.float32), 0.0, (speaking / total).astype(np.float32))
     if length == 0:
         return LiveVector(np.array(trained, dtype=np.float32), 1.0, np.zeros(len(recent), dtype=np.float32))
     share = total / (total + config.patience)
-    scale = share * float(np.linalg.norm(trained)) / length
+    scale = share * _length(trained) / length
     vector = (1 - share) * trained + scale * mean
     return LiveVector(vector.astype(np.float32), 1 - share, (scale * speaking / total).astype(np.float32))
 
@@ -113,9 +114,13 @@ def pushed_away(
         return vector
     speaking = unwanted[np.any(unwanted, axis=1)]
     mean = speaking.mean(axis=0) if len(speaking) else np.zeros(unwanted.shape[1], dtype=np.float32)
-    length = float(np.linalg.norm(mean))
+    length = _length(mean)
     if length == 0 or config.aversion == 0:
         return vector
     if vector is None:
         return (-mean / length).astype(np.float32)
-    return (vector - config.aversion * float(np.linalg.norm(vector)) * mean / length).astype(np.float32)
+    return (vector - config.aversion * _length(vector) * mean / length).astype(np.float32)
+
+
+def _length(vector: NDArray[np.float32]) -> float:
+    return math.sqrt(float(vector @ vector))

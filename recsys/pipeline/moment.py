@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -112,20 +113,21 @@ class Moment:
 
     def role(self, anchor: int) -> Anchor:
         """What an anchor is to the user."""
-        items, user = self.bundle.items, self.request.user
-        at_hand: tuple[tuple[Anchor, tuple[str, ...]], ...] = (
-            ("cart", user.cart),
-            ("page", user.page),
-            ("like", user.like),
-        )
-        for role, item_ids in at_hand:
-            if anchor >= 0 and items[anchor] in item_ids:
-                return role
-        return "viewed" if anchor in self._viewed else "history"
+        return self._roles.get(anchor, "history")
 
     @cached_property
-    def _viewed(self) -> frozenset[int]:
-        return frozenset(self.viewed.tolist())
+    def _roles(self) -> dict[int, Anchor]:
+        roles: dict[int, Anchor] = dict.fromkeys(self.viewed.tolist(), "viewed")
+        items, user = self.bundle.items, self.request.user
+        at_hand: tuple[tuple[Anchor, tuple[str, ...]], ...] = (
+            ("like", user.like),
+            ("page", user.page),
+            ("cart", user.cart),
+        )
+        for role, item_ids in at_hand:
+            if item_ids:
+                roles.update(dict.fromkeys(known_rows(items, item_ids).tolist(), role))
+        return roles
 
 
 def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent: int, hide_seen: bool) -> Moment:
@@ -153,17 +155,23 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     at_hand = items.idxs(ids_at_hand) if ids_at_hand else NO_ROWS
     viewed = np.concatenate([traces.viewed, at_hand]) if ids_at_hand else traces.viewed
     places = _newest(viewed.tolist(), max_recent)
-    recent = viewed.take(places)
-    n_before = int(np.searchsorted(places, len(traces.viewed)))
+    recent = viewed.take(np.array(places, dtype=np.int64))
+    n_before = bisect_left(places, len(traces.viewed))
     weights = recent_weights(n_before, traces.ages_s.take(places[:n_before]) if len(traces.ages_s) else None, live)
     if len(places) > n_before:
         weights = np.append(weights, np.ones(len(places) - n_before, dtype=np.float32))
     blend = live_vector(trained, bundle.item_vectors.take(recent, axis=0)[:, :-1], weights, live)
     unlike = known_rows(items, user.unlike)
-    vector = pushed_away(None if blend is None else blend.vector, bundle.item_embeddings[unlike], live)
+    vector = None if blend is None else blend.vector
+    if len(unlike):
+        vector = pushed_away(vector, bundle.item_embeddings[unlike], live)
     pull = np.zeros(len(recent), dtype=np.float32) if blend is None else blend.recent_pull
-    kept = 0.0 if blend is None else blend.trained_share
-    before = without(past, recent)
+    history = recent
+    if len(past):
+        before = without(past, recent)
+        kept = 0.0 if blend is None else blend.trained_share
+        history = np.concatenate([before, recent])
+        pull = np.concatenate([np.full(len(before), kept / max(1, len(before)), dtype=np.float32), pull])
     anchors, anchor_weights = recent, weights
     if page >= 0:
         anchors, anchor_weights = np.array([page]), np.ones(1, dtype=np.float32)
@@ -179,12 +187,12 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         viewed=viewed[viewed >= 0],
         seen=without(seen, again),
         again=again,
-        history=np.concatenate([before, recent]),
-        pull=np.concatenate([np.full(len(before), kept / max(1, len(before)), dtype=np.float32), pull]),
+        history=history,
+        pull=pull,
         excluded=np.concatenate([known_rows(items, request.exclude), unlike]),
         query=Query(
             np.zeros(0, dtype=np.bool_),
-            None if vector is None else np.append(vector, np.float32(1)),  # the items' priors count once
+            None if vector is None else np.concatenate([vector, ONE]),  # the items' priors count once
             anchors,
             anchor_weights,
             user.category,
@@ -192,10 +200,11 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
     )
 
 
-def _newest(rows: list[int], most: int) -> NDArray[np.int64]:
-    """Places of the newest different rows, rising: int64 [<= most]; a row that comes again counts where it came last,
-    -1 nowhere.
-    """
+ONE = np.ones(1, dtype=np.float32)
+
+
+def _newest(rows: list[int], most: int) -> list[int]:
+    """Places of the newest different rows, rising; a row that comes again counts where it came last, -1 nowhere."""
     known, places = {-1}, list[int]()
     for place in range(len(rows) - 1, -1, -1):
         if rows[place] not in known:
@@ -203,7 +212,7 @@ def _newest(rows: list[int], most: int) -> NDArray[np.int64]:
             places.append(place)
             if len(places) == most:
                 break
-    return np.array(places[::-1], dtype=np.int64)
+    return places[::-1]
 
 
 def hiding(query: Query, hidden: NDArray[np.bool_]) -> Query:

@@ -22,6 +22,7 @@ NaN where one side is missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,7 +146,7 @@ def features(
         np.dot(vectors[:, :-1], user, out=found[_AT["taste"]])
     found[_AT["prior"]] = vectors[:, -1]
     found[_AT["popularity"]], found[_AT["match"]], prices, lengths, rarity = catalog.facts.take(rows, axis=0).T
-    found[_AT["history"]] = np.log1p(len(history))
+    found[_AT["history"]] = math.log1p(len(history))
     known = standing.at(rows, scenario).T
     found[_AT["ctr"] : _AT["ctr_known"] + 1] = known[COUNTED]
     age = np.float32(now_s / DAY_S) - known[_SINCE]
@@ -208,7 +209,7 @@ def _cosines(
         theirs = theirs[there]
     ours = vectors(rows)
     largest = (theirs @ ours.T).max(axis=0)  # one row an item of the history: its largest goes along the long side
-    mean = ours @ theirs.mean(axis=0)
+    mean = ours @ (np.full(len(theirs), 1 / len(theirs), dtype=np.float32) @ theirs)
     nothing = np.flatnonzero(largest == 0)
     if len(nothing):
         missing = nothing[~ours[nothing].any(axis=1)]

@@ -56,7 +56,7 @@ def gather(
         hidden: bool [n_items]; not to be found.
         taste: candidates by the user's vector.
     """
-    vector = np.append(user, np.float32(1))
+    vector = np.concatenate([user, np.ones(1, dtype=np.float32)])
     newest = history[-NEWEST:][::-1]
     dumb = hidden
     if len(catalog.voiceless):
@@ -71,13 +71,13 @@ def gather(
         fresh = catalog.newcomers[top_k(scores, FRESH, hidden[catalog.newcomers])[0]]
     led = [met, *alike]
     rows = np.concatenate([by_taste, *(of.ravel() for of in led), fresh])
-    source = np.repeat(_ORDER, [len(by_taste), met.size, sum(of.size for of in alike), len(fresh)])
-    anchor = np.full(len(rows), -1)
-    anchor[len(by_taste) : len(rows) - len(fresh)] = np.concatenate([np.repeat(newest, of.shape[1]) for of in led])
+    source, anchor = np.full(len(rows), ALIKE, dtype=np.int8), np.full(len(rows), -1)
+    after_taste, after_led = len(by_taste), len(rows) - len(fresh)
+    source[:after_taste], source[after_taste : after_taste + met.size], source[after_led:] = PERSONALIZED, MET, NEW
+    anchor[after_taste:after_led] = np.concatenate([newest.repeat(of.shape[1]) for of in led])
     shown = np.flatnonzero((rows >= 0) & ~hidden.take(rows, mode="clip"))
     first = shown[catalog.places.first(rows.take(shown))]
     return Gathered(rows[first], source[first], anchor[first])
 
 
 _NOTHING = np.zeros(0, dtype=np.int64)
-_ORDER = np.array([PERSONALIZED, MET, ALIKE, NEW], dtype=np.int8)

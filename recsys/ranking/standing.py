@@ -61,10 +61,10 @@ class Standing:
 
     def at(self, rows: NDArray[np.int64], scenario: str = "") -> Floats:
         """The columns of some items for an answer to a scenario, float32 [n, len(COLUMNS)]."""
-        found = self.columns[rows]
+        found = self.columns.take(rows, axis=0)
         there = self.scenarios.get(scenario)
         if there is not None:
-            found[:, COUNTED] = there[rows]
+            found[:, COUNTED] = there.take(rows, axis=0)
         return found
 
     def counting(self, everywhere: Floats, scenarios: Mapping[str, Floats]) -> Standing:

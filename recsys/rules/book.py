@@ -16,6 +16,7 @@ falls away.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ class RuleBook:
             for rule in rules.rules
             if rule.expression is not None
         }
+        self._factors: WeakKeyDictionary[Holding, NDArray[np.float64]] = WeakKeyDictionary()
         self._masks: dict[tuple[str, ...] | tuple[float, tuple[str, ...]], Mask] = {}
 
     def review(self) -> Review:
@@ -113,11 +115,17 @@ class RuleBook:
 
     def factor(self, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64] | None:
         """What the place of each candidate is divided by, float64 [n]; None where no rule boosts or buries."""
-        factor: NDArray[np.float64] | None = None
-        for rule in self.holding(occasion).all("boost", "bury"):
-            one = self.factor_of(rule, rows, occasion)
-            factor = one if factor is None else factor * one
-        return factor
+        holding = self.holding(occasion)
+        steps = holding.all("boost", "bury")
+        if not steps:
+            return None
+        if any(self.compiled[rule.name].needs for rule in steps):
+            return np.multiply.reduce([self.factor_of(rule, rows, occasion) for rule in steps])
+        every = self._factors.get(holding)
+        if every is None:  # of all items at once: what does not depend on the request is one look from then on
+            of_steps = [self.factor_of(rule, np.arange(len(self.facts)), occasion) for rule in steps]
+            every = self._factors[holding] = np.multiply.reduce(of_steps)
+        return every.take(rows)
 
     def factor_of(self, rule: Rule, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64]:
         """What one rule divides the place of each candidate by, float64 [n]."""
@@ -134,8 +142,9 @@ class RuleBook:
 
     def pins(self, occasion: Occasion) -> dict[int, tuple[int, str]]:
         """Pinned items: slot, from 0 → row and rule. Of two rules for a slot or an item the first one has it."""
+        rules = self.holding(occasion).of.get("pin", ())
         placed: dict[int, tuple[int, str]] = {}
-        for rule in self.holding(occasion).all("pin"):
+        for rule in rules:
             row = self.facts.items.idx(rule.pin or "") if rule.pin in self.facts.items else -1
             if row >= 0 and rule.slot - 1 not in placed and row not in (one for one, _ in placed.values()):
                 placed[rule.slot - 1] = (row, rule.name)
