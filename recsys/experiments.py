@@ -107,6 +107,9 @@ class Assignment:
     overrides: Overrides = field(default_factory=Overrides)
 
 
+_NO_PART = Assignment()
+
+
 class Experiments(Document):
     """All experiments of a service."""
 
@@ -143,7 +146,7 @@ class Experiments(Document):
             stopped: experiments that a guard-rail has stopped.
         """
         if unit is None or not self.experiments:
-            return Assignment()
+            return _NO_PART
         if self._held_out(unit):
             return Assignment({HOLDOUT: HOLDOUT})
         arms: dict[str, str] = {}

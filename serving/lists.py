@@ -165,20 +165,15 @@ class ListEngine:
         user = user_state(live.bundle.items, user_id, state, steered.known, trained_again=steered.trained_again)
         user, answer_id = at_hand(live.bundle.items, user, query), under or new_id()
         asked = Asked("feed", user_id, query, None, user, cursor, steered, recommendation_id=answer_id)
-        if asked.plain and published is not None and not state.recent and live.feeds_hold():
+        if not state.recent and asked.plain:
             items, available = live.bundle.items, live.bundle.available
-            kept = (slot for slot in unpack(published) if available[slot.item_idx])
-            slots = [slot for slot in kept if items[slot.item_idx] not in state.seen][: query.k]
-            if len(slots) == query.k:
-                return (await self.answerer.answer(live, asked, slots, origin))[1]
-        if (
-            asked.plain
-            and origin == "redis"
-            and published is None
-            and not state.recent
-            and user_id in live.bundle.users
-        ):
-            origin = engine.whence("feed", whole=False)
+            if published is not None and live.feeds_hold():
+                kept = (slot for slot in unpack(published) if available[slot.item_idx])
+                slots = [slot for slot in kept if items[slot.item_idx] not in state.seen][: query.k]
+                if len(slots) == query.k:
+                    return (await self.answerer.answer(live, asked, slots, origin))[1]
+            if published is None and origin == "redis" and user_id in live.bundle.users:
+                origin = engine.whence("feed", whole=False)
         shown, answer = await self.answerer.made(live, asked, None, origin)
         told = read.stamp is not None or state == NOBODY
         if told and asked.steady and enrolled.model is None and not engine.holds_events_of(user_id):
