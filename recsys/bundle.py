@@ -234,7 +234,8 @@ class Bundle:
         listed = idx == np.concatenate([theirs, ours])[:, None]
         users = np.where(listed, count, 0).max(axis=1, initial=0).astype(np.int64)
         of_ours, of_theirs = users[: len(ours)], users[len(ours) :]
-        return np.where(of_ours > 0, of_ours, of_theirs)
+        found: NDArray[np.int64] = np.where(of_ours > 0, of_ours, of_theirs)
+        return found
 
     def display_json(self, item_idx: int) -> bytes:
         """An item's display data as JSON bytes, ready to be sent."""

@@ -120,11 +120,12 @@ class RuleBook:
         if not steps:
             return None
         if any(self.compiled[rule.name].needs for rule in steps):
-            return np.multiply.reduce([self.factor_of(rule, rows, occasion) for rule in steps])
+            return _product([self.factor_of(rule, rows, occasion) for rule in steps])
         every = self._factors.get(holding)
         if every is None:  # of all items at once: what does not depend on the request is one look from then on
-            of_steps = [self.factor_of(rule, np.arange(len(self.facts)), occasion) for rule in steps]
-            every = self._factors[holding] = np.multiply.reduce(of_steps)
+            rows_of_all = np.arange(len(self.facts))
+            every = _product([self.factor_of(rule, rows_of_all, occasion) for rule in steps])
+            self._factors[holding] = every
         return every.take(rows)
 
     def factor_of(self, rule: Rule, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64]:
@@ -163,6 +164,11 @@ class RuleBook:
                 self._masks.clear()
             self._masks[key] = found
         return found
+
+
+def _product(factors: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    product: NDArray[np.float64] = np.multiply.reduce(factors)
+    return product
 
 
 def by_factor(factor: NDArray[np.float64]) -> NDArray[np.int64]:
