@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from features.encoders.local import LocalConfig
+from features.encoders.scenes import STRIDE
+from features.pictures.augment import AugmentConfig
 from features.section import Section
 
 Learning = Literal["alignment", "sequential", "joint"]
@@ -48,6 +50,48 @@ class LossWeights(Section):
     towers finds for them where it is sure (as in FixMatch, Sohn et al., 2020)."""
 
 
+class PixelConfig(Section):
+    """Networks of their own that tell attributes from pixels, beside the heads on scenes. Each is the bundled network,
+    all of it trained: minutes on a GPU, hours on a core.
+    """
+
+    members: Annotated[int, Field(ge=0, le=16)] = 0
+    """Networks trained from different seeds, whose probabilities are averaged; 0 leaves attributes to the heads."""
+
+    height: Annotated[int, Field(ge=STRIDE, multiple_of=STRIDE)] = 128
+    """Pixels from top to bottom that the networks see, made from those of `local`."""
+
+    width: Annotated[int, Field(ge=STRIDE, multiple_of=STRIDE)] = 96
+    """Pixels from left to right."""
+
+    epochs: PositiveInt = 30
+    """Passes over the listings."""
+
+    batch: Annotated[int, Field(ge=4)] = 128
+    """Listings in a batch."""
+
+    learning_rate: PositiveFloat = 1e-3
+    """Of AdamW for what is new, at its highest: it rises over the first tenth and falls along a cosine."""
+
+    encoder_learning_rate: PositiveFloat = 3e-4
+    """Likewise, of the bundled network."""
+
+    weight_decay: NonNegativeFloat = 0.05
+    """Of AdamW, on what is new."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Share of what the heads see dropped in training."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Label smoothing."""
+
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Weight of the past in the moving average of the parameters that is kept in the end."""
+
+    augment: AugmentConfig = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0, blur=0.0)
+    """What happens to pictures in training; colors stay, as they are among what is to be told."""
+
+
 class FineConfig(Section):
     """The fine match model; the defaults suit shops of a thousand to a hundred thousand listings."""
 
@@ -70,6 +114,12 @@ class FineConfig(Section):
 
     rank: PositiveInt = 8
     """Of the low-rank additions."""
+
+    augment: AugmentConfig | None = None
+    """What happens to the pictures of an epoch where the picture network is tuned; None: nothing."""
+
+    pixels: PixelConfig = PixelConfig()
+    """Networks of their own for attributes."""
 
     dim: PositiveInt = 256
     """Length of a vector in the shared space."""
@@ -163,3 +213,8 @@ class FineConfig(Section):
 
     max_pairs: PositiveInt = 50_000
     """Larger shops are learned from a random sample of this many pairs."""
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether pictures are read as they are, beside their descriptions."""
+        return self.tuning != "frozen" or self.pixels.members > 0

@@ -10,11 +10,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from features.checkpoint import part
 from features.errors import InputError
 from features.match.calibration import Calibrator
 from features.match.fine.config import FineConfig
 from features.match.fine.matcher import Matcher, Sizes
 from features.match.fine.model import Bank, FineModel
+from features.match.fine.pixel_heads import PixelHeads
 from features.match.fine.words import WordList
 
 FORMAT = 1
@@ -28,6 +30,11 @@ def save_model(model: FineModel, folder: Path) -> None:
         for number, member in enumerate(model.members)
         for name, tensor in member.state_dict().items()
     }
+    tensors |= {
+        f"pixels{number}.{name}": tensor.cpu().contiguous()
+        for number, heads in enumerate(model.pixel_heads)
+        for name, tensor in heads.state_dict().items()
+    }
     tensors |= {"bank.texts": torch.from_numpy(model.bank.texts), "bank.images": torch.from_numpy(model.bank.images)}
     save_file(tensors, folder / "model.safetensors")
     about = {
@@ -39,6 +46,7 @@ def save_model(model: FineModel, folder: Path) -> None:
         "labels": model.labels,
         "calibrator": asdict(model.calibrator),
         "blend": model.blend,
+        "pixel_shares": model.pixel_shares,
     }
     (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
 
@@ -59,9 +67,14 @@ def load_model(folder: Path) -> FineModel:
         members = []
         for number in range(about["members"]):
             member = Matcher(sizes, config)
-            prefix = f"member{number}."
-            member.load_state_dict({k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)})
+            member.load_state_dict(part(tensors, f"member{number}."))
             members.append(member.eval())
+        shares = tuple(about.get("pixel_shares", ()))
+        pixel_heads = []
+        for number in range(config.pixels.members if shares else 0):
+            heads = PixelHeads(sizes.n_values, config.pixels)
+            heads.load_state_dict(part(tensors, f"pixels{number}."))
+            pixel_heads.append(heads.eval())
         line = about["calibrator"]
         return FineModel(
             config,
@@ -71,6 +84,8 @@ def load_model(folder: Path) -> FineModel:
             Bank(tensors["bank.texts"].numpy(), tensors["bank.images"].numpy()),
             Calibrator(line["slope"], line["offset"], tuple(line["knots"]), tuple(line["log_odds"])),
             float(about["blend"]),
+            tuple(pixel_heads),
+            shares,
         )
     except InputError:
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from features.match.fine.model import Bank, FineModel
 from features.match.fine.objective import Material
 from features.match.fine.pairs import JudgedPairs
 from features.match.fine.parts import fold_of
+from features.match.fine.pixel_training import Taught, shares_of, train_pixel_heads
 from features.match.fine.ranking import metrics_at, places, reordered
 from features.match.fine.training import train
 from features.match.fine.views import Listings, Views
@@ -42,7 +44,7 @@ def fit_fine(
     judged: JudgedPairs | None = None,
     checkpoints: Path | None = None,
 ) -> FineModel:
-    """Train every member, calibrate, and choose the fusion's weight.
+    """Train every member, calibrate, and choose the weights of the fusion and of networks on pixels.
 
     Args:
         listings: of the shop.
@@ -81,7 +83,22 @@ def fit_fine(
     own, foreign = own_and_foreign(model, valid, texts, images, rng)
     calibrator = fit_calibrator(own, foreign)
     blend = _blend(model, valid, texts, images) if model.reranks else 0.0
-    return FineModel(config, words, members, named, bank, calibrator, blend)
+    model = replace(model, calibrator=calibrator, blend=blend)
+    if not config.pixels.members or not labels:
+        return model
+    heads = tuple(
+        train_pixel_heads(
+            material.train.pixels,
+            Taught(material.labels, material.label_weights),
+            config.pixels,
+            seed=seed * 101 + number,
+            checkpoint=None if checkpoints is None else checkpoints / f"pixels{number}.safetensors",
+        )
+        for number in track(range(config.pixels.members), "training networks on pixels")
+    )
+    by_pixels = replace(model, pixel_heads=heads).told_by_pixels(valid)
+    shares = shares_of(model.told(valid), by_pixels, labels, valid_rows)
+    return replace(model, pixel_heads=heads, pixel_shares=shares)
 
 
 def material_of(

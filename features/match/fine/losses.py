@@ -55,18 +55,19 @@ def consistency(text: Tensor, image: Tensor) -> Tensor:
     return (within**2).mean() + ((across - across.T) ** 2).mean()
 
 
-def told(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+def told(logits: Tensor, label: Tensor, weight: Tensor, *, smoothing: float = 0.0) -> Tensor:
     """Weighted mean cross-entropy of an attribute's values; 0 where none of the listings has one.
 
     Args:
         logits: [n, values].
         label: int64 [n]; -1 where the listing has no value.
         weight: [values], how much each value counts.
+        smoothing: share of the label that is spread over all values.
     """
     known = label >= 0
     if not known.any():
         return logits.sum() * 0
-    return functional.cross_entropy(logits[known], label[known], weight=weight)
+    return functional.cross_entropy(logits[known], label[known], weight=weight, label_smoothing=smoothing)
 
 
 def relevance(cosine: Tensor, scale: Tensor, offset: Tensor, wanted: Tensor) -> Tensor:

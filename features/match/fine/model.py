@@ -13,6 +13,7 @@ from torch import Tensor
 from features.match.calibration import Calibrator
 from features.match.fine.config import FineConfig
 from features.match.fine.matcher import CHUNK, Matcher
+from features.match.fine.pixel_heads import PixelHeads
 from features.match.fine.views import Listings, Views
 from features.match.fine.words import WordList
 
@@ -42,6 +43,8 @@ class FineModel:
         bank: listings of the shop it was trained on.
         calibrator: margin to probability.
         blend: weight of the fusion's logit beside the towers' cosine times the inverse temperature.
+        pixel_heads: networks of their own that tell attributes from pixels; as many as configured.
+        pixel_shares: weight of these beside the heads on scenes, one an attribute.
     """
 
     config: FineConfig
@@ -51,6 +54,8 @@ class FineModel:
     bank: Bank
     calibrator: Calibrator
     blend: float
+    pixel_heads: tuple[PixelHeads, ...] = ()
+    pixel_shares: tuple[float, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -139,16 +144,25 @@ class FineModel:
         Returns:
             float32 [n, values] an attribute.
         """
-        out: list[Tensor] = []
+        by_members: list[list[Tensor]] = []
         for member in self.members:
             towers = member.towers
             heads = towers.image_heads if of == "image" else towers.text_heads
             tower = towers.image if of == "image" else towers.text
             parts = torch.split(torch.arange(len(views), device=self.device), CHUNK)
             hidden = torch.cat([tower(member.see(views.at(rows))).hidden for rows in parts])
-            each = [head(hidden).softmax(1) / len(self.members) for head in heads]
-            out = each if not out else [a + b for a, b in zip(out, each, strict=True)]
-        return [p.cpu().numpy() for p in out]
+            by_members.append([head(hidden).softmax(1) for head in heads])
+        found = [torch.stack(each).mean(0).cpu().numpy() for each in zip(*by_members, strict=True)]
+        if of != "image" or not self.pixel_heads:
+            return found
+        shares = zip(found, self.told_by_pixels(views), self.pixel_shares, strict=True)
+        return [(1 - share) * a + share * b for a, b, share in shares]
+
+    def told_by_pixels(self, views: Views) -> list[NDArray[np.float32]]:
+        """As `told`, by the networks on pixels alone: the mean of their probabilities."""
+        parts = torch.split(views.pixels, CHUNK)
+        found = [[torch.cat(each) for each in zip(*map(heads.told, parts), strict=True)] for heads in self.pixel_heads]
+        return [torch.stack(each).mean(0).cpu().numpy() for each in zip(*found, strict=True)]
 
 
 def _log_mean_exp(x: NDArray[np.float64]) -> NDArray[np.float64]:

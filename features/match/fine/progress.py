@@ -12,7 +12,7 @@ import structlog
 import torch
 from torch import Tensor, nn
 
-from features.checkpoint import Checkpoint, optimizer_tensors, restore_optimizer
+from features.checkpoint import Checkpoint, optimizer_tensors, part, restore_optimizer
 from features.match.fine.matcher import Matcher
 
 log = structlog.get_logger()
@@ -74,11 +74,11 @@ class Progress:
         saved = Checkpoint.load(path)
         if saved.state.get("asked") != asked:
             return
-        self.matcher.load_state_dict(_part(saved.tensors, "matcher"))
+        self.matcher.load_state_dict(part(saved.tensors, "matcher."))
         if self.slow is not None:
-            self.slow.load_state_dict(_part(saved.tensors, "slow"))
+            self.slow.load_state_dict(part(saved.tensors, "slow."))
         restore_optimizer(self.optimizer, saved.tensors)
-        self.best, self.best_value = _part(saved.tensors, "best"), saved.state["best"]
+        self.best, self.best_value = part(saved.tensors, "best."), saved.state["best"]
         self.waited, self.epoch, self.history = saved.state["waited"], saved.state["epoch"], saved.state["history"]
         log.info("training goes on", stage=path.stem, epoch=self.epoch)
 
@@ -115,7 +115,3 @@ def _state(matcher: Matcher) -> dict[str, Tensor]:
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}

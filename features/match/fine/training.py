@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,7 @@ from features.match.fine.matcher import Matcher, Sizes
 from features.match.fine.objective import Material, fusion_loss, tower_losses, weighted
 from features.match.fine.progress import Progress, Stage
 from features.match.fine.ranking import both_ways
+from features.match.fine.variants import varied
 from features.match.fine.views import Views
 from features.progress import bar
 
@@ -82,12 +84,15 @@ def _run(matcher: Matcher, stage: Stage, material: Material, *, seed: int, path:
         while state.epoch < stage.epochs and state.waited < config.patience:
             torch.manual_seed(seed * 1_000_003 + 1009 * (not stage.towers) + state.epoch)
             matcher.train()
-            total = 0.0
+            total, shown = 0.0, material
+            if config.augment is not None and matcher.scenes is not None:
+                pixels = varied(material.train.pixels, config.augment, seed=seed, epoch=state.epoch)
+                shown = replace(material, train=replace(material.train, pixels=pixels))
             for number, rows in enumerate(_batches(material, n, per_epoch)):
                 at = (state.epoch * per_epoch + number + 1) / (stage.epochs * per_epoch)
                 for group, lr in zip(state.optimizer.param_groups, highest, strict=True):
                     group["lr"] = lr * min(1.0, 10 * at) * 0.5 * (1 + math.cos(math.pi * at))
-                loss = _step(matcher, state.slow, stage, rows, material)
+                loss = _step(matcher, state.slow, stage, rows, shown)
                 state.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 state.optimizer.step()
