@@ -16,6 +16,7 @@ from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.quarantine import Quarantine
 from features.section import Section
+from features.shop.review_statistics import mean_ratings
 from features.shop.reviews import Reviews
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList, KnowledgeGraph
@@ -42,6 +43,11 @@ from graph.schema import (
     under,
 )
 
+REVIEWS = "reviews"
+"""The likeness of items by what buyers wrote."""
+RATING = "rating"
+"""The attribute made of the items' mean ratings."""
+
 
 class GraphConfig(Section):
     """What becomes a node and an edge."""
@@ -64,9 +70,12 @@ class GraphConfig(Section):
     """Whether an item is joined to the last step of a path ("A > B > C") alone and each step to the one above it;
     otherwise to every step. (Items that join later still hear from every step.)"""
     look_alikes: tuple[str, ...] = ("image", "text")
-    """Kinds of likeness that become relations between items: "image", "text", and "fused" for both as one."""
+    """Kinds of likeness that become relations between items: "image", "text", "fused" for both as one, and "reviews"
+    for what buyers wrote."""
     fused_neighbors: PositiveInt = 10
     """Neighbors an item has by fused content."""
+    review_neighbors: PositiveInt = 10
+    """Neighbors an item has by its reviews."""
     trusted: tuple[str, ...] = ()
     """Kinds of likeness whose edges are weighted by the match scores of both ends, such as "image" and "fused"."""
     together: NonNegativeInt = 0
@@ -79,8 +88,15 @@ class GraphConfig(Section):
     """A pair with so many shared users (or items) counts half."""
     review_terms: NonNegativeInt = 0
     """Words of its reviews that an item is joined to; 0 for none."""
+    rating_bands: NonNegativeInt = 0
+    """Mean ratings, as the reviews have them, become an attribute of so many equally filled bands; 0 for none."""
     triples: bool = True
     """Whether the facts of the shop's triples.* table become edges."""
+
+    @property
+    def reads_reviews(self) -> bool:
+        """Whether anything of the graph is made of reviews."""
+        return bool(self.review_terms or self.rating_bands or REVIEWS in self.look_alikes)
 
 
 def build_graph(
@@ -126,7 +142,7 @@ def build_graph(
     edges: dict[EdgeType, EdgeList] = {}
     wanted = train if config.events is None else train.where(np.isin(train.event_type.astype(str), config.events))
     edges |= behavior_edges(wanted, half_life_days=config.half_life_days)
-    _join_attributes(vocabularies, edges, catalog, user_attributes, config)
+    _join_attributes(vocabularies, edges, catalog, user_attributes, config, reviews=reviews)
     edges |= _look_alikes(len(catalog), item_neighbors, config, trust, content)
     edges |= company_edges(wanted, config)
     if config.review_terms and reviews is not None:
@@ -169,6 +185,8 @@ def _join_attributes(
     catalog: Catalog,
     user_attributes: Attributes,
     config: GraphConfig,
+    *,
+    reviews: Reviews | None,
 ) -> None:
     """Add the nodes and edges of every attribute."""
     facts: list[tuple[str, str, NDArray[np.int64], NDArray[np.object_]]] = [
@@ -182,6 +200,8 @@ def _join_attributes(
     ]
     if config.price_bands:
         facts.append((ITEM, PRICE, *price_bands(catalog.price, config.price_bands)))
+    if config.rating_bands and reviews is not None:
+        facts.append((ITEM, RATING, *price_bands(mean_ratings(reviews), config.rating_bands)))
     for owner, name, rows, values in facts:
         shared = attribute_edges(
             rows,

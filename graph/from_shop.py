@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from features.encoders.config import EncoderConfig
+from features.encoders.reviews import review_vectors
 from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.quarantine import Quarantine
 from features.shop.reviews import read_reviews
 from features.shop.shop import Shop
-from graph.build import GraphConfig, build_graph
+from graph.build import REVIEWS, GraphConfig, build_graph
 from graph.knowledge_graph import KnowledgeGraph
-from graph.neighbors import Neighbors
+from graph.neighbors import Neighbors, top_neighbors
 from graph.relations.terms import learnable
 from graph.relations.triples import read_triples
 
@@ -25,6 +29,8 @@ def graph_of_shop(
     *,
     trust: MatchScores | None = None,
     content: NDArray[np.float32] | None = None,
+    encoders: EncoderConfig,
+    cache_dir: Path,
     quarantine: Quarantine,
 ) -> KnowledgeGraph:
     """As `build_graph`, with the reviews and facts of the shop's folder where the configuration asks for them.
@@ -36,12 +42,19 @@ def graph_of_shop(
         config: what becomes a node and an edge.
         trust: match scores; see `build_graph`.
         content: fused vectors; see `build_graph`.
+        encoders: which model reads reviews, where items shall be alike in these.
+        cache_dir: encoded reviews are kept here.
         quarantine: takes reviews and facts that are refused.
 
     Raises:
         InputError: a table cannot be read.
     """
-    reviews = read_reviews(shop, quarantine=quarantine) if config.review_terms else None
+    reviews = read_reviews(shop, quarantine=quarantine) if config.reads_reviews else None
+    kept = None if reviews is None else learnable(reviews, train)
+    if kept is not None and REVIEWS in config.look_alikes:
+        written = review_vectors(kept, len(shop.catalog), encoders, cache_dir=cache_dir).text
+        near = top_neighbors(written.vectors, config.review_neighbors, mask=written.mask)
+        item_neighbors = item_neighbors | {REVIEWS: near}
     return build_graph(
         shop.catalog,
         train,
@@ -50,7 +63,7 @@ def graph_of_shop(
         config,
         trust=trust,
         content=content,
-        reviews=None if reviews is None else learnable(reviews, train),
+        reviews=kept,
         triples=read_triples(shop.path, quarantine=quarantine) if config.triples else None,
         quarantine=quarantine,
     )

@@ -110,7 +110,7 @@ def fit(
     clock.lap("prepare")
     folder.remember(request)
     team().agree(0)
-    graph = _graph(shop, prepared, config)
+    graph = _graph(shop, prepared, config, cache_dir)
     prepared.quarantine.write(folder.quarantine)
     fitted, params = train(graph, prepared, config, folder)
     clock.lap("train")
@@ -164,10 +164,10 @@ def assist(
         return
     team().agree(0)
     prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
-    train(_graph(shop, prepared, config), prepared, config, RunFolder(out))
+    train(_graph(shop, prepared, config, cache_dir), prepared, config, RunFolder(out))
 
 
-def _graph(shop: Shop, prepared: Prepared, config: FitConfig) -> KnowledgeGraph:
+def _graph(shop: Shop, prepared: Prepared, config: FitConfig, cache_dir: Path) -> KnowledgeGraph:
     return graph_of_shop(
         shop,
         prepared.split.train,
@@ -175,6 +175,8 @@ def _graph(shop: Shop, prepared: Prepared, config: FitConfig) -> KnowledgeGraph:
         config.graph,
         trust=prepared.scores,
         content=prepared.content,
+        encoders=config.encoders,
+        cache_dir=cache_dir,
         quarantine=prepared.quarantine,
     )
 

@@ -13,12 +13,9 @@ from features.encoders.config import EncoderConfig, ReviewConfig
 from features.encoders.embeddings import Embeddings
 from features.encoders.text import TextEncoder
 from features.quarantine import Quarantine
-from features.shop.reviews import MOST_RATING, Reviews, read_reviews
+from features.shop.review_statistics import STATISTICS, statistics
+from features.shop.reviews import Reviews, read_reviews
 from features.shop.shop import Shop
-
-STATISTICS = ("reviews", "ratings", "mean_rating", "rating_spread", "one_star_share", "five_star_share")
-"""Columns of `ReviewVectors.stats`: how many reviews, how many of them with a rating; of the ratings the mean, the
-standard deviation (over n - 1), and the shares that are 1 and 5."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +58,6 @@ def encode_reviews(
         ValueError: the reviews have no times, or the mask has not a row a review.
     """
     reviews = read_reviews(shop, quarantine=quarantine)
-    n_items = len(shop.catalog)
-    encoder = TextEncoder.of(config)
-    chosen: list[list[str]] = [[] for _ in range(n_items)]
-    stats = np.tile(np.array([0, 0, np.nan, np.nan, np.nan, np.nan], dtype=np.float32), (n_items, 1))
     if reviews is not None:
         if visible is not None:
             if visible.shape != (len(reviews),):
@@ -72,8 +65,22 @@ def encode_reviews(
             reviews = reviews.only(visible) if before_s is None else reviews.only(visible).before(before_s)
         elif before_s is not None:
             reviews = reviews.before(before_s)
-        chosen = choose(reviews, config.reviews)
-        stats = statistics(reviews)
+    return review_vectors(reviews, len(shop.catalog), config, cache_dir=cache_dir)
+
+
+def review_vectors(reviews: Reviews | None, n_items: int, config: EncoderConfig, *, cache_dir: Path) -> ReviewVectors:
+    """Vectors and statistics of reviews that were read before, all of which may be looked at; None has none.
+
+    Args:
+        reviews: those that may be looked at.
+        n_items: of the shop.
+        config: as for `encode_reviews`.
+        cache_dir: folder of the caches.
+    """
+    encoder = TextEncoder.of(config)
+    chosen: list[list[str]] = [[] for _ in range(n_items)] if reviews is None else choose(reviews, config.reviews)
+    nothing = np.array([0, 0, np.nan, np.nan, np.nan, np.nan], dtype=np.float32)
+    stats = np.tile(nothing, (n_items, 1)) if reviews is None else statistics(reviews)
     vectors = encode_text_lists(chosen, encoder, config=config, cache_dir=cache_dir)
     name = f"{encoder.fingerprint}-reviews-{config.reviews.first}-{config.reviews.most}"
     return ReviewVectors(Embeddings(vectors.vectors, vectors.mask, name, vectors.space), stats)
@@ -97,21 +104,3 @@ def choose(reviews: Reviews, config: ReviewConfig) -> list[list[str]]:
         if len(texts) < config.most:
             texts.append(reviews.text[rows[at]])
     return chosen
-
-
-def statistics(reviews: Reviews) -> NDArray[np.float32]:
-    """The columns `STATISTICS` of each item, float32 [n_items, 6]."""
-    n_items = len(reviews.items)
-    rated = np.isfinite(reviews.rating)
-    item, rating = reviews.item_idx[rated], reviews.rating[rated]
-
-    def per_item(weight: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-        return np.bincount(item, weights=weight, minlength=n_items).astype(np.float64)
-
-    n = per_item()
-    some, several = np.where(n > 0, n, np.nan), np.where(n > 1, n, np.nan)
-    mean = per_item(rating) / some
-    spread = np.sqrt(per_item((rating - mean[item]) ** 2) / (several - 1))
-    shares = [per_item((rating == stars).astype(np.float64)) / some for stars in (1.0, MOST_RATING)]
-    all_reviews = np.bincount(reviews.item_idx, minlength=n_items).astype(np.float64)
-    return np.stack([all_reviews, n, mean, spread, *shares], axis=1).astype(np.float32)

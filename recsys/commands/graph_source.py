@@ -79,7 +79,15 @@ def built(
         known = read_content(shop, chosen, cache_dir=cache or CACHE, quarantine=quarantine)
         near, trust, content = known.neighbors, known.scores, known.content
     graph = graph_of_shop(
-        shop, shop.interactions, near, chosen.graph, trust=trust, content=content, quarantine=quarantine
+        shop,
+        shop.interactions,
+        near,
+        chosen.graph,
+        trust=trust,
+        content=content,
+        encoders=chosen.encoders,
+        cache_dir=cache or CACHE,
+        quarantine=quarantine,
     )
     tell_refused(quarantine)
     return shop, graph, chosen.graph

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from features.encoders.config import EncoderConfig, ReviewConfig
-from features.encoders.reviews import STATISTICS, choose, encode_reviews, statistics
+from features.encoders.reviews import choose, encode_reviews
 from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.quarantine import Quarantine
+from features.shop.review_statistics import STATISTICS, statistics
 from features.shop.reviews import Reviews, read_reviews
 from features.shop.shop import Shop, read_shop
 
