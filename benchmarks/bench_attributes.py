@@ -24,7 +24,7 @@ from features.encoders.embeddings import Embeddings, ItemVectors
 from features.match.training import fit_match
 from features.quarantine import Quarantine
 from features.shop.shop import Shop, read_shop
-from recsys.attributes import labels_of, text_sources, visible
+from recsys.attributes import colors_of, labels_of, text_sources, visible
 from recsys.config import FitConfig
 from recsys.run_folder import CACHE
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--attributes", nargs="+", required=True)
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--use", nargs="+", default=["image", "both"])
+    parser.add_argument("--without-colors", action="store_true", help="for comparison: no head on the pictures' colors")
     asked = parser.parse_args()
     config = FitConfig()
     shop = read_shop(asked.shop, quarantine=Quarantine())
@@ -43,10 +44,12 @@ def main() -> None:
     test = held_out(shop)
     taught = ItemVectors(only(vectors.text, ~test), only(vectors.image, ~test))
     match = fit_match(taught, config.match, seed=config.seed)
+    seen = colors_of(shop, cache_dir=asked.cache)
     for spec in asked.attributes:
         known = labels_of(shop, spec, (), AttributeConfig())
         for use in asked.use:
             fused = visible(vectors, use)
+            colors = None if asked.without_colors else seen
             texts = text_sources(shop, known, vectors, match, use=use, config=config)
             names = named(shop.catalog.texts(), known.values)
             if use == "image":
@@ -56,11 +59,18 @@ def main() -> None:
                 shown = ~test if how == "labels" else np.zeros(len(test), dtype=bool)
                 labels = Labels(known.name, known.values, known.share * shown[:, None], known.known & shown)
                 if how == "labels":
-                    found = predict_attribute(labels, fused, texts, AttributeConfig(), seed=config.seed)
+                    found = predict_attribute(labels, fused, texts, AttributeConfig(), colors=colors, seed=config.seed)
                 else:
                     unread = {source: scores for source, scores in texts.items() if source != "words"}
                     found = predict_from_words(
-                        labels, names, fused, unread, AttributeConfig(), read=use != "image", seed=config.seed
+                        labels,
+                        names,
+                        fused,
+                        unread,
+                        AttributeConfig(),
+                        colors=colors,
+                        read=use != "image",
+                        seed=config.seed,
                     )
                 rows = np.flatnonzero(test & known.known & (found.value >= 0))
                 right = known.share[rows, found.value[rows]] > 0

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features.encoders.local import LocalConfig, read_pixels, short_hash
+from features.encoders.described import short_hash
+from features.encoders.local import LocalConfig, read_pixels
 from features.encoders.scenes import to_lab
 from features.match.fine.labels import labels_of
 from features.pictures.sources import UnreadableImage

@@ -75,6 +75,7 @@ def predict_attribute(
     texts: dict[str, Doubles],
     config: AttributeConfig,
     *,
+    colors: NDArray[np.float32] | None = None,
     seed: int,
 ) -> AttributePrediction:
     """Predict the value of every item.
@@ -87,6 +88,8 @@ def predict_attribute(
         vectors: fused vectors of what may be looked at, float32 [n_items, d]; a zero row cannot be judged by labels.
         texts: source -> log-probabilities [n_items, n_values] that need no labels.
         config: settings.
+        colors: of the pictures, float32 [n_items, d], zero for none; a further head learns from them. What was trained
+            to name objects has learned to ignore much of color.
         seed: of folds and samples.
 
     Raises:
@@ -104,18 +107,18 @@ def predict_attribute(
             raise ValueError(f"{labels.name} must have {config.min_labels} labeled items, it has {len(learned)}")
         return _by_texts(labels, seen, texts, config)
     fold = _folds(vectors[judged], config.folds, seed)
-    ridge = best_ridge(vectors[learned], labels.share[learned], seed=seed)
+    inputs = {"head": vectors} | ({} if colors is None else {"colors": colors})
+    ridges = {name: best_ridge(x[learned], labels.share[learned], seed=seed) for name, x in inputs.items()}
     k = config.neighbors
 
     def asked(teachers: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Doubles]:
-        head = LinearHead(vectors[teachers], labels.share[teachers], ridge=ridge)
-        by_labels = {
-            "neighbors": neighbor_scores(vectors, labels.share, teachers, rows, k=k),
-            "head": head(vectors[rows]),
-        }
+        by_labels = {"neighbors": neighbor_scores(vectors, labels.share, teachers, rows, k=k)}
+        for name, x in inputs.items():
+            by_labels[name] = LinearHead(x[teachers], labels.share[teachers], ridge=ridges[name])(x[rows])
+            by_labels[name][~x[rows].any(axis=1)] = -math.log(len(labels.values))  # nothing is seen, nothing is said
         return {name: scores[rows] for name, scores in texts.items()} | by_labels
 
-    names = [*texts, "neighbors", "head"]
+    names = [*texts, "neighbors", *inputs]
     held_out = np.zeros((len(names), len(judged), len(labels.values)))
     for number in range(config.folds):
         here = fold == number
@@ -144,6 +147,7 @@ def predict_from_words(
     texts: dict[str, Doubles],
     config: AttributeConfig,
     *,
+    colors: NDArray[np.float32] | None = None,
     read: bool,
     seed: int,
 ) -> AttributePrediction:
@@ -155,6 +159,7 @@ def predict_from_words(
         vectors: as for `predict_attribute`.
         texts: likewise; not the words, which are what is learned from.
         config: settings.
+        colors: likewise.
         read: whether an item that names one value has it. Its confidence is the share of such items whose name the
             others' names would have told: "war" in the plot of a film is a poor name of its genre.
         seed: of folds and samples.
@@ -165,7 +170,7 @@ def predict_from_words(
     """
     alone = names.sum(axis=1) == 1
     taught = Labels(labels.name, labels.values, names * alone[:, None].astype(np.float64), alone)
-    found = predict_attribute(taught, vectors, texts, config, seed=seed)
+    found = predict_attribute(taught, vectors, texts, config, colors=colors, seed=seed)
     value, confidence, source = found.value, found.confidence, found.source
     if read:
         value, source = np.where(alone, names.argmax(axis=1), value), np.where(alone, "words", source)

@@ -19,6 +19,7 @@ from features.attribute_prediction import (
 )
 from features.attribute_sources import Doubles, named, picture_scores, value_texts, word_scores
 from features.encoders.catalog import encode_catalog
+from features.encoders.colors import read_colors
 from features.encoders.embeddings import ItemVectors
 from features.encoders.text import TextEncoder
 from features.errors import InputError
@@ -66,17 +67,25 @@ def fill_attributes(
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
     match = fit_match(vectors, config.match, seed=config.seed)
     looked_at = visible(vectors, use)
+    colors = None if use == "text" else colors_of(shop, cache_dir=cache_dir)
     found = {}
     for spec, labels in known.items():
         texts = text_sources(shop, labels, vectors, match, use=use, config=config)
         try:
             if labels.share.any(axis=1).sum() >= settings.min_labels:
-                found[spec] = predict_attribute(labels, looked_at, texts, settings, seed=config.seed)
+                found[spec] = predict_attribute(labels, looked_at, texts, settings, colors=colors, seed=config.seed)
             else:
                 texts.pop("words", None)
                 names = named(shop.catalog.texts(), labels.values)
                 found[spec] = predict_from_words(
-                    labels, names, looked_at, texts, settings, read=use != "image", seed=config.seed
+                    labels,
+                    names,
+                    looked_at,
+                    texts,
+                    settings,
+                    colors=colors,
+                    read=use != "image",
+                    seed=config.seed,
                 )
         except ValueError as error:
             raise InputError(f"attribute {spec} cannot be filled: {error}") from error
@@ -108,6 +117,14 @@ def visible(vectors: ItemVectors, use: Use) -> NDArray[np.float32]:
     if use == "both":
         return fuse(vectors.text.vectors, vectors.image.vectors)
     return vectors.image.vectors if use == "image" else vectors.text.vectors
+
+
+def colors_of(shop: Shop, *, cache_dir: Path) -> NDArray[np.float32]:
+    """What the pictures say of colors, float32 [n_items, d]; zero rows where there is none, or none that can be read:
+    whoever encoded the pictures has told which.
+    """
+    names = [str(name) for name in shop.catalog.image]
+    return read_colors(names, shop.images, cache_dir=cache_dir, quarantine=Quarantine()).astype(np.float32)
 
 
 def text_sources(

@@ -5,10 +5,8 @@ Cached like the vectors: what was read once, by its content, is not read again.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -20,17 +18,12 @@ from PIL import Image
 from pydantic import Field, PositiveInt
 
 from features.encoders import bundled, models
-from features.encoders.cache import VectorCache, content_key
-from features.encoders.catalog import UNREADABLE
-from features.encoders.pipeline import run_ahead, shelf
+from features.encoders.described import DONE_AT_ONCE, describe, resized_whole
+from features.encoders.pipeline import run_ahead
 from features.encoders.scenes import STRIDE, SceneNetwork
 from features.pictures.sources import ImageSource, UnreadableImage, decode
-from features.progress import bar
 from features.quarantine import Quarantine
 from features.section import Section
-
-DONE_AT_ONCE = 32
-"""Pictures or texts in a batch."""
 
 
 class LocalConfig(Section):
@@ -92,8 +85,7 @@ class SceneEncoder:
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize one RGB picture whole, uint8 [3, height, width]."""
-        resized = image.resize((self.config.width, self.config.height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-        return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+        return resized_whole(image, self.config.height, self.config.width)
 
     @torch.inference_mode()
     def encode(self, batch: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -129,78 +121,14 @@ def read_pictures(
         quarantine: takes what cannot be read, with the item's row.
     """
     encoder = SceneEncoder(config, models.device_of("auto"))
-    found = _Found()
-    with ExitStack() as held:
-        scenes = held.enter_context(VectorCache(cache_dir, encoder.fingerprint, "scenes"))
-        caches = [scenes]
-        if patches:
-            caches.append(held.enter_context(VectorCache(cache_dir, f"{encoder.fingerprint}-patches", "patches")))
-
-        def read(name: str) -> tuple[bytes, str, NDArray[np.uint8] | None]:
-            try:
-                content = source.read(name) if source is not None else b""
-            except KeyError as error:
-                raise UnreadableImage(str(error.args[0])) from error
-            key = content_key(content)
-            prepared = None if all(key in cache for cache in caches) else encoder.prepare(decode(content))
-            return key, short_hash(content), prepared
-
-        with ExitStack() as shelves:
-            puts = [shelves.enter_context(shelf(cache)) for cache in caches]
-            for batch in _new_pictures(names if source is not None else [], read, found, threads=config.threads):
-                keys = list(batch)
-                for cache, put, made in zip(caches, puts, encoder.encode(list(batch.values())), strict=False):
-                    new = [row for row, key in enumerate(keys) if key not in cache]
-                    if new:
-                        put([keys[row] for row in new], made.reshape(len(keys), -1)[new])
-        for row, name in enumerate(names):
-            if name in found.reason_of:
-                quarantine.refuse(name, row, UNREADABLE, found.reason_of[name])
-        mask = np.array([name in found.key_of for name in names], dtype=bool)
-        keys = [found.key_of[name] for name in names if name in found.key_of]
-        rows = [spread_out(cache, keys, mask) for cache in caches]
+    kinds = {encoder.fingerprint: "scenes"} | ({f"{encoder.fingerprint}-patches": "patches"} if patches else {})
+    rows, found = describe(
+        names, source, encoder, kinds, threads=config.threads, cache_dir=cache_dir, quarantine=quarantine
+    )
+    mask = np.array([name in found.key_of for name in names], dtype=bool)
     n_patches = config.grid[0] * config.grid[1]
     cells = rows[1].reshape(len(names), n_patches, -1) if patches else np.zeros((len(names), 0, 0), dtype=np.float16)
     return Pictures(rows[0], cells, mask, [found.digest_of.get(name, "") for name in names])
-
-
-@dataclass(frozen=True)
-class _Found:
-    """By name: the content's key, its short hash, and why it could not be read."""
-
-    key_of: dict[str, bytes] = field(default_factory=dict)
-    digest_of: dict[str, str] = field(default_factory=dict)
-    reason_of: dict[str, str] = field(default_factory=dict)
-
-
-def _new_pictures(
-    names: list[str],
-    read: Callable[[str], tuple[bytes, str, NDArray[np.uint8] | None]],
-    found: _Found,
-    *,
-    threads: int,
-) -> Iterator[dict[bytes, NDArray[np.uint8]]]:
-    """Batches of the pictures that are not in the cache, each content once."""
-    pending: dict[bytes, NDArray[np.uint8]] = {}
-    claimed: set[bytes] = set()
-    distinct = [name for name in dict.fromkeys(names) if name]
-    with bar("looking at pictures", total=len(distinct)) as progress:
-        for name, done in run_ahead(read, distinct, threads=threads, ahead=2 * DONE_AT_ONCE):
-            progress.advance()
-            try:
-                found.key_of[name], found.digest_of[name], prepared = done.result()
-            except UnreadableImage as error:
-                found.reason_of[name] = str(error)
-                continue
-            key = found.key_of[name]
-            if prepared is not None and key not in claimed:
-                claimed.add(key)
-                pending[key] = prepared
-            if len(pending) == DONE_AT_ONCE:
-                yield pending
-                pending = {}
-    if pending:
-        yield pending
 
 
 def read_pixels(names: list[str], source: ImageSource, config: LocalConfig) -> NDArray[np.uint8]:
@@ -215,19 +143,4 @@ def read_pixels(names: list[str], source: ImageSource, config: LocalConfig) -> N
     for row, done in run_ahead(read, rows, threads=config.threads, ahead=2 * DONE_AT_ONCE):
         with suppress(KeyError, UnreadableImage):  # whoever described the pictures has told
             out[row] = done.result()
-    return out
-
-
-def short_hash(content: bytes) -> str:
-    """16 hex digits of the SHA-1 of a picture's bytes: a name for the picture, not a seal."""
-    return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:16]
-
-
-def spread_out(cache: VectorCache, keys: list[bytes], mask: NDArray[np.bool_]) -> NDArray[np.float16]:
-    """Rows of the items that have one, zero rows for the others; a few thousand are read at once."""
-    out = np.zeros((len(mask), cache.dim or 0), dtype=np.float16)
-    rows = np.flatnonzero(mask)
-    for first in range(0, len(rows), 2048):
-        part = cache.take(keys[first : first + 2048])
-        out[rows[first : first + 2048]] = np.clip(part, -6e4, 6e4)
     return out

@@ -21,6 +21,8 @@ STEPS = 8
 """Steps of each axis of the color histogram."""
 MOST_CHROMA = 48.0
 """Colors further from gray are counted in the outermost step; CIE Lab units."""
+COLOR_DIM = 2 * STEPS**3 + 3 * COLOR_GRID[0] * COLOR_GRID[1] + 3 * GRID[0] * GRID[1]
+"""Numbers by which colors are described."""
 STRIDE = 32
 """Pixels of a patch on each side."""
 
@@ -58,14 +60,27 @@ class SceneNetwork(nn.Module):
             pooled for x in (*(kept[stage] for stage in POOLED), last) for pooled in (x.mean((2, 3)), x.amax((2, 3)))
         ]
         parts += [functional.adaptive_avg_pool2d(kept[stage], GRID).flatten(1) for stage in GRIDDED]
-        with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 cannot tell one shade from the next
-            lab = to_lab(functional.avg_pool2d(pixels, 4))
-        cells = functional.adaptive_avg_pool2d(lab, COLOR_GRID).flatten(1)
-        spread = _spread(lab, GRID).flatten(1)
-        scene = torch.cat([*parts, color_histograms(lab), cells / 50, spread / 25], dim=1)
+        colors, lab = color_parts(pixels)
+        scene = torch.cat([*parts, colors], dim=1)
         rows, columns = kept[6].shape[2:]
         local = [kept[6], functional.adaptive_avg_pool2d(lab, (rows, columns)) / 50, _spread(lab, (rows, columns)) / 25]
         return scene, torch.cat(local, dim=1).flatten(2).transpose(1, 2)
+
+
+def color_parts(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """What a scene says of colors: histograms, and means and spreads over grids; no network is needed for it.
+
+    Args:
+        pixels: float [n, 3, height, width] in [0, 1].
+
+    Returns:
+        float32 [n, COLOR_DIM], and the picture at a quarter of its size in CIE Lab.
+    """
+    with torch.autocast(pixels.device.type, enabled=False):  # bfloat16 cannot tell one shade from the next
+        lab = to_lab(functional.avg_pool2d(pixels, 4))
+    cells = functional.adaptive_avg_pool2d(lab, COLOR_GRID).flatten(1)
+    spread = _spread(lab, GRID).flatten(1)
+    return torch.cat([color_histograms(lab), cells / 50, spread / 25], dim=1), lab
 
 
 def to_lab(rgb: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from features.encoders import models
 from features.encoders.cache import VectorCache, content_key
-from features.encoders.local import DONE_AT_ONCE, LocalConfig, spread_out
+from features.encoders.described import DONE_AT_ONCE, spread_out
+from features.encoders.local import LocalConfig
 from features.encoders.pipeline import shelf
 from features.encoders.text import TextEncoder
 from features.errors import InputError

@@ -118,6 +118,19 @@ def test_labels_help_where_texts_alone_do_not_and_the_report_names_the_sources()
     assert (found.value == color)[400:].mean() > 0.8
 
 
+def test_a_head_on_colors_tells_what_the_vectors_have_ignored_and_nothing_where_there_is_no_picture() -> None:
+    vectors, color = world(600, noise=20.0)
+    colors = (np.eye(4)[color] + np.random.default_rng(1).normal(scale=0.45, size=(600, 4))).astype(np.float32)
+    colors[500:] = 0
+    labels = labels_for(color, np.arange(600) < 400)
+    blind = predict_attribute(labels, vectors, {}, AttributeConfig(), seed=0)
+    found = predict_attribute(labels, vectors, {}, AttributeConfig(), colors=colors, seed=0)
+    assert (blind.value == color)[400:500].mean() < 0.6
+    assert (found.value == color)[400:500].mean() > 0.75
+    assert found.report["weights"]["colors"] == max(found.report["weights"].values())
+    assert found.confidence[500:].max() < AttributeConfig().threshold < found.confidence[400:500].mean()
+
+
 class Space:
     """A shared space in which a text's and a picture's first numbers are their place."""
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from features.encoders import local
 from features.encoders.config import EncoderConfig
-from features.encoders.local import LocalConfig, SceneEncoder, read_pictures, short_hash
+from features.encoders.described import short_hash
+from features.encoders.local import LocalConfig, SceneEncoder, read_pictures
 from features.encoders.scenes import STEPS, color_histograms, to_lab
 from features.encoders.text import TextEncoder
 from features.encoders.token_states import read_tokens
