@@ -18,7 +18,7 @@ from recsys.cli import build_app
 from recsys.match_config import load_match_config
 from recsys.match_explain import explain_item
 from recsys.match_fit import match_fit
-from recsys.match_report import reliability
+from recsys.match_report import fusion_verdict, reliability
 from recsys.match_score import score_shop, write_scores
 
 SETTINGS = [
@@ -142,6 +142,28 @@ def test_labeled_pairs_are_read_and_the_wrong_ones_refused(tmp_path: Path) -> No
         "relevance must be in [0, 1]": 1,
         "text is missing": 1,
     }
+
+
+def test_the_report_says_whether_the_fusion_beats_the_towers_alone(home: Path) -> None:
+    def summary(blend: float, *gains: tuple[float, float]) -> dict[str, object]:
+        def metrics(words: float, picture: float) -> dict[str, object]:
+            return {"text_to_image": {"mrr": words}, "image_to_text": {"mrr": picture}}
+
+        seeds = {
+            str(number): {**metrics(0.5 + words, 0.4 + picture), "towers_alone": metrics(0.5, 0.4)}
+            for number, (words, picture) in enumerate(gains)
+        }
+        return {"test": seeds["0"], "seeds": seeds, "blend": blend, "config": {"model": {"rerank": 50}}}
+
+    always = fusion_verdict(summary(0.35, (0.02, 0.01), (0.03, 0.02)))
+    assert "first 50 of each search" in always
+    assert "adds +0.0200 to MRR in the mean, better in 4 of 4 cases" in always
+    assert "no dependable gain" not in always
+    assert "better in 1 of 2 cases" in (once := fusion_verdict(summary(0.1, (0.01, -0.01))))
+    assert "no dependable gain over the towers alone" in once
+    assert "does not beat the towers alone" in fusion_verdict(summary(0.0, (0.0, 0.0)))
+    assert not fusion_verdict({"test": {}})
+    assert "The fusion orders the first 50" in (home / "out" / "report.html").read_text()
 
 
 def test_reliability_weighs_right_and_wrong_pairs_alike() -> None:
