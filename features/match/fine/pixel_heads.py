@@ -57,10 +57,11 @@ class PixelHeads(nn.Module):
         self.config = config
         self.network = bundled.image_network()
         self.colors = SeenColors()
-        self.heads = nn.ModuleList(nn.Linear(bundled.IMAGE_DIM + LOOKS * SHADES, n) for n in n_values)
-        for head in self.heads:
+        heads = [nn.Linear(bundled.IMAGE_DIM + LOOKS * SHADES, n) for n in n_values]
+        for head in heads:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        self.heads = nn.ModuleList(heads)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """uint8 [n, 3, height, width] of the configured size to float32 [n, values] an attribute."""
@@ -96,6 +97,6 @@ def fitting(pixels: Tensor, config: PixelConfig) -> Tensor:
         return pixels
     small = [
         functional.interpolate(part.float(), size=size, mode="bicubic", antialias=True).clamp(0, 255).round().byte()
-        for part in pixels.split(256)
+        for part in torch.split(pixels, 256)
     ]
     return torch.cat(small)
