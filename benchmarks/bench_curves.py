@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/bench_curves.py --data ../shared/data/ml1m-posters --split split-warm.parquet \
         --models gnn,denoiser_side --set gnn.train.temperature=0.15 --svg docs/images/curves-warm.svg
+    .venv/bin/python benchmarks/bench_curves.py --data ../shared/data/gowalla --valid last --models gnn --rival spectral
 
 Printed is each one's best recall over the rival's. Test is not looked at.
 """
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 from xml.sax.saxutils import escape
 
 from log_plot import BOTTOM, COLORS, HEIGHT, LEFT, RIGHT, TOP, WIDTH
@@ -22,6 +24,7 @@ from features.quarantine import Quarantine
 from recsys.bench.read import read_task
 from recsys.bench.run import CHOSEN_BY
 from recsys.bench.settings import model_settings
+from recsys.bench.task import Valid
 from recsys.evaluation import evaluate
 from recsys.models.model import Job, changed
 from recsys.models.registry import named
@@ -37,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="any folder that `recsys bench` reads")
     parser.add_argument("--split", help="of a shop: file name in its folder")
+    parser.add_argument("--valid", choices=get_args(Valid), default="own", help="as for `recsys bench`")
     parser.add_argument("--models", default="gnn,denoiser_side", help="trained models, joined by commas")
     parser.add_argument("--rival", default="ease_side", help="the model in closed form")
     parser.add_argument("--set", action="append", default=[], help="as for `recsys bench`", metavar="MODEL.FIELD=VALUE")
@@ -48,6 +52,7 @@ def main() -> None:
         refit=None,
         cache_dir=CACHE,
         quarantine=Quarantine(),
+        valid=given.valid,
     )
     settings = model_settings(given.set)
     lines: dict[str, list[tuple[float, float]]] = {}
