@@ -94,12 +94,18 @@ def csr_tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch
         warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")  # they are asked for below
         there = torch.sparse_csr_tensor(
             torch.from_numpy(csr.indptr.astype(index)),
-            torch.from_numpy(csr.indices.astype(index)),
-            torch.from_numpy(csr.data).to(dtype),
+            _as_tensor(csr.indices.astype(index)),
+            _as_tensor(csr.data).to(dtype),
             size=csr.shape,
             check_invariants=True,
         )
         return there.to(device)  # checked before: on CUDA the check refuses a matrix without entries
+
+
+def _as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """The same memory, but for an array of nothing, whose strides of 0 (NumPy 2.5) PyTorch 2.11 refuses."""
+    flat = torch.from_numpy(array)
+    return flat if len(array) else torch.empty(0, dtype=flat.dtype)
 
 
 class _SymmetricProduct(torch.autograd.Function):

@@ -153,7 +153,8 @@ class KGGNN(nn.Module):
         x = torch.cat([x[: self._items.start], x[self._items] + self._content @ projection, x[self._items.stop :]])
         layers = [x]
         for _ in range(self.config.layers):
-            x = seen * propagate(self._behavior, seen * x) + propagate(self._knowledge, x)
+            heard = seen * propagate(self._behavior, seen * x)
+            x = heard + propagate(self._knowledge, x) if self._knowledge.n_entries else heard
             layers.append(x)
         return layers
 

@@ -35,6 +35,7 @@ from recsys.models.pairs import settled
 from recsys.models.spectral import SpectralConfig, fit_spectral
 from recsys.models.walk import WalkConfig, fit_walk
 from recsys.scorer import EmbeddingScorer, Scorer
+from recsys.threads import side_by_side
 from recsys.trainer import chosen_device
 
 log = structlog.get_logger()
@@ -113,12 +114,23 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     wanted = [name for name in makers if name in config.members]
     if config.weights is not None:
         wanted = [name for name in wanted if config.weights.get(name, 0.0) > 0]
-    if config.weights is None and not config.trains(len(split.train), chosen_device(gnn.train.device)):
+    device = chosen_device(gnn.train.device)
+    if config.weights is None and not config.trains(len(split.train), device):
         wanted = [name for name in wanted if name not in TRAINED]
-    members: dict[str, Scorer] = {}
-    for name in wanted:
-        members[name] = makers[name]()
-        log.info("member fitted", model="flagship", member=name, seconds=round(time.perf_counter() - started, 1))
+
+    def fitted(names: Sequence[str]) -> dict[str, Scorer]:
+        found: dict[str, Scorer] = {}
+        for name in names:
+            found[name] = makers[name]()
+            log.info("member fitted", model="flagship", member=name, seconds=round(time.perf_counter() - started, 1))
+        return found
+
+    solved, trained = ([name for name in wanted if (name in TRAINED) is kind] for kind in (False, True))
+    if device.startswith("cuda"):  # they have no use for each other's device
+        apart = side_by_side(fitted, [solved, trained])
+        members = {name: one for part in apart for name, one in part.items()}
+    else:
+        members = fitted([*solved, *trained])
     scorers = list(members.values())
     told: dict[str, float] = {}
     power = config.power

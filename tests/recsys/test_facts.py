@@ -130,6 +130,21 @@ def test_only_the_named_members_take_part(tmp_path: Path) -> None:
     assert set(params["weights"]) <= {"walk", "spectral"}
 
 
+def test_members_fitted_beside_each_other_are_those_fitted_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = Split(
+        "by hand", events([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 2, 0]), events([0, 1, 2], [2, 2, 1]), events([], [])
+    )
+    quick = {"members": ["walk", "gnn"], "copies": 1, "gnn.train.epochs": 2, "gnn.model.dim": 4}
+    known, scores = Knowledge.of_ids(bare_catalog(split.train.items)), []
+    for device in ("cpu", "cuda"):  # what is trained goes by the config's device, so this chooses the way alone
+        monkeypatch.setattr("recsys.models.flagship.chosen_device", lambda _, device=device: device)
+        fitted = MODELS["flagship"].fit(split, known, changed(FlagshipConfig(), quick), Job(0, tmp_path / device))
+        scores.append(fitted.score(np.arange(3)))
+    assert np.array_equal(*scores)
+
+
 @pytest.mark.parametrize("dense", [True, False])
 def test_the_last_fit_has_the_epochs_and_the_gnn_setting_that_were_chosen(dense: bool) -> None:
     """However dense the last fit's data are, it repeats the setting of the first."""
