@@ -28,6 +28,7 @@ from recsys.models import gnn as kg_gnn
 from recsys.models.closed_form import Sides
 from recsys.models.denoiser import DenoiserConfig, fit_denoiser
 from recsys.models.ease import EASEConfig, fit_ease
+from recsys.models.freedom import FreedomConfig, fit_freedom
 from recsys.models.gnn import KGGNNConfig, fit_kg_gnn
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, Model, changed
@@ -39,8 +40,8 @@ from recsys.threads import side_by_side
 from recsys.trainer import chosen_device
 
 log = structlog.get_logger()
-MEMBERS = ("walk", "ease", "spectral", "denoiser", "gnn")
-TRAINED = ("denoiser", "gnn")
+MEMBERS = ("walk", "ease", "spectral", "denoiser", "gnn", "freedom")
+TRAINED = ("denoiser", "gnn", "freedom")
 """Members that are trained step by step."""
 SEEDS_APART = 1_000_003
 """Between the seeds of two copies: far, so that fits under the seeds 0, 1, ... share none."""
@@ -56,15 +57,26 @@ class FlagshipConfig(Section):
     gnn: KGGNNConfig = KGGNNConfig()
     gnn_dense: KGGNNConfig = changed(KGGNNConfig(), {**kg_gnn.DENSE, "train.max_candidates": 65_536})
     """The GNN's setting where a user has `dense_from` training pairs or more, in the mean."""
+    freedom: FreedomConfig = FreedomConfig(
+        loss="softmax",
+        temperature=0.35,
+        learning_rate=0.02,
+        start=0.003,
+        penalty=1e-3,
+        image_share=0.3,
+        dropped=0.5,
+        content_weight=2.5e-4,
+    )
+    """By the softmax; where items have no content it is LightGCN over thinned edges."""
     dense_from: NonNegativeFloat = 20.0
     trained_max_pairs: NonNegativeInt = 600_000
     """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out there."""
     trained_max_pairs_cuda: NonNegativeInt = 20_000_000
     """The same where they are trained on CUDA."""
-    members: tuple[str, ...] = Field(default=MEMBERS, min_length=1)
+    members: tuple[str, ...] = Field(default=MEMBERS[:-1], min_length=1)
     """Who may take part."""
     copies: PositiveInt = 2
-    """Fits of the denoiser and of the GNN, each under a seed of its own, whose mean is the member."""
+    """Fits of each trained member, each under a seed of its own, whose mean is the member."""
     blend: BlendConfig = BlendConfig()
     weights: dict[str, NonNegativeFloat] | None = None
     """Weights of the members by name, in place of chosen ones; who has none is not fitted. Without validation pairs and
@@ -110,6 +122,7 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
             lambda one: fit_denoiser("denoiser", split, known, config.denoiser, one), quiet, config.copies
         ),
         "gnn": lambda: _copied(lambda one: fit_kg_gnn(split, known, gnn, one), quiet, config.copies),
+        "freedom": lambda: _copied(lambda one: fit_freedom(split, known, config.freedom, one), quiet, config.copies),
     }
     wanted = [name for name in makers if name in config.members]
     if config.weights is not None:
@@ -180,6 +193,7 @@ def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfi
         "ease": EASEConfig.settled,
         "spectral": SpectralConfig.settled,
         "denoiser": settled,
+        "freedom": settled,
     }
     members = {name: one(getattr(config, name), params[name]) for name, one in settle.items() if name in params}
     if "gnn" in params:  # in one setting, also where the last fit has more pairs a user

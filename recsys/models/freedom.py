@@ -161,7 +161,8 @@ def _search(trial: Trial) -> Changes:
     }
 
 
-def _fit(split: Split, known: Knowledge, config: FreedomConfig, job: Job) -> EmbeddingScorer:
+def fit_freedom(split: Split, known: Knowledge, config: FreedomConfig, job: Job) -> EmbeddingScorer:
+    """Train on both graphs; the best epoch as embeddings."""
     features = [centered(one) for _, one in sorted(known.modalities.items())]
     alike = item_graph(known.neighbors(config.neighbors), config.image_share, len(known.catalog))
 
@@ -176,7 +177,7 @@ MODEL = Model(
     "freedom",
     "FREEDOM (Zhou & Shen 2023)",
     FreedomConfig(),
-    _fit,
+    fit_freedom,
     search=_search,
     uses=frozenset({"text", "image", "audio", "item_graph"}),
     needs_content=True,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,7 +128,7 @@ def test_only_the_named_members_take_part(tmp_path: Path) -> None:
     )
     config = changed(FlagshipConfig(), {"members": ["walk", "spectral"]})
     known = Knowledge.of_ids(bare_catalog(split.train.items))
-    params = MODELS["flagship"].fit(split, known, config, Job(0, tmp_path)).params
+    params: Any = MODELS["flagship"].fit(split, known, config, Job(0, tmp_path)).params
     assert set(params["weights"]) <= {"walk", "spectral"}
 
 
@@ -143,6 +145,20 @@ def test_members_fitted_beside_each_other_are_those_fitted_one_after_the_other(
         fitted = MODELS["flagship"].fit(split, known, changed(FlagshipConfig(), quick), Job(0, tmp_path / device))
         scores.append(fitted.score(np.arange(3)))
     assert np.array_equal(*scores)
+
+
+@pytest.mark.parametrize("content", [True, False])
+def test_freedom_may_be_a_member_with_content_or_without_and_its_epochs_are_kept(content: bool, tmp_path: Path) -> None:
+    split = Split(
+        "by hand", events([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 2, 0]), events([0, 1, 2], [2, 2, 1]), events([], [])
+    )
+    ids = Knowledge.of_ids(bare_catalog(split.train.items))
+    text = Embeddings(np.eye(len(ids.catalog), dtype=np.float32), np.ones(len(ids.catalog), dtype=np.bool_), "by hand")
+    config = changed(FlagshipConfig(), {"members": ["freedom"], "freedom.epochs": 10, "freedom.neighbors": 1})
+    known = replace(ids, modalities={"text": text}) if content else ids
+    params: Any = MODELS["flagship"].fit(split, known, config, Job(0, tmp_path)).params
+    assert params["weights"] == {"freedom": 1.0}
+    assert MODELS["flagship"].settle(config, params).freedom.epochs == params["freedom"]["best_epoch"] <= 10
 
 
 @pytest.mark.parametrize("dense", [True, False])
