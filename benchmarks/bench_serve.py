@@ -45,13 +45,14 @@ from serve_setup import (
     resident_bytes,
     ruled,
     service,
+    undisturbed,
     visited,
 )
 
 from recsys.bundle import Bundle
 from serving.embedded_redis import EmbeddedRedis
 
-QUIET_S, SWITCH_S = 8, 16
+QUIET_S, SWITCH_S = 8, 30
 """Seconds of load before the first switch of the version, and for each."""
 
 
@@ -137,6 +138,7 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     shop = published(folder, given.bundle, client)
     if given.prepare:
         return {}
+    undisturbed(client)
     bundle = Bundle.open(shop.path)
     bare_process, bare_port = stack.enter_context(bare_route(redis_url))
     process, port, ready_s = stack.enter_context(service(shop, redis_url))

@@ -118,6 +118,16 @@ def published(folder: Path, given: Path | None, client: Redis) -> Shop:
     return Shop(path, other, shop.state, json.loads(said.read_text()))
 
 
+def undisturbed(client: Redis) -> None:
+    """Have Redis rewrite its append-only file now, and not when it has doubled: that takes a core for some seconds, and
+    would fall into the figures of one route or another.
+    """
+    client.bgrewriteaof()
+    while client.info("persistence")["aof_rewrite_in_progress"]:
+        time.sleep(0.1)
+    client.config_set("auto-aof-rewrite-percentage", 0)
+
+
 def visited(bundle: Bundle, base: str, client: Redis) -> list[str]:
     """Visitors with many recent events."""
     rng = np.random.default_rng(1)

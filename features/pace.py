@@ -15,7 +15,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WORK_S, REST_S = 0.0005, 0.0015
+WORK_S, REST_S = 0.0005, 0.003
 """Unhurried work computes for so long, then rests for so long."""
 _UNHURRIED: ContextVar[bool] = ContextVar("unhurried", default=False)
 

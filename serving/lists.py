@@ -25,10 +25,9 @@ from serving.store import StoreDownError
 
 STEADY_S = 60.0
 """A feed of which nothing has changed is made anew after so long, as its events have grown older."""
-AHEAD_S = 10.0
-"""Lists are made ahead of a switch for so long at most."""
-AHEAD, PAUSE_S = 4, 0.004
-"""So many are made ahead at a time, and requests have the worker to themselves for so long in between."""
+AHEAD_S, PAUSE_S = 15.0, 0.002
+"""Lists are made ahead of a switch for so long at most, and requests have the worker to themselves for so long after
+each of them: a worker that is busy would otherwise fall behind."""
 
 
 class ListEngine:
@@ -72,8 +71,8 @@ class ListEngine:
     async def ahead(self, coming: Live) -> None:
         """Make the lists of similar items that were asked for lately from a version that will answer soon.
 
-        They are kept for then; else each would be made anew at its first request after the switch, all at once. A few
-        are made at a time, so that requests need not wait.
+        They are kept for then; else each would be made anew at its first request after the switch, all at once. One
+        is made at a time, so that requests need not wait.
         """
         end = time.monotonic() + AHEAD_S
         wanted = [
@@ -81,11 +80,10 @@ class ListEngine:
             for _, subject, query in self.answerer.ready.lately(self._engine.live.version)
             if isinstance(query, SimilarQuery) and subject in coming.bundle.items
         ]
-        for start in range(0, len(wanted), AHEAD):
+        for subject, query in wanted:
             if time.monotonic() > end:
                 break
-            few = wanted[start : start + AHEAD]
-            await asyncio.gather(*(self._similar(coming, subject, query, told=False) for subject, query in few))
+            await self._similar(coming, subject, query, told=False)
             await asyncio.sleep(PAUSE_S)
 
     async def _similar(
