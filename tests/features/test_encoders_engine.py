@@ -218,11 +218,13 @@ def test_a_gpu_gives_the_vectors_of_the_cpu(side: str, tmp_path: Path) -> None:
 def test_on_a_gpu_a_catalog_is_encoded_as_on_a_cpu_and_in_the_thread_that_asks(
     shop: Path, plain: tuple[NDArray[np.float32], ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran_in = []
+    ran_in, sizes = [], set()
     moved = engine._moved
 
     def watched(array: NDArray[np.generic], device: torch.device) -> torch.Tensor:
         ran_in.append(threading.get_ident())
+        if array.ndim == 4:
+            sizes.add(len(array))
         return moved(array, device)
 
     monkeypatch.setattr(engine, "_moved", watched)
@@ -231,5 +233,6 @@ def test_on_a_gpu_a_catalog_is_encoded_as_on_a_cpu_and_in_the_thread_that_asks(
     vectors = encode_catalog(read_shop(shop, quarantine=quarantine), config, cache_dir=tmp_path, quarantine=quarantine)
     assert len(ran_in) > N // 3
     assert set(ran_in) == {threading.get_ident()}
+    assert sizes == {3}  # the last two pictures of the 20, too: every size of batch would be planned anew
     for found, expected in zip((vectors.text, vectors.image), plain, strict=True):
         assert (found.vectors * expected).sum(axis=1).min() > 0.999
