@@ -80,15 +80,10 @@ class Ranked:
 
     def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Ranked:
         """Some of the candidates, in the order of `places`."""
-        return Ranked(
-            self.rows[places],
-            self.score[places],
-            self.source[places],
-            self.anchor[places],
-            self.merit[places],
-            self.propensity[places],
-            self.marginal[places],
-        )
+        columns = (self.rows, self.score, self.source, self.anchor, self.merit, self.propensity, self.marginal)
+        if isinstance(places, slice) or places.dtype == np.bool_:
+            return Ranked(*(column[places] for column in columns))
+        return Ranked(*(column.take(places) for column in columns))  # in half the time of an index
 
     def with_propensity(self, propensity: NDArray[np.float64]) -> Ranked:
         """The same candidates, drawn with these probabilities."""

@@ -163,8 +163,7 @@ def features(
         theirs, their_lengths = theirs[their_lengths > 0], their_lengths[their_lengths > 0]
     if len(theirs):
         dots = (theirs / their_lengths[:, None]) @ vectors[:, :-1].T
-        with np.errstate(invalid="ignore"):  # 0 / 0 where the candidate has no embedding
-            np.divide(dots.max(axis=0), lengths, out=found[_AT["behavior"]])
+        np.divide(dots.max(axis=0), lengths, where=lengths > 0, out=found[_AT["behavior"]])
     found[_AT["text"]], found[_AT["text_mean"]] = _cosines(catalog.text, newest, rows)
     found[_AT["image"]] = _cosines(catalog.image, newest, rows)[0]
     paid = paid[paid == paid]  # noqa: PLR0124 - those that are known

@@ -82,7 +82,7 @@ class RuleBook:
             compiled.mask(occasion)
         for rule in self.rules.rules:
             if rule.enabled and rule.cap is not None:
-                self.facts.groups(rule.cap, rule.depth)
+                _ = self.facts.groups(rule.cap, rule.depth).only
 
     def holding(self, occasion: Occasion) -> Holding:
         """The rules that apply."""

@@ -43,6 +43,14 @@ class Groups:
     codes: NDArray[np.int64]
     names: tuple[str, ...]
 
+    @cached_property
+    def only(self) -> NDArray[np.int64]:
+        """The code of each item that has exactly one, -1 for the others, int64 [n_items]."""
+        single = np.diff(self.indptr) == 1
+        only = np.full(len(single), -1, dtype=np.int64)
+        only[single] = self.codes[self.indptr[:-1][single]]
+        return only
+
     def of(self, row: int) -> list[int]:
         """The codes of one item."""
         codes: list[int] = self.codes[self.indptr[row] : self.indptr[row + 1]].tolist()
@@ -65,13 +73,12 @@ class GroupsOf(Sequence[Sequence[int]]):
         return len(self.rows)
 
     def __getitem__(self, place: Any) -> Any:
-        start, stop = self._bounds
-        return self.groups.codes[start[place] : stop[place]].tolist()
+        only = self._only[place]
+        return (only,) if only >= 0 else self.groups.of(self.rows[place])
 
     @cached_property
-    def _bounds(self) -> tuple[list[int], list[int]]:
-        indptr = self.groups.indptr
-        return indptr.take(self.rows).tolist(), indptr.take(self.rows + 1).tolist()
+    def _only(self) -> list[int]:
+        return self.groups.only.take(self.rows).tolist()
 
 
 class Facts:
