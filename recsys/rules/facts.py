@@ -78,7 +78,8 @@ class GroupsOf(Sequence[Sequence[int]]):
 
     @cached_property
     def _only(self) -> list[int]:
-        return self.groups.only.take(self.rows).tolist()
+        only: list[int] = self.groups.only.take(self.rows).tolist()
+        return only
 
 
 class Facts:

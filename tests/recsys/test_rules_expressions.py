@@ -10,7 +10,7 @@ import pytest
 from features.vocabulary import Vocabulary
 from recsys.rules.book import RuleBook
 from recsys.rules.compiled import Compiled
-from recsys.rules.facts import Facts
+from recsys.rules.facts import Facts, GroupsOf
 from recsys.rules.model import RuleSet
 from recsys.rules.nodes import Among, And, Compare, Contains, Has, Node, Not, Or, Under
 from recsys.rules.occasion import Occasion
@@ -250,6 +250,15 @@ def test_groups_of_a_path_are_its_whole_or_its_first_steps(shelf: Facts) -> None
         [],
     ]
     assert [[top.names[code] for code in top.of(row)] for row in (0, 3)] == [["kitchen"], ["kitchenware"]]
+
+
+def test_values_of_some_items_are_those_of_each_whether_it_has_none_one_or_several() -> None:
+    brands = [["Acme"], [], ["Acme", "Bolt"], ["Bolt"], ["Cork"]]
+    groups = Facts(Vocabulary(tuple("abcde")), [item(brand=values) for values in brands]).groups("brand")
+    rows = np.array([2, 4, 1, 0, 3])
+    of = GroupsOf(groups, rows)
+    told = [sorted(groups.names[code] for code in of[place]) for place in range(5)]
+    assert told == [sorted(name.casefold() for name in brands[row]) for row in rows.tolist()]
 
 
 def test_descriptions_are_kept_only_where_they_are_asked_for() -> None:
