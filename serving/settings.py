@@ -206,5 +206,7 @@ class Settings(BaseSettings):
             value = getattr(self, name)
             if isinstance(value, SecretStr):
                 value = masked(value.get_secret_value())
+            elif isinstance(value, str) and "://" in value:  # whose address may name a user, too
+                value = masked(value)
             shown[name] = str(value) if isinstance(value, Path) else value
         return shown

@@ -57,6 +57,11 @@ def test_a_password_in_the_query_does_not_reach_the_log() -> None:
     assert "hidden" not in str(Settings(redis_url="redis://host?password=hidden").shown())  # type: ignore[arg-type]
 
 
+def test_a_password_of_the_collector_of_traces_does_not_reach_the_log() -> None:
+    shown = Settings(traces_to="https://me:hidden@collector:4318/v1/traces?token=hidden").shown()
+    assert shown["traces_to"] == "https://me:***@collector:4318/v1/traces?token=***"
+
+
 def test_the_plain_redis_url_variable_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RECSYS_REDIS_URL", raising=False)
     monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
