@@ -2,10 +2,11 @@
 
     python benchmarks/bench_serve.py [--items 100000] [--users 100000] [--seconds 5] [--rounds 3] [--json FILE]
 
-Real servers (uvicorn, one worker each, one embedded Redis), loaded from another process. A made-up catalog of that size
-is published first and kept in `--work` for the next run; --bundle takes a real one. Every route is asked in turn with
-the bare route, round by round, and the ratio of a round is between neighbors, so that it holds while the machine's
-speed drifts; medians are printed. A learned ranker orders the feeds, and five rules hold for them.
+Real servers (uvicorn, one worker each unless --workers says more for the service, one embedded Redis), loaded from
+another process. A made-up catalog of that size is published first and kept in `--work` for the next run; --bundle takes
+a real one. Every route is asked in turn with the bare route, round by round, and the ratio of a round is between
+neighbors, so that it holds while the machine's speed drifts; medians are printed. A learned ranker orders the feeds,
+and five rules hold for them.
 
 - closed loop (as many connections as `--connections`): what a route can do at most, its ratio to the bare route, and
   the CPU time of the server a request
@@ -141,7 +142,7 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     undisturbed(client)
     bundle = Bundle.open(shop.path)
     bare_process, bare_port = stack.enter_context(bare_route(redis_url))
-    process, port, ready_s = stack.enter_context(service(shop, redis_url))
+    process, port, ready_s = stack.enter_context(service(shop, redis_url, given.workers))
     all_asked = routes(bundle, f"http://127.0.0.1:{port}", client)
     if given.routes:
         all_asked = {name: asked for name, asked in all_asked.items() if name in given.routes}
@@ -186,7 +187,12 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
         "catalog": {"items": len(bundle), "users": len(bundle.users), "index": bundle.manifest.index},
         "worker": {"ready_s": round(ready_s, 2), "resident_bytes": resident_bytes(process.pid)},
         "redis": shop.about | {"used_memory": client.info("memory")["used_memory"]},
-        "settings": {"seconds": given.seconds, "rounds": given.rounds, "connections": given.connections, "workers": 1},
+        "settings": {
+            "seconds": given.seconds,
+            "rounds": given.rounds,
+            "connections": given.connections,
+            "workers": given.workers,
+        },
         "machine": {
             "cores": os.cpu_count(),
             "processor": platform.processor() or platform.machine(),
@@ -204,6 +210,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1, help="of the service; the bare route has one")
     parser.add_argument("--switches", type=int, default=6, help="of the version, under the load of similar items")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--routes", nargs="*", help="only these beside the bare one")

@@ -122,10 +122,11 @@ def undisturbed(client: Redis) -> None:
     """Have Redis rewrite its append-only file now, and not when it has doubled: that takes a core for some seconds, and
     would fall into the figures of one route or another.
     """
-    client.bgrewriteaof()
-    while client.info("persistence")["aof_rewrite_in_progress"]:
-        time.sleep(0.1)
     client.config_set("auto-aof-rewrite-percentage", 0)
+    for ask in (client.ping, client.bgrewriteaof):  # one may be under way
+        ask()
+        while client.info("persistence")["aof_rewrite_in_progress"]:
+            time.sleep(0.1)
 
 
 def visited(bundle: Bundle, base: str, client: Redis) -> list[str]:
@@ -181,10 +182,11 @@ def bare_route(redis_url: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 @contextmanager
-def service(shop: Shop, redis_url: str) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """One worker of the service, its port, and how long it took until it was ready."""
+def service(shop: Shop, redis_url: str, workers: int) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
+    """The service's process, its port, and how long it took until it was ready."""
     port = free_port()
     command = [sys.executable, "-m", "recsys", "serve", "--bundle", str(shop.path), "--port", str(port)]
+    command += ["--workers", str(workers)]
     environment = {
         "RECSYS_REDIS_URL": redis_url,
         "RECSYS_STATE_DIR": str(shop.state),
@@ -203,11 +205,17 @@ def free_port() -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    """Memory of a process and its children; pages that they share count in each."""
+    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in family(pid))
+    return pages * resource.getpagesize()
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU time that a process and its children have taken."""
+    fields = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in family(pid)]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
