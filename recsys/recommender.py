@@ -74,7 +74,7 @@ class BundleRecommender:
         content = Neighbors("content", list(bundle.neighbors.values()))
         lower: tuple[Tier, ...] = (published, content, PopularInCategory(bundle), Popular(bundle.popularity))
         self._similar_tiers = lower
-        self.index = _index(bundle) if index is None else index
+        self.index = index_of(bundle) if index is None else index
         self.standing = bundle.standing
         self._feed_tiers: tuple[Tier, ...] = (Personalized(self.index, voiceless), *lower)
 
@@ -283,6 +283,7 @@ class BundleRecommender:
         return None if vector is None else vector[:-1]
 
 
-def _index(bundle: Bundle) -> ItemIndex:
+def index_of(bundle: Bundle) -> ItemIndex:
+    """The index of a bundle's item vectors."""
     saved = bundle.index_path
     return ExactIndex(bundle.item_vectors) if saved is None else load_index(saved, bundle.item_vectors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ from serving.settings import Settings
 from serving.shadow.worker import Shadow
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
+from serving.vectors import StoredVectors
 
 if TYPE_CHECKING:
     from serving.tracing import Tracing
@@ -88,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     shelf = ItemShelf(store)
     policies = PolicyKeeper(store, settings, telemetry)
     keeper = ItemKeeper(shelf, pictures, telemetry, prepare=policies.prepare)
-    recommender = BundleRecommender if tracing is None else tracing.recommender
+    settings, recommender, release = _answering(settings, tracing, telemetry)
     watcher = Watcher(store, memory, keeper, settings, telemetry, recommender=recommender)
     policing = Policing(policies, watcher=watcher, items=keeper, store=store, settings=settings, telemetry=telemetry)
     impressions = ImpressionLog(store, telemetry, cap=settings.impressions_cap)
@@ -134,6 +135,7 @@ def create_app(settings: Settings) -> FastAPI:
         if memory.n_pending or len(impressions):
             log.error("lost, as redis is away", events=memory.n_pending, impressions=len(impressions))
         searches.close()
+        release()
         await store.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
@@ -151,11 +153,13 @@ def create_app(settings: Settings) -> FastAPI:
         exception_handlers=_handlers(),
     )
     state: Any = app.state
-    state.search_engine, state.lists, state.shadow = searches, lists, shadow
+    state.search_engine, state.lists, state.shadow, state.shelf = searches, lists, shadow, shelf
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
     state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
-    state.desk = ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels)
-    state.shelf, state.policy_desk = shelf, PolicyDesk(engine, policing)
+    state.desk, state.policy_desk = (
+        ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels),
+        PolicyDesk(engine, policing),
+    )
     app.openapi = partial(_openapi, app, _add_routes(app), settings)  # type: ignore[method-assign]
     return app
 
@@ -176,6 +180,18 @@ def _add_routes(app: FastAPI) -> list[BaseRoute]:
     for module in (items, users, images, policy_routes, health):
         app.router.routes.extend(module.router.routes)
     return [route for module in by_hand for route in module.documented.routes]
+
+
+def _answering(
+    settings: Settings, tracing: Tracing | None, telemetry: Telemetry
+) -> tuple[Settings, Callable[..., BundleRecommender], Callable[[], None]]:
+    """The settings that follow, what makes recommenders, and what lets go of what they hold."""
+    kind = BundleRecommender if tracing is None else tracing.recommender
+    if settings.vectors == "process" or settings.redis_url is None:
+        return settings, kind, lambda: None
+    vectors = StoredVectors(settings, failed=telemetry.redis_failures.inc)
+    aside = settings.model_copy(update={"thread_above_items": -1})  # who waits for Redis waits in a thread
+    return aside, vectors.recommenders(kind), vectors.close
 
 
 def _tracing(settings: Settings) -> Tracing | None:

@@ -168,6 +168,10 @@ class Keys:
         """String: the packed list published for a user known from training."""
         return f"{self.root}:{version}:feed:{user_id}"
 
+    def vectors(self, version: str) -> str:
+        """Vector set: the items' vectors, by row number; see `serving/vectors.py`."""
+        return f"{self.root}:{version}:vectors"
+
     def of_version(self, version: str) -> str:
         """Pattern of every key of a version."""
         return f"{self.root}:{version}:*"

@@ -85,7 +85,7 @@ class Live:
 
     @classmethod
     def open(
-        cls, path: Path, *, warm_search: bool = False, recommender: type[BundleRecommender] = BundleRecommender
+        cls, path: Path, *, warm_search: bool = False, recommender: Callable[..., BundleRecommender] = BundleRecommender
     ) -> Live:
         """Open and touch a bundle, so that the first request finds it warm.
 
@@ -174,7 +174,7 @@ class Watcher:
         settings: Settings,
         telemetry: Telemetry,
         *,
-        recommender: type[BundleRecommender] = BundleRecommender,
+        recommender: Callable[..., BundleRecommender] = BundleRecommender,
     ) -> None:
         self.recommender = recommender
         self._store = store
@@ -266,7 +266,7 @@ class Watcher:
         log.info("version switched", version=version, left=left)
 
 
-def _open(path: Path, settings: Settings, recommender: type[BundleRecommender]) -> Live:
+def _open(path: Path, settings: Settings, recommender: Callable[..., BundleRecommender]) -> Live:
     return Live.open(path, warm_search=settings.search_warm, recommender=recommender)
 
 
@@ -274,7 +274,7 @@ def open_version(
     version: str,
     published: str | None,
     settings: Settings,
-    recommender: type[BundleRecommender] = BundleRecommender,
+    recommender: Callable[..., BundleRecommender] = BundleRecommender,
 ) -> Live:
     """The bundle of a version: where it was published from, or the worker's own copy of it.
 

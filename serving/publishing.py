@@ -26,6 +26,7 @@ from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
 from serving.shadow.report import ShadowReport, shadow_report
+from serving.vectors import load_vectors, predicted_vector_bytes
 from serving.versions import Versions
 
 log = structlog.get_logger()
@@ -44,6 +45,8 @@ class Published:
         n_keys: keys of the version; 0 where it was current already.
         predicted_bytes, measured_bytes: Redis memory as predicted, and as the server's own account grew.
         seconds: how long it took.
+        vector_recall: share of the best 100 items of some users that a search in Redis finds; None where no vectors
+            were asked for, NaN where nobody could be asked.
     """
 
     version: str
@@ -52,6 +55,7 @@ class Published:
     predicted_bytes: int
     measured_bytes: int
     seconds: float
+    vector_recall: float | None = None
 
 
 class Publisher:
@@ -64,6 +68,7 @@ class Publisher:
         memory_budget: largest Redis memory in bytes; None: the server's maxmemory, if it has one.
         tenant: whose bundles they are; "": the service has one shop.
         processes: that make the lists; None: as many as there are cores, where there is much to make.
+        vectors: also load the items' vectors, for workers that search them in Redis.
     """
 
     def __init__(
@@ -75,7 +80,9 @@ class Publisher:
         memory_budget: int | None = None,
         tenant: str = "",
         processes: int | None = None,
+        vectors: bool = False,
     ) -> None:
+        self._vectors = vectors
         self._client = client
         self._keys = Keys(tenant)
         self._versions = Versions(client, state_dir.absolute() / "bundles", self._keys)
@@ -98,18 +105,18 @@ class Publisher:
         with self._lock():
             previous = self._versions.current()
             if previous == bundle.version and self._versions.intact(bundle):
-                return Published(
-                    bundle.version, self._versions.previous_of(bundle.version), 0, 0, 0, time.monotonic() - began
-                )
+                before, recall = self._versions.previous_of(bundle.version), self._with_vectors(bundle)
+                return Published(bundle.version, before, 0, 0, 0, time.monotonic() - began, recall)
             if self._versions.shadowed() == bundle.version and self._versions.intact(bundle):  # loaded and read back
                 n_keys, predicted, measured = int(self._versions.meta(bundle.version)["n_keys"]), 0, 0
                 self._versions.record(bundle, previous, n_keys=n_keys)
             else:
                 n_keys, predicted, measured = self._loaded(bundle, previous)
+            recall = self._with_vectors(bundle)
             self._switch(bundle.version)
             prune_items(self._client, self._keys, self._bundles(self._versions.retire(self._keep)))
         log.info("published", version=bundle.version, previous=previous, keys=n_keys, bytes=measured)
-        return Published(bundle.version, previous, n_keys, predicted, measured, time.monotonic() - began)
+        return Published(bundle.version, previous, n_keys, predicted, measured, time.monotonic() - began, recall)
 
     def shadow(self, bundle: Bundle, share: float) -> Published:
         """Load a bundle beside the current version, and let workers try it on a share of their traffic.
@@ -225,6 +232,15 @@ class Publisher:
                 self._versions.expire(bundle.version)
             raise
         return n_keys, predicted, self._used_bytes() - used
+
+    def _with_vectors(self, bundle: Bundle) -> float | None:
+        """Load the items' vectors, where they are asked for; the recall of a search among them."""
+        if not self._vectors:
+            return None
+        self._check_budget(predicted_vector_bytes(bundle), self._used_bytes())
+        recall = load_vectors(self._client, self._keys.vectors(bundle.version), bundle)
+        log.info("vectors loaded", version=bundle.version, items=len(bundle), recall=round(recall, 4))
+        return recall
 
     def _bundles(self, versions: list[str]) -> list[Bundle]:
         """The bundles of published versions."""

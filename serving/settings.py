@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -149,6 +149,9 @@ class Settings(BaseSettings):
     """Origins of other sites whose pages may ask, such as ["https://shop.example"], or ["*"] for all."""
     memory_budget: Annotated[PositiveInt | None, BeforeValidator(_bytes)] = None
     """Largest Redis memory a publish may lead to ("2GB"); none: the server's own maxmemory, if it has one."""
+    vectors: Literal["process", "redis"] = "process"
+    """Where feeds look for the items nearest to a user: in the worker, or in Redis (8 or later) where the version was
+    published with --vectors."""
     thread_above_items: int = 200_000
     """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others; below, handing it
     over would take a good part of the time that it saves."""

@@ -46,6 +46,13 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    vectors: Annotated[
+        bool,
+        typer.Option(
+            "--vectors",
+            help="Also load the items' vectors, for services with RECSYS_VECTORS=redis; needs Redis 8 or later.",
+        ),
+    ] = False,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -107,6 +114,7 @@ def publish(
                 memory_budget=budget,
                 tenant=settings.tenant,
                 processes=processes,
+                vectors=vectors,
             )
             if bundle_dir is None:
                 left, current = publisher.rollback()
@@ -125,6 +133,8 @@ def publish(
     if done.predicted_bytes:
         table.add_row("memory predicted", f"{done.predicted_bytes / 1e6:,.1f} MB")
         table.add_row("memory by the server's account", f"{done.measured_bytes / 1e6:,.1f} MB")
+    if done.vector_recall is not None:
+        table.add_row("vectors: recall@100 of a search in Redis", f"{done.vector_recall:.4f}")
     table.add_row("seconds", f"{done.seconds:.1f}")
     console.print(table)
 
