@@ -1,9 +1,10 @@
 """Memory, recall and speed of the approximate indexes, by how they keep their vectors, beside the exact search.
 
-    python benchmarks/bench_index.py [BUNDLE] [--items 100000] [--dim 64] [--json FILE]
+    python benchmarks/bench_index.py [BUNDLE] [--items 100000] [--dim 64] [--redis URL] [--json FILE]
 
 With a bundle, its own items and users; else made-up items around 200 tastes. The recall loss of a storage is measured
-at the effort (nprobe, efSearch) that float32 needs for recall@100 >= .95, so that only the storage differs.
+at the effort (nprobe, efSearch) that float32 needs for recall@100 >= .95, so that only the storage differs. With a
+Redis that has vector sets, the vectors are also loaded there, and searched as a service with RECSYS_VECTORS=redis does.
 """
 
 from __future__ import annotations
@@ -13,24 +14,34 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+from redis import Redis
 
 from recsys.bundle import Bundle
 from recsys.index import ApproximateIndex, ExactIndex, save_index
 from recsys.index_choice import build_index, measure_index, set_effort
+from serving.vectors import RedisSearcher, load_vectors
 
 K = 100
+KEY = "bench:vectors"
 
 
-def main() -> None:
-    """Print a line an index."""
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path, nargs="?")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--redis", help="a server with vector sets (Redis 8 or later); a key of it is used and removed")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print a line an index."""
+    given = arguments()
     rng = np.random.default_rng(0)
     if given.bundle is not None:
         bundle = Bundle.open(given.bundle)
@@ -78,9 +89,38 @@ def main() -> None:
                 f"{kind:6} {storage:8} {report.effort:6} {recall:7.4f} {report.recall - recall:7.4f} {held / 1e6:7.1f} "
                 f"{held / size:10.2f} {speed:15.2f}"
             )
+    if given.redis is not None:
+        rows.append(of_redis(given.redis, vectors, queries, truth))
     if given.json is not None:
         about = {"items": len(vectors), "dim": vectors.shape[1], "k": K, "queries": len(queries)}
         given.json.write_text(json.dumps({"indexes": rows, **about}, indent=1))
+
+
+def of_redis(url: str, vectors: np.ndarray, queries: np.ndarray, truth: list[set[int]]) -> dict[str, float | str]:
+    """Load the vectors into a server, search them there, and print a line."""
+    nobody = np.zeros(len(vectors), dtype=np.bool_)
+    with Redis.from_url(url, socket_timeout=60) as client:
+        began = time.perf_counter()
+        load_vectors(client, KEY, vectors)
+        loaded_s, held = time.perf_counter() - began, int(cast("int", client.memory_usage(KEY, samples=0)))
+        stored = ApproximateIndex(vectors, RedisSearcher(client, KEY, len(vectors)))
+        found = [set(stored.search(query, K, nobody)[0].tolist()) for query in queries]
+        recall = float(np.mean([len(a & b) / K for a, b in zip(found, truth, strict=True)]))
+        took, exactly = measured_ms(stored, queries, nobody), measured_ms(ExactIndex(vectors), queries, nobody)
+        client.delete(KEY)
+    print(
+        f"redis  int8            {recall:7.4f}         {held / 1e6:7.1f}            {exactly / took:15.2f}   "
+        f"{took:.2f} ms a search, loaded in {loaded_s:.0f} s"
+    )
+    return {
+        "kind": "redis",
+        "storage": "int8",
+        "recall": round(recall, 4),
+        "bytes": held,
+        "ms": round(took, 3),
+        "exact_over_index": round(exactly / took, 2),
+        "loaded_s": round(loaded_s, 1),
+    }
 
 
 def measured_ms(index: ExactIndex | ApproximateIndex, queries: np.ndarray, nobody: np.ndarray) -> float:

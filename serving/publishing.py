@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import redis
 import structlog
 
@@ -26,7 +27,7 @@ from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
 from serving.shadow.report import ShadowReport, shadow_report
-from serving.vectors import load_vectors, predicted_vector_bytes
+from serving.vectors import load_vectors, predicted_vector_bytes, vector_recall
 from serving.versions import Versions
 
 log = structlog.get_logger()
@@ -237,8 +238,10 @@ class Publisher:
         """Load the items' vectors, where they are asked for; the recall of a search among them."""
         if not self._vectors:
             return None
-        self._check_budget(predicted_vector_bytes(bundle), self._used_bytes())
-        recall = load_vectors(self._client, self._keys.vectors(bundle.version), bundle)
+        vectors, key = np.asarray(bundle.item_vectors), self._keys.vectors(bundle.version)
+        self._check_budget(predicted_vector_bytes(vectors), self._used_bytes())
+        load_vectors(self._client, key, vectors)
+        recall = vector_recall(self._client, key, vectors, np.asarray(bundle.user_embeddings))
         log.info("vectors loaded", version=bundle.version, items=len(bundle), recall=round(recall, 4))
         return recall
 

@@ -55,17 +55,14 @@ def _held(client: redis.Redis, key: str) -> int:
     return int(cast("Any", client).execute_command("VCARD", key))
 
 
-def predicted_vector_bytes(bundle: Bundle) -> int:
-    """What the vectors of a bundle will take in Redis."""
-    n_items, width = bundle.item_vectors.shape
+def predicted_vector_bytes(vectors: Floats) -> int:
+    """What vectors will take in Redis."""
+    n_items, width = vectors.shape
     return int(n_items * (width + 1 + ELEMENT_BYTES))
 
 
-def load_vectors(client: redis.Redis, key: str, bundle: Bundle) -> float:
-    """Write the vectors of all items, quantized to a byte a number.
-
-    Returns:
-        Of the best 100 items of some users, the share that is found; NaN where the bundle has no user.
+def load_vectors(client: redis.Redis, key: str, vectors: Floats) -> None:
+    """Write the vectors of all items, float32 [n_items, dim], quantized to a byte a number.
 
     Raises:
         InputError: the server has no vector sets, or did not take all.
@@ -73,20 +70,24 @@ def load_vectors(client: redis.Redis, key: str, bundle: Bundle) -> float:
     if not offered(client, key):
         raise InputError("vectors in Redis need a server with vector sets (Redis 8 or later), this one has none")
     client.delete(key)
-    lifted = _lifted(np.asarray(bundle.item_vectors))
-    for rows in batches(range(len(bundle))):
+    lifted = _lifted(vectors)
+    for rows in batches(range(len(vectors))):
         pipeline: Any = client.pipeline(transaction=False)
         for row, vector in zip(rows, lifted[rows], strict=True):
             pipeline.execute_command("VADD", key, "FP32", vector.tobytes(), str(row), "Q8")
         pipeline.execute()
     there = _held(client, key)
-    if there != len(bundle):
-        raise InputError(f"{key} must hold {len(bundle)} vectors, it holds {there} (is Redis full?)")
-    index = ApproximateIndex(bundle.item_vectors, RedisSearcher(client, key, len(bundle)))
-    users = bundle.user_embeddings[:: max(1, len(bundle.users) // PROBES)]
-    users = users[np.any(users, axis=1)]
-    k = min(PROBE_K, len(bundle))
-    missed = [index.missed(np.append(user, np.float32(1)), k) / k for user in users]
+    if there != len(vectors):
+        raise InputError(f"{key} must hold {len(vectors)} vectors, it holds {there} (is Redis full?)")
+
+
+def vector_recall(client: redis.Redis, key: str, vectors: Floats, users: Floats) -> float:
+    """Of the best 100 items of some users, float32 [n_users, dim - 1], the share that is found; NaN without a user."""
+    index = ApproximateIndex(vectors, RedisSearcher(client, key, len(vectors)))
+    some = users[:: max(1, len(users) // PROBES)]
+    some = some[np.any(some, axis=1)]
+    k = min(PROBE_K, len(vectors))
+    missed = [index.missed(np.append(user, np.float32(1)), k) / k for user in some]
     return 1 - float(np.mean(missed)) if missed else float("nan")
 
 

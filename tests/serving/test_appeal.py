@@ -42,7 +42,7 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     now = time.time()
     clicks, looks = np.array([1.0, 2.0, 30.0, 0.0]), np.array([50.0, 50.0, 50.0, 50.0])
     rows = [(f"i{row}", "", 0, now - 10, looks[row], clicks[row]) for row in range(4)]
-    at_home = [("i3", "home", 0, now - 10, 50, 25), ("i2", "home", 0, now - 10, 50, 10)]
+    at_home = [(f"i{row}", "home", 0, now - 10, 50, 25 if row == 3 else 5) for row in range(4)]
     counters = make_counters([*rows, *at_home], half_life_s=1e6, window_s=0.0)
     with redis_server.client() as client:
         attribute(client, worker="w", stop=threading.Event(), once=True, counters=counters)

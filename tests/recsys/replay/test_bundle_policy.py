@@ -111,16 +111,17 @@ def test_only_clicks_before_the_request_move_a_ranker_that_goes_by_counters(
         known = KnownThen(past, counters=counters)
         return shown(answer_log("b", bundle, visits, temperature=None, known=known).policy)
 
-    day_one = [(f"i{item}", "", 0, T0 + DAY / 2, 100, 50 if item == 3 else 5) for item in range(1, 5)]
+    day_one = [(f"i{item}", "", 0, T0 + DAY / 2, 100, 90 if item == 3 else 5) for item in range(1, 5)]
     burst = [("i2", "", 0, T0 + DAY + 60, 1000, 1000)]
     assert shown_with(make_counters(day_one))[:2] == [[1, 2], [3, 1]]
     assert shown_with(make_counters([*day_one, *burst]))[:2] == [[1, 2], [3, 1]]
     assert shown_with(None)[:2] == [[2, 1], [2, 1]]  # the bundle's own counters know what is to come
-    at_home = [("i4", "home", 0, T0 + DAY / 2, 100, 100), ("i1", "home", 0, T0 + DAY / 2, 100, 0)]
+    at_home = [(f"i{item}", "home", 0, T0 + DAY / 2, 100, 60 if item == 4 else 5) for item in range(1, 5)]
     counters = make_counters([*day_one, *at_home])
     there = replace(visits, scenario=(("home",), np.array([0, 0, 0, 0, -1, -1])))
     told = answer_log("b", bundle, there, temperature=None, known=KnownThen(past, counters=counters))
-    assert shown(told.policy)[1] == [4, 3]
+    assert shown_with(counters)[1][0] == 3
+    assert shown(told.policy)[1][0] == 4
 
 
 def test_a_replay_says_of_which_moment_its_counters_are(
