@@ -7,7 +7,6 @@ most one timeout, and a slow one cannot pull the service down with it.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ import redis.asyncio
 import structlog
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
+from serving.applying import Applied, Applying
 from serving.coalesced import Coalesced
 from serving.connection import close, connect_async, is_cluster, many_async
 from serving.events import Event, Past
@@ -34,44 +34,6 @@ T = TypeVar("T")
 
 FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
-APPLY_EVENTS = """
-local recent_cap, seen_cap = tonumber(ARGV[1]), tonumber(ARGV[2])
-local user_ttl, event_ttl, stream_cap, logged, bought_ttl = ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7]
-local stamped = ARGV[8]
-local applied = {}
-local at = 9
-for i = 1, (#KEYS - 1) / 5 do
-  local marker, recent, seen, bought, stamp = unpack(KEYS, 5 * i - 3, 5 * i + 1)
-  local entry, item, timestamp = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local tells_taste, buys = ARGV[at + 3] == '1', ARGV[at + 4] == '1'
-  local n_fields, fields = tonumber(ARGV[at + 5]), {}
-  for j = 1, n_fields do fields[j] = ARGV[at + 5 + j] end
-  at = at + 6 + n_fields
-  if redis.call('SET', marker, '1', 'NX', 'EX', event_ttl) then
-    if tells_taste then
-      redis.call('LPUSH', recent, entry)
-      redis.call('LTRIM', recent, 0, recent_cap - 1)
-      redis.call('ZADD', seen, 'GT', timestamp, item)
-      redis.call('ZREMRANGEBYRANK', seen, 0, -seen_cap - 1)
-      redis.call('EXPIRE', recent, user_ttl)
-      redis.call('EXPIRE', seen, user_ttl)
-    end
-    if buys then
-      redis.call('ZADD', bought, 'GT', timestamp, item)
-      redis.call('ZREMRANGEBYRANK', bought, 0, -seen_cap - 1)
-      redis.call('EXPIRE', bought, bought_ttl)
-    end
-    applied[i] = 1
-    if tells_taste or buys then applied[i] = redis.call('SET', stamp, stamped, 'EX', user_ttl, 'GET') or '' end
-    if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
-  else
-    applied[i] = 0
-  end
-end
-return applied
-"""
-"""Apply a batch in one step, skipping events applied before: a batch sent again changes nothing. It says of each event:
-0, it was known; 1, it left its user's state as it was; else the stamp that the state had before."""
 
 
 class StoreDownError(Exception):
@@ -93,21 +55,6 @@ class UserRead:
     state: LiveState
     stamp: bytes | None
     published: bytes | None
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What became of one event.
-
-    Args:
-        new: False: its id has been applied before, and nothing was done.
-        before, after: the stamp of its user's state until then, None where it had none, and the stamp since; both None
-            where the event changed nothing of the state.
-    """
-
-    new: bool
-    before: bytes | None = None
-    after: bytes | None = None
 
 
 class Store:
@@ -133,9 +80,9 @@ class Store:
         self._values = Coalesced(self._mget, self._count_reads)
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
-            self._clustered = is_cluster(url)
-            self._reads = None if self._clustered else Reads(self._client, timeout_s=settings.redis_timeout_s)
-            self._apply = self._client.register_script(APPLY_EVENTS)
+            clustered = is_cluster(url)
+            self._reads = None if clustered else Reads(self._client, timeout_s=settings.redis_timeout_s)
+            self._applying = Applying(self._client, self.keys, settings, clustered=clustered)
 
     @property
     def configured(self) -> bool:
@@ -237,67 +184,7 @@ class Store:
 
     async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[Applied]:
         """Apply events in one atomic step; in a cluster, in one for each user. What became of each."""
-        if self._clustered:
-            return await self.asked(lambda client: self._apply_apart(client, events), probing=probing)
-        return await self.asked(lambda _: self._apply_together(events, stream=self.keys.events), probing=probing)
-
-    async def _apply_apart(self, client: redis.asyncio.Redis, events: Sequence[Event]) -> list[Applied]:
-        """The event stream lies in another slot than a user's keys, so it is told first: a worker that dies in between
-        leaves an event that is logged and not applied, and the sender, who got no answer, sends it again. The archive
-        keeps an event of one id once (`serving/nearline/archive.py`).
-        """
-        pipeline = client.pipeline(transaction=False)
-        for event in events:
-            pipeline.exists(self.keys.event(event.user_id, event.event_id))
-        known = await pipeline.execute()
-        pipeline = client.pipeline(transaction=False)
-        for event, old in zip(events, known, strict=True):
-            if not old:
-                fields: dict[Any, Any] = dict(event.fields())
-                pipeline.xadd(self.keys.events, fields, maxlen=self._settings.stream_cap, approximate=True)
-        if not all(known):
-            await pipeline.execute()
-        places: dict[str, list[int]] = {}
-        for place, event in enumerate(events):
-            places.setdefault(event.user_id, []).append(place)
-        answers = await asyncio.gather(
-            *(self._apply_together([events[place] for place in of_user], stream=None) for of_user in places.values())
-        )
-        applied = {
-            place: became
-            for of_user, each in zip(places.values(), answers, strict=True)
-            for place, became in zip(of_user, each, strict=True)
-        }
-        return [applied[place] for place in range(len(events))]
-
-    async def _apply_together(self, events: Sequence[Event], *, stream: str | None) -> list[Applied]:
-        """Apply events in one script; without a stream, they must be of one user and are not logged."""
-        settings = self._settings
-        names: list[str] = [self.keys.recent(events[0].user_id) if stream is None else stream]
-        caps = (settings.recent_cap, settings.seen_cap, settings.user_ttl_s, settings.event_id_ttl_s)
-        values: list[bytes | str | int] = [*caps, settings.stream_cap, int(stream is not None), settings.bought_ttl_s]
-        stamp = secrets.token_bytes(8)
-        values.append(stamp)
-        for event in events:
-            names += [
-                self.keys.event(event.user_id, event.event_id),
-                self.keys.recent(event.user_id),
-                self.keys.seen(event.user_id),
-                self.keys.bought(event.user_id),
-                self.keys.stamp(event.user_id),
-            ]
-            fields = [part for pair in event.fields().items() for part in pair]
-            values += [
-                event.entry(),
-                event.item_id,
-                repr(event.timestamp),
-                int(event.tells_taste),
-                int(event.event_type in settings.purchase_types),
-                len(fields),
-                *fields,
-            ]
-        said: list[bytes | int] = await self._apply(keys=names, args=values)
-        return [Applied(one == 1) if isinstance(one, int) else Applied(True, one or None, stamp) for one in said]
+        return await self.asked(lambda _: self._applying.apply(events), probing=probing)
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state, let every worker know, and note that the streams are to be cleared of them."""
