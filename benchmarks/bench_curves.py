@@ -79,13 +79,14 @@ def _note(looks: list[tuple[float, float]], entry: Entry) -> None:
     looks.append((entry["epoch"], entry[RECALL]))
 
 
-def curves_plot(path: Path, title: str, lines: Mapping[str, Line]) -> None:
-    """Draw lines over epochs, as SVG.
+def curves_plot(path: Path, title: str, lines: Mapping[str, Line], *, over: str = "epoch") -> None:
+    """Draw lines of recall, as SVG.
 
     Args:
         path: the file.
         title: above the plot.
         lines: name → points (epoch, recall).
+        over: what is counted below the plot.
     """
     last, top = (max(point[axis] for line in lines.values() for point in line) for axis in (0, 1))
     across, up = nice_ticks(last), nice_ticks(top, about=6)
@@ -104,7 +105,7 @@ def curves_plot(path: Path, title: str, lines: Mapping[str, Line]) -> None:
     for tick in across:
         x, bottom = place(tick, 0)
         parts.append(f'<text x="{x:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">epoch</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{over}</text>')
     ends = sorted(((place(*line[-1])[1], name) for name, line in lines.items()), reverse=True)
     height = float(HEIGHT)
     written: dict[str, float] = {}

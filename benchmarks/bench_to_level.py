@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_curves import curves_plot
 
 from features.quarantine import Quarantine
 from recsys.bench.read import read_task
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds for each training")
     parser.add_argument("--set", action="append", default=[], help="as for `recsys bench`", metavar="MODEL.FIELD=VALUE")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--svg", type=Path, help="where to draw recall by seconds")
     given = parser.parse_args()
     task = read_task(given.data, split_file=None, refit=True, cache_dir=CACHE, quarantine=Quarantine())
     settings = model_settings(given.set)
@@ -112,6 +114,13 @@ def main() -> None:
         if given.json:
             told = {name: {"reached": one.reached, "looks": one.looks} for name, one in climbs.items()}
             given.json.write_text(json.dumps({"level": given.level, **told}, indent=2) + "\n")
+    if given.svg:
+        lines = {name: [(seconds, recall) for _, seconds, recall in one.looks] for name, one in climbs.items()}
+        lines[f"level {given.level:g}"] = [
+            (0.0, given.level),
+            (max(line[-1][0] for line in lines.values()), given.level),
+        ]
+        curves_plot(given.svg, f"{task.name}: recall@20 on test by time of training", lines, over="seconds")
     ours, rival = climbs["gnn"], climbs["lightgcn"]
     if ours.reached:
         least = "" if rival.reached else "at least "
