@@ -3,7 +3,9 @@
     .venv/bin/python benchmarks/bench_curves.py --data ../shared/data/ml1m-posters --split split-warm.parquet \
         --models gnn,denoiser_side --set gnn.train.temperature=0.15 --svg docs/images/curves-warm.svg
     .venv/bin/python benchmarks/bench_curves.py --data ../shared/data/gowalla --valid last --models gnn --rival spectral
+    .venv/bin/python benchmarks/bench_curves.py --runs OUT --svg curves.svg      # what `recsys bench --out OUT` tried
 
+With `--runs` nothing is fitted: drawn is the best trial of each model that was tuned, beside the rival's final fit.
 Printed is each one's best recall over the rival's. Test is not looked at.
 """
 
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import get_args
 from xml.sax.saxutils import escape
 
+import orjson
 from log_plot import BOTTOM, COLORS, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
 from features.quarantine import Quarantine
@@ -38,7 +41,9 @@ Line = Sequence[tuple[float, float]]
 def main() -> None:
     """Fit each model once under seed 0, listening to its looks at validation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="any folder that `recsys bench` reads")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="any folder that `recsys bench` reads")
+    source.add_argument("--runs", type=Path, metavar="OUT", help="the folder of a comparison, whose trials are drawn")
     parser.add_argument("--split", help="of a shop: file name in its folder")
     parser.add_argument("--valid", choices=get_args(Valid), default="own", help="as for `recsys bench`")
     parser.add_argument("--models", default="gnn,denoiser_side", help="trained models, joined by commas")
@@ -46,6 +51,18 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="as for `recsys bench`", metavar="MODEL.FIELD=VALUE")
     parser.add_argument("--svg", type=Path, help="where to draw")
     given = parser.parse_args()
+    if given.runs is None:
+        title, level, lines = fitted_lines(given)
+    else:
+        title, level, lines = kept_lines(given.runs, given.rival)
+    if given.svg is not None:
+        last = max((epoch for looks in lines.values() for epoch, _ in looks), default=1.0)
+        lines[given.rival] = [(0.0, level), (last, level)]
+        curves_plot(given.svg, f"{title}: recall@20 on validation", lines)
+
+
+def fitted_lines(given: argparse.Namespace) -> tuple[str, float, dict[str, Line]]:
+    """The data set's name, what the rival reaches, and model → (epoch, recall) of each look, from new fits."""
     task = read_task(
         given.data,
         split_file=given.data / given.split if given.split else None,
@@ -55,10 +72,10 @@ def main() -> None:
         valid=given.valid,
     )
     settings = model_settings(given.set)
-    lines: dict[str, list[tuple[float, float]]] = {}
+    lines: dict[str, Line] = {}
     level = float("nan")
     for model in named([given.rival, *given.models.split(",")]):
-        looks = lines.setdefault(model.name, [])
+        looks: list[tuple[float, float]] = []
         started = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             job = Job(0, Path(folder), partial(_note, looks))
@@ -67,12 +84,35 @@ def main() -> None:
         reached = evaluate(scorer, task.split, on="valid", config=CHOSEN_BY).metrics["recall@20"]
         level = reached if model.name == given.rival else level
         seconds = time.process_time() - started
-        print(f"{model.name:14} recall@20 {reached:.4f}, {reached / level:.3f} x {given.rival}; {seconds:.0f} s of CPU")
-        print(" ".join(f"{epoch:.0f}:{recall:.4f}" for epoch, recall in looks), flush=True)
-    if given.svg is not None:
-        last = max((epoch for looks in lines.values() for epoch, _ in looks), default=1.0)
-        lines[given.rival] = [(0.0, level), (last, level)]
-        curves_plot(given.svg, f"{task.name}: recall@20 on validation", lines)
+        tell(model.name, f"{reached:.4f}, {reached / level:.3f} x {given.rival}; {seconds:.0f} s of CPU", looks)
+        lines[model.name] = looks
+    return task.name, level, lines
+
+
+def kept_lines(out: Path, rival: str) -> tuple[str, float, dict[str, Line]]:
+    """The same from what a comparison left under `out`.
+
+    Raises:
+        SystemExit: there is no final fit of the rival, or no trial with looks.
+    """
+    told = [orjson.loads(path.read_bytes()) for path in sorted((out / "runs").glob("*.json"))]
+    levels = [one["valid"]["recall@20"] for one in told if one["model"] == rival and one["test"]]
+    trials = [one for one in told if one["looks"]]
+    if not levels or not trials:
+        raise SystemExit(f"{out} must hold a final fit of {rival} and a tuned model, it has {len(told)} results")
+    lines: dict[str, Line] = {}
+    for trial in sorted(trials, key=lambda one: one["valid"]["recall@20"], reverse=True):
+        if trial["model"] not in lines:
+            looks = lines[trial["model"]] = [(float(epoch), float(recall)) for epoch, recall in trial["looks"]]
+            reached, tried = trial["valid"]["recall@20"], sum(one["model"] == trial["model"] for one in trials)
+            tell(trial["model"], f"{reached:.4f}, {reached / levels[0]:.3f} x {rival}; the best of {tried}", looks)
+    return orjson.loads((out / "bench.json").read_bytes())["dataset"], levels[0], lines
+
+
+def tell(name: str, how: str, looks: Line) -> None:
+    """One model's best, and its looks."""
+    print(f"{name:14} recall@20 {how}")
+    print(" ".join(f"{epoch:.0f}:{recall:.4f}" for epoch, recall in looks), flush=True)
 
 
 def _note(looks: list[tuple[float, float]], entry: Entry) -> None:
