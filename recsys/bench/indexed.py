@@ -47,7 +47,7 @@ def read_inter(path: Path) -> pd.DataFrame:
         if ours not in names.values():
             raise InputError(f"{path.name} must have the column {theirs[0]}, it has {', '.join(table.columns)}")
     table = table[list(names)].rename(columns=names)
-    table["split"] = table["split"].str.removesuffix(".0").map(lambda label: MMREC_SIDES.get(label, label))
+    table["split"] = table["split"].str.removesuffix(".0").map(lambda label: MMREC_SIDES.get(label, f"x_label {label}"))
     return table
 
 

@@ -176,7 +176,7 @@ def test_mmrec_folders_are_read(read: Read, tmp_path: Path, quarantine: Quaranti
     assert pairs_of(task, "train") == {(user, item) for user in range(4) for item in (0, 3)}
     assert pairs_of(task, "valid") == {(user, item) for user in range(4) for item in (1, 4)}
     assert pairs_of(task, "test") == {(user, item) for user in range(4) for item in (2, 5)}
-    assert [(refusal.row, refusal.value) for refusal in quarantine.refusals] == [(24, "'7'")]
+    assert [(refusal.row, refusal.value) for refusal in quarantine.refusals] == [(24, "'x_label 7'")]
 
 
 def test_folders_of_no_known_kind_say_what_is_expected(read: Read, tmp_path: Path, write: Callable[..., Path]) -> None:
