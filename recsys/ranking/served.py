@@ -52,8 +52,9 @@ class ServedScorer:
         scores: Floats = np.append(self.user_embeddings[user_idx], ones, axis=1) @ self.item_vectors.T
         scores -= scores.max(axis=1, keepdims=True) + 1  # whatever is no candidate stands below 0
         nothing = np.zeros(0, dtype=np.int64)
-        for place, user in enumerate(user_idx.tolist()):
-            history, moment = train.get(user, nothing), moments.get(user, 0.0)
+        asked = [(moments.get(user, 0.0), place, user) for place, user in enumerate(user_idx.tolist())]
+        for moment, place, user in sorted(asked):  # what was known is worked out anew for every moment
+            history = train.get(user, nothing)
             if not len(history):
                 continue
             hidden = np.zeros(len(self.item_vectors), dtype=np.bool_)

@@ -126,6 +126,19 @@ def test_a_burst_of_clicks_to_come_changes_nothing_of_the_past_not_even_how_plac
     assert np.abs(quiet(np.inf).columns - loud(np.inf).columns)[:, :2].max() > 0.1
 
 
+def test_who_asks_for_moments_in_turn_is_told_each_its_own_and_each_is_worked_out_once(
+    make_counters: Callable[..., CounterHistory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = make_counters([(item, "", 0, at, 100, 10) for at in (100.0, 200.0) for item in ("a", "b")])
+    worked_out: list[float] = []
+    monkeypatch.setattr(CounterHistory, "counts", lambda _, moment, examination: worked_out.append(moment))
+    monkeypatch.setattr("recsys.appeal.then.standing_by", lambda *_: (np.full((2, 2), len(worked_out)), {}))
+    standing = StandingThen(Standing.of_nothing(2), history.items, history)
+    told = [standing(moment).columns[0, 0] for moment in (100.0, 250.0, 150.0, 200.0, 50.0)]
+    np.testing.assert_array_equal(told, [1, 2, 1, 2, np.nan])
+    assert worked_out == [100.0, 200.0]
+
+
 def test_a_scenario_s_counts_are_shrunk_to_what_the_item_does_elsewhere(
     make_counters: Callable[..., CounterHistory],
 ) -> None:
