@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from features.cores import cores
+
 P = TypeVar("P")
 R = TypeVar("R")
 
 
-def cores() -> int:
+def n_threads() -> int:
     """Threads that this process may keep busy: OMP_NUM_THREADS where it is set, as for the libraries of numbers, or
     else as many as there are cores for it.
     """
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(int(told), 1) if told.isdigit() else len(os.sched_getaffinity(0))
+    return max(int(told), 1) if told.isdigit() else cores()
 
 
 def side_by_side(work: Callable[[P], R], parts: Iterable[P]) -> list[R]:
@@ -26,5 +28,5 @@ def side_by_side(work: Callable[[P], R], parts: Iterable[P]) -> list[R]:
         work: depends on its part alone, so that the number of threads changes nothing.
         parts: what it is called with.
     """
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(n_threads()) as pool:
         return list(pool.map(work, parts))

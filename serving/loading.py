@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import cast
 
 import redis
 
+from features.cores import cores
 from features.errors import InputError
 from features.progress import bar
 from recsys.bundle import Bundle
@@ -112,7 +112,7 @@ class Loader:
         self, bundle: Bundle, recommender: BundleRecommender, left: Sequence[Block]
     ) -> Iterator[tuple[Block, list[Entry]]]:
         """The entries of each block, as they come."""
-        processes = self._processes or (_cores() if len(left) > ALONE else 1)
+        processes = self._processes or (cores() if len(left) > ALONE else 1)
         if processes == 1:
             for block in left:
                 yield block, entries_of(block, bundle, recommender, self._keys)
@@ -157,11 +157,6 @@ def _make(block: Block) -> list[Entry]:
     if _own is None:
         raise RuntimeError("a helper must have begun before it makes lists")
     return entries_of(block, *_own)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _digest(value: bytes) -> bytes:

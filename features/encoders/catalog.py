@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from features.cores import cores
 from features.encoders import engine, models
 from features.encoders.cache import VectorCache, content_key
 from features.encoders.config import EncoderConfig
@@ -150,7 +151,7 @@ def encode_images(
     reason_of: dict[str, str] = {}
     distinct = list(dict.fromkeys(chain.from_iterable(names))) if source is not None else []
     size = config.image_batch or _PICTURES[models.device_of(config.device).type]
-    threads = config.decode_threads or models.cores()
+    threads = config.decode_threads or cores()
     claimed: set[bytes] = set()
     with VectorCache(cache_dir, encoder.fingerprint, encoder.about) as cache:
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from features.cores import cores
 from features.encoders import models
 from features.encoders.described import describe, resized_whole
 from features.encoders.scenes import COLOR_DIM, color_parts
@@ -53,7 +54,5 @@ def read_colors(
     """
     encoder = ColorEncoder()
     kinds = {encoder.fingerprint: "colors"}
-    rows, _ = describe(
-        names, source, encoder, kinds, threads=models.cores(), cache_dir=cache_dir, quarantine=quarantine
-    )
+    rows, _ = describe(names, source, encoder, kinds, threads=cores(), cache_dir=cache_dir, quarantine=quarantine)
     return rows[0] if rows[0].shape[1] else np.zeros((len(names), COLOR_DIM), dtype=np.float16)

@@ -106,11 +106,6 @@ def device_of(choice: str) -> torch.device:
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def timm() -> ModuleType:
     """The module `timm`, imported when first needed and only after torchvision has been made to work."""
     return import_module("timm")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from features.cores import cores
 from features.encoders.cache import content_key
 from features.encoders.catalog import UNREADABLE
-from features.encoders.models import cores
 from features.encoders.pipeline import run_ahead
 from features.lettering.config import LetteringConfig
 from features.lettering.journal import LetteringJournal

@@ -102,8 +102,9 @@ def _package(name: str) -> tuple[State, str]:
 def _cpu() -> tuple[State, str]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    detail = f"{cores} cores, torch uses {torch.get_num_threads()} threads"
+    from features.cores import cores
+
+    detail = f"{cores()} cores, torch uses {torch.get_num_threads()} threads"
     if hasattr(os, "sysconf"):
         memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
         detail += f", {memory_gb:.0f} GB memory"

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import os
 import threading
 
 import pytest
 
-from recsys.threads import cores, side_by_side
+from features.cores import cores
+from recsys.threads import n_threads, side_by_side
 
 
 def test_results_stand_in_the_order_of_the_parts_whoever_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,4 +32,4 @@ def test_threads_are_as_many_as_the_environment_says_or_as_there_are_cores(
     told: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", told)
-    assert cores() == (expected or len(os.sched_getaffinity(0)))
+    assert n_threads() == (expected or cores())

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from features.encoders import models
+from features.cores import cores
 from features.encoders.pipeline import run_ahead
 from features.pictures.augment import AugmentConfig, augment, rng_of
 
@@ -27,7 +27,7 @@ def varied(pixels: Tensor, settings: AugmentConfig, *, seed: int, epoch: int) ->
     def vary(row: int) -> None:
         out[row] = np.asarray(augment(Image.fromarray(given[row]), settings, rng_of(seed, str(row), epoch)))
 
-    threads = models.cores()
+    threads = cores()
     for _, done in run_ahead(vary, range(len(given)), threads=threads, ahead=16 * threads):
         done.result()
     return torch.from_numpy(out).to(pixels.device).permute(0, 3, 1, 2)
