@@ -12,6 +12,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from scipy import sparse
 
 from features.catalog import Attributes, Catalog
+from features.errors import InputError
 from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.quarantine import Quarantine
@@ -132,7 +133,8 @@ def build_graph(
     Raises:
         ValueError: the tables disagree about items, something that the configuration needs was not given, or a rule
             of the graph is broken (`KnowledgeGraph.validate`).
-        InputError: events shall fade with time but carry no times.
+        InputError: events shall fade with time but carry no times, or ratings shall become an attribute of a name that
+            the items have already.
     """
     if train.items != catalog.items:
         raise ValueError(
@@ -201,6 +203,11 @@ def _join_attributes(
     if config.price_bands:
         facts.append((ITEM, PRICE, *price_bands(catalog.price, config.price_bands)))
     if config.rating_bands and reviews is not None:
+        if any((owner, name) == (ITEM, RATING) for owner, name, _, _ in facts):
+            raise InputError(
+                f"graph.rating_bands must be 0 where items have an attribute {RATING!r} of their own, as the bands "
+                f"are called, got {config.rating_bands}"
+            )
         facts.append((ITEM, RATING, *price_bands(mean_ratings(reviews), config.rating_bands)))
     for owner, name, rows, values in facts:
         shared = attribute_edges(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from features.encoders.config import EncoderConfig
@@ -19,6 +20,8 @@ from graph.knowledge_graph import KnowledgeGraph
 from graph.neighbors import Neighbors, top_neighbors
 from graph.relations.terms import learnable
 from graph.relations.triples import read_triples
+
+log = structlog.get_logger()
 
 
 def graph_of_shop(
@@ -47,9 +50,11 @@ def graph_of_shop(
         quarantine: takes reviews and facts that are refused.
 
     Raises:
-        InputError: a table cannot be read.
+        InputError: a table cannot be read, or the configuration asks for what the shop cannot give; see `build_graph`.
     """
     reviews = read_reviews(shop, quarantine=quarantine) if config.reads_reviews else None
+    if config.reads_reviews and reviews is None:
+        log.warning("no reviews: relations that are made of them are left out", shop=shop.name)
     kept = None if reviews is None else learnable(reviews, train)
     if kept is not None and REVIEWS in config.look_alikes:
         written = review_vectors(kept, len(shop.catalog), encoders, cache_dir=cache_dir).text

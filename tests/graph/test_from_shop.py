@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from structlog.testing import capture_logs
 
 from features.encoders.config import EncoderConfig
+from features.errors import InputError
 from features.interactions import Interactions
 from features.quarantine import Quarantine
 from features.shop.shop import Shop, read_shop
@@ -64,6 +67,26 @@ def test_mean_ratings_become_bands_and_what_nobody_rated_has_none(shop: Shop, tm
     built = graph(shop, tmp_path, GraphConfig(price_bands=0, rating_bands=2, min_shared=1))
     rated = pairs(built, ("item", "has", "item:rating"))
     assert rated == {("c", "1 to 4"), ("d", "1 to 4"), ("a", "4 to 5"), ("b", "4 to 5"), ("e", "4 to 5")}
+
+
+def test_bands_of_ratings_take_the_name_of_no_attribute_that_items_have(shop: Shop, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    shutil.copytree(shop.path, folder)
+    pd.read_csv(folder / "items.csv").assign(rating=list("PGPGPG")).to_csv(folder / "items.csv", index=False)
+    own = read_shop(folder, quarantine=Quarantine())
+    with pytest.raises(InputError, match="rating_bands must be 0 where items have an attribute 'rating' of their own"):
+        graph(own, tmp_path, GraphConfig(price_bands=0, rating_bands=2, min_shared=1))
+    kept = graph(own, tmp_path, GraphConfig(price_bands=0, min_shared=1))
+    assert set(kept.vocabularies["item:rating"].ids) == {"P", "G"}
+
+
+def test_reviews_that_are_asked_for_and_not_there_are_told(shop: Shop, tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    shutil.copytree(shop.path, folder, ignore=shutil.ignore_patterns("reviews.csv"))
+    silent = read_shop(folder, quarantine=Quarantine())
+    with capture_logs() as told:
+        graph(silent, tmp_path, GraphConfig(price_bands=0, rating_bands=2))
+    assert [entry["log_level"] for entry in told if entry["event"].startswith("no reviews")] == ["warning"]
 
 
 def test_without_a_wish_for_them_reviews_are_not_read(
