@@ -15,12 +15,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import structlog
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
+from features.errors import InputError
 from features.section import Section
 from recsys.blend import BlendConfig, BlendScorer, choose_blend, shortlists
 from recsys.held_out import Split
@@ -41,6 +50,7 @@ from recsys.trainer import chosen_device
 
 log = structlog.get_logger()
 MEMBERS = ("walk", "ease", "spectral", "denoiser", "gnn", "freedom")
+"""All that may be named."""
 TRAINED = ("denoiser", "gnn", "freedom")
 """Members that are trained step by step."""
 SEEDS_APART = 1_000_003
@@ -70,7 +80,7 @@ class FlagshipConfig(Section):
     """By the softmax; where items have no content it is LightGCN over thinned edges."""
     dense_from: NonNegativeFloat = 20.0
     trained_max_pairs: NonNegativeInt = 600_000
-    """With more training pairs the denoiser and the GNN take minutes an epoch on a CPU, and are left out there."""
+    """With more training pairs the trained members take minutes an epoch on a CPU, and are left out there."""
     trained_max_pairs_cuda: NonNegativeInt = 20_000_000
     """The same where they are trained on CUDA."""
     members: tuple[str, ...] = Field(default=MEMBERS[:-1], min_length=1)
@@ -92,9 +102,16 @@ class FlagshipConfig(Section):
                 raise ValueError(f"members must be of {', '.join(MEMBERS)}, got {name!r}")
         return members
 
-    def trains(self, n_pairs: int, device: str) -> bool:
-        """Whether so many training pairs are few enough for the trained members on "cpu" or "cuda"."""
-        return n_pairs <= (self.trained_max_pairs_cuda if device.startswith("cuda") else self.trained_max_pairs)
+    @model_validator(mode="after")
+    def _weighted(self) -> Self:
+        for name, weight in (self.weights or {}).items():
+            if weight > 0 and name not in self.members:
+                raise ValueError(f"weights must be of members ({', '.join(self.members)}), got {name!r}: {weight:g}")
+        return self
+
+    def most_pairs(self, device: str) -> int:
+        """Training pairs with which the trained members take part on "cpu" or "cuda"."""
+        return self.trained_max_pairs_cuda if device.startswith("cuda") else self.trained_max_pairs
 
     def dense(self, split: Split) -> bool:
         """Whether a data set takes the GNN's dense setting. That one does not learn to place new items, so where most
@@ -107,7 +124,11 @@ class FlagshipConfig(Section):
 
 
 def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Job) -> BlendScorer:
-    """Fit the members, then choose their weights on the validation pairs."""
+    """Fit the members, then choose their weights on the validation pairs.
+
+    Raises:
+        InputError: none of the members that may take part can be fitted.
+    """
     started = time.perf_counter()
     sides = Sides.of(known, neighbors=config.walk.neighbors)
     wider = sides.with_users(known.user_attributes, len(split.train.users))
@@ -128,8 +149,13 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     if config.weights is not None:
         wanted = [name for name in wanted if config.weights.get(name, 0.0) > 0]
     device = chosen_device(gnn.train.device)
-    if config.weights is None and not config.trains(len(split.train), device):
+    if config.weights is None and len(split.train) > config.most_pairs(device):
         wanted = [name for name in wanted if name not in TRAINED]
+    if not wanted:
+        raise InputError(
+            f"flagship.members must have one that can be fitted, got {', '.join(config.members)}: those with a weight, "
+            f"and trained ones only up to {config.most_pairs(device):,} training pairs, there are {len(split.train):,}"
+        )
 
     def fitted(names: Sequence[str]) -> dict[str, Scorer]:
         found: dict[str, Scorer] = {}

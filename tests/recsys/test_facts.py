@@ -12,6 +12,7 @@ from scipy import sparse
 
 from features.catalog import Attributes, Catalog
 from features.encoders.embeddings import Embeddings
+from features.errors import InputError
 from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.vocabulary import Vocabulary
@@ -114,12 +115,24 @@ def test_the_gnn_is_set_to_place_new_items_where_validation_asks_for_them(new_pa
     ("n_pairs", "device", "trained"), [(600_000, "cpu", True), (600_001, "cpu", False), (600_001, "cuda", True)]
 )
 def test_big_data_are_left_to_the_closed_forms_where_there_is_no_gpu(n_pairs: int, device: str, trained: bool) -> None:
-    assert FlagshipConfig().trains(n_pairs, device) is trained
+    assert (n_pairs <= FlagshipConfig().most_pairs(device)) is trained
 
 
 def test_a_member_of_the_flagship_that_does_not_exist_is_named() -> None:
     with pytest.raises(ValidationError, match=r"members must be of walk, .*, got 'wlak'"):
         FlagshipConfig(members=("wlak", "gnn"))
+
+
+def test_a_weight_of_nobody_who_takes_part_is_named() -> None:
+    with pytest.raises(ValidationError, match=r"weights must be of members \(walk, ease, .*\), got 'freedom': 0.5"):
+        FlagshipConfig(weights={"walk": 0.5, "freedom": 0.5})
+
+
+def test_where_no_member_can_be_fitted_it_is_told_why(tmp_path: Path) -> None:
+    split = Split("by hand", events([0, 1, 2], [0, 1, 2]), events([0], [1]), events([], []))
+    config = changed(FlagshipConfig(), {"members": ["gnn"], "trained_max_pairs": 2, "trained_max_pairs_cuda": 2})
+    with pytest.raises(InputError, match=r"got gnn: .* only up to 2 training pairs, there are 3"):
+        MODELS["flagship"].fit(split, Knowledge.of_ids(bare_catalog(split.train.items)), config, Job(0, tmp_path))
 
 
 def test_only_the_named_members_take_part(tmp_path: Path) -> None:
