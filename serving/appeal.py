@@ -109,11 +109,11 @@ class AppealKeeper:
 
     def _tell(self, recommenders: list[BundleRecommender], counting: LiveCounting) -> None:
         counts, places = self._counts[: len(self._rows)], {name: place for place, name in enumerate(counting.scenarios)}
-        cells = np.array([(places.get(scenario, 0), item) for scenario, item in self._cells]).reshape(-1, 2)
+        cell = np.array([(places.get(scenario, 0), item) for scenario, item in self._cells], dtype=np.int64)
         fading = 0.5 ** ((time.time() - counts["at"]) / counting.half_life_s)
         sums = np.zeros((3, len(places), len(self._items)))
         for place, (name, by) in enumerate((("clicks", fading), ("looks", fading), ("looks_squared", fading**2))):
-            sums[place, cells[:, 0], cells[:, 1]] = counts[name] * by
+            np.add.at(sums[place], tuple(cell.reshape(-1, 2).T), counts[name] * by)
         for recommender in recommenders:
             rows = np.array([self._items.get(item, -1) for item in recommender.bundle.items.ids], dtype=np.int64)
             told = standing_by(Counts(*sums), counting.scenarios, rows)

@@ -10,13 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
-from recsys.appeal.shrinkage import standing_by
+from recsys.appeal.shrinkage import Counts, standing_by
 from recsys.bundle import Bundle
 from recsys.ranking.features import FEATURES
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import COUNTED
+from recsys.recommender import BundleRecommender
+from serving.appeal import AppealKeeper
+from serving.keys import Keys
+from serving.nearline.appeal import PACKED, LiveCounting, field
 from serving.nearline.attribution import attribute
+from serving.settings import Settings
+from serving.store import Store
+from serving.telemetry import Telemetry
 
 
 def by_ctr() -> LinearRanker:
@@ -67,3 +75,33 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     assert renewed is not recommender
     np.testing.assert_allclose(renewed.standing.columns[:, 0], recommender.standing.columns[:, 0], rtol=1e-4)
     np.testing.assert_allclose(renewed.standing.scenarios["home"], recommender.standing.scenarios["home"], rtol=1e-4)
+
+
+def test_counting_may_begin_with_nothing_and_a_scenario_that_is_not_counted_by_itself_adds_to_the_rest(
+    make_bundle: Callable[..., Bundle], redis_server: Any, run_apart: Any
+) -> None:
+    recommender = BundleRecommender(make_bundle(np.eye(3)))
+    about = LiveCounting(Examination({}), ("", "home"), half_life_s=1e9, until_s=0.0)
+    counts = {("", "i0"): (30, 100), ("elsewhere", "i0"): (20, 100), ("", "i1"): (200, 400)}
+
+    async def story(client: Any) -> None:
+        store = Store(redis_server.url, Settings(), Telemetry())
+        store.mark_up()
+        keeper = AppealKeeper(store, lambda: [recommender])
+        client.set(Keys().appeal_about, about.dump())
+        await keeper.look()
+        assert np.isnan(recommender.standing.columns[:, COUNTED]).all()
+        for (scenario, item), (n_clicks, n_looks) in counts.items():
+            packed = np.array([(n_clicks, n_looks, n_looks, time.time())], dtype=PACKED).tobytes()
+            client.hset(Keys().appeal, field(scenario, item), packed)
+            client.zadd(Keys().appeal_changed, {field(scenario, item): 1})
+        await keeper.look()
+        await store.close()
+
+    with redis_server.client() as client:
+        run_apart(story(client))
+    clicks, looks = np.array([[50.0, 200, 0], [0, 0, 0]]), np.array([[200.0, 400, 0], [0, 0, 0]])
+    rest = Counts(clicks, looks, looks)
+    everywhere, _ = standing_by(rest, about.scenarios, np.arange(3))
+    assert everywhere[0, 0] < everywhere[1, 0]  # 50 / 200 and 200 / 400
+    np.testing.assert_allclose(recommender.standing.columns[:, COUNTED], everywhere, rtol=1e-4)
