@@ -44,7 +44,7 @@ class LiveState:
 
     def rows(self, items: Vocabulary) -> StateRows:
         """The state in rows of a catalog."""
-        if not self._rows or self._rows[0].items is not items:
+        if not self._rows or self._rows[0].items() is not items:
             self._rows[:] = [StateRows.of(items, self.recent, self.seen.keys() | self.bought.keys())]
         return self._rows[0]
 
@@ -72,7 +72,8 @@ class LiveState:
         if self._rows:
             new = dict.fromkeys(past.item_id for past in added)
             new_ids = [item_id for item_id in new if item_id not in self.seen and item_id not in self.bought]
-            state._rows.append(self._rows[0].after(added, new_ids, recent_cap))
+            rows = self._rows[0].after(added, new_ids, recent_cap)
+            state._rows.extend(() if rows is None else (rows,))
         return state
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from weakref import ReferenceType, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,13 @@ class StateRows:
     """The rows of a state.
 
     Args:
-        items: the catalog's ids.
+        items: the catalog's ids; not held, or each remembered user would keep a catalog that was left long ago.
         recent: int64 [n]; row of each recent event's item in the order of arrival, -1 where unknown.
         times_s: float64 [n]; when each happened, UTC seconds.
         met: int64; rows of the items that the user had to do with, in no order.
     """
 
-    items: Vocabulary
+    items: ReferenceType[Vocabulary]
     recent: NDArray[np.int64]
     times_s: NDArray[np.float64]
     met: NDArray[np.int64]
@@ -36,17 +37,20 @@ class StateRows:
         """Look all of a state up."""
         rows = items.idxs(past.item_id for past in recent)
         times_s = np.fromiter((past.timestamp for past in recent), dtype=np.float64, count=len(recent))
-        return cls(items, rows, times_s, known_rows(items, met))
+        return cls(ref(items), rows, times_s, known_rows(items, met))
 
-    def after(self, added: Sequence[Past], new: Iterable[str], recent_cap: int) -> StateRows:
-        """Once more has happened.
+    def after(self, added: Sequence[Past], new: Iterable[str], recent_cap: int) -> StateRows | None:
+        """Once more has happened; None where the catalog is gone.
 
         Args:
             added: the events, in the order of arrival.
             new: ids of the items that the user had not had to do with before.
             recent_cap: recent events kept.
         """
-        more = StateRows.of(self.items, added, list(new))
+        items = self.items()
+        if items is None:
+            return None
+        more = StateRows.of(items, added, list(new))
         return StateRows(
             self.items,
             np.concatenate([self.recent, more.recent])[-recent_cap:],

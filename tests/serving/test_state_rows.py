@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,17 @@ def test_rows_belong_to_one_catalog() -> None:
     assert state.rows(ITEMS).recent.tolist() == [3]
     assert state.rows(Vocabulary(("i3",))).recent.tolist() == [0]
     assert state.rows(ITEMS).met.tolist() == [3]
+
+
+def test_a_remembered_user_keeps_no_catalog_that_was_left() -> None:
+    left = Vocabulary(ITEMS.ids)
+    state = LiveState().after([Event("e", "u", "i3", "view", 1.0, None)], recent_cap=5, purchases=())
+    state.rows(left)
+    alive = weakref.ref(left)
+    del left
+    assert alive() is None
+    state = state.after([Event("f", "u", "i5", "view", 2.0, None)], recent_cap=5, purchases=())
+    assert state.rows(ITEMS).recent.tolist() == [3, 5]
 
 
 def test_a_user_is_told_by_time_and_all_that_was_met_is_seen_unless_it_may_come_again() -> None:
