@@ -16,7 +16,6 @@ falls away.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,8 @@ from recsys.rules.occasion import Occasion
 from recsys.rules.review import Review, review
 from recsys.slots import Cap
 
-_KEPT_MASKS = 64
+_KEPT_MASKS, _KEPT_FACTORS = 64, 16
+"""Arrays over all items that a book keeps, of a byte and of eight bytes an item."""
 
 
 class RuleBook:
@@ -56,8 +56,8 @@ class RuleBook:
             for rule in rules.rules
             if rule.expression is not None
         }
-        self._factors: WeakKeyDictionary[Holding, NDArray[np.float64]] = WeakKeyDictionary()
-        self._masks: dict[tuple[str, ...] | tuple[float, tuple[str, ...]], Mask] = {}
+        self._factors: dict[tuple[str, ...], NDArray[np.float64]] = {}
+        self._masks: dict[tuple[float, tuple[str, ...]], Mask] = {}
 
     def review(self) -> Review:
         """What is wrong with the rules on this catalog, each named."""
@@ -115,17 +115,19 @@ class RuleBook:
 
     def factor(self, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64] | None:
         """What the place of each candidate is divided by, float64 [n]; None where no rule boosts or buries."""
-        holding = self.holding(occasion)
-        steps = holding.all("boost", "bury")
+        steps = self.holding(occasion).all("boost", "bury")
         if not steps:
             return None
         if any(self.compiled[rule.name].needs for rule in steps):
             return _product([self.factor_of(rule, rows, occasion) for rule in steps])
-        every = self._factors.get(holding)
+        key = tuple(rule.name for rule in steps)  # scenarios and segments are many, what they change is not
+        every = self._factors.get(key)
         if every is None:  # of all items at once: what does not depend on the request is one look from then on
             rows_of_all = np.arange(len(self.facts))
             every = _product([self.factor_of(rule, rows_of_all, occasion) for rule in steps])
-            self._factors[holding] = every
+            if len(self._factors) >= _KEPT_FACTORS:
+                self._factors.clear()
+            self._factors[key] = every
         return every.take(rows)
 
     def factor_of(self, rule: Rule, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64]:

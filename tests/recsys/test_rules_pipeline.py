@@ -15,7 +15,7 @@ from recsys.recommender import BundleRecommender
 from recsys.rules.amended import trained_facts
 from recsys.rules.book import RuleBook, by_factor
 from recsys.rules.dry_run import Move, dry_run
-from recsys.rules.model import RuleSet
+from recsys.rules.model import Rule, RuleSet
 from recsys.rules.occasion import Occasion
 from recsys.rules.stages import Steering
 
@@ -74,6 +74,26 @@ def test_a_boost_divides_the_place_and_a_bury_multiplies_it(shop: BundleRecommen
         {"name": "b", "bury": "item_id in (i4, i0)", "factor": 3},
     )
     assert shown(shop, both, 4) == ["i1", "i5", "i0", "i2"]  # factors multiply: i4 is back at 5
+
+
+def test_factors_are_kept_once_for_all_scenarios_to_which_the_same_rules_apply(
+    shop: BundleRecommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boost = {"name": "a", "boost": "brand = C", "factor": 3}
+    book = steering(shop, boost, {**boost, "name": "b", "when": {"scenarios": ["home"]}}).book
+    worked_out: list[str] = []
+    one_by_one = RuleBook.factor_of
+
+    def counted(self: RuleBook, rule: Rule, rows: Any, occasion: Occasion) -> Any:
+        worked_out.append(rule.name)
+        return one_by_one(self, rule, rows, occasion)
+
+    monkeypatch.setattr(RuleBook, "factor_of", counted)
+    for named, factor in [(f"made-up-{n}", 3.0) for n in range(300)] + [("home", 9.0)]:  # whoever asks names them
+        found = book.factor(np.array([4, 0]), Occasion(0.0, scenarios=frozenset({"feed", named})))
+        assert found is not None
+        assert found.tolist() == [factor, 1.0]
+    assert worked_out == ["a", "a", "b"]
 
 
 def test_the_order_by_factor_is_stable_and_puts_zero_last() -> None:
