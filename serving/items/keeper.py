@@ -108,14 +108,15 @@ class ItemKeeper:
     ) -> None:
         """As `Shelves.move`, with everything that was said of the bundle's items over it."""
         async with self._lock:
-            placer, amendments = await asyncio.to_thread(_tools, base)
-            live = base
-            if self._known:
-                live = await self._made(base, placer, amendments, self._known, hurry=hurry)
-            else:
-                await (asyncio.to_thread if hurry else apart)(self._prepare, base.bundle)
-            self._meanwhile = {}
-        if ahead is not None:  # not under the lock: what is said meanwhile takes effect on the bundle that answers
+            known, self._meanwhile = dict(self._known), {}
+        # not under the lock, for the long part: what is said meanwhile takes effect on the bundle that answers
+        placer, amendments = await asyncio.to_thread(_tools, base)
+        live = base
+        if known:
+            live = await self._made(base, placer, amendments, known, hurry=hurry)
+        else:
+            await (asyncio.to_thread if hurry else apart)(self._prepare, base.bundle)
+        if ahead is not None:
             try:
                 await ahead(live)
             except Exception:  # a version that is not as ready as it could be is still the one to answer from

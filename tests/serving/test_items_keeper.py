@@ -1,0 +1,54 @@
+"""A worker's catalog while it moves to another bundle."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recsys.bundle import Bundle
+from serving.items.keeper import ItemKeeper
+from serving.items.said import Said
+from serving.items.shelf import ItemShelf
+from serving.live import Live
+from serving.settings import Settings
+from serving.store import Store
+from serving.telemetry import Telemetry
+
+
+def test_a_change_takes_effect_while_another_bundle_is_made_ready_and_holds_there_too(
+    small_bundle: Path, run_apart: Callable[..., Any]
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    first, second = Live.open(small_bundle), Live.open(small_bundle)
+
+    def prepare(bundle: Bundle) -> None:
+        if bundle is second.bundle:
+            begun.set()
+            assert go_on.wait(30)
+
+    def price(keeper: ItemKeeper) -> float:
+        assert keeper.live is not None
+        bundle = keeper.live.bundle
+        said: float = bundle.display(bundle.items.idx("i0"))["price"]
+        return said
+
+    async def story() -> None:
+        settings, telemetry = Settings(), Telemetry()
+        keeper = ItemKeeper(ItemShelf(Store(None, settings, telemetry)), None, telemetry, prepare=prepare)
+        await keeper.move(first, hurry=True)
+        moving = asyncio.create_task(keeper.move(second))
+        try:
+            assert await asyncio.to_thread(begun.wait, 30)
+            await asyncio.wait_for(keeper.take({"i0": Said(fields={"price": 0.25})}), 20)
+            assert price(keeper) == 0.25
+            assert keeper.trained is first.bundle
+        finally:
+            go_on.set()
+        await moving
+        assert price(keeper) == 0.25
+        assert keeper.trained is second.bundle
+
+    run_apart(story())
