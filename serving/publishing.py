@@ -27,7 +27,7 @@ from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
 from serving.shadow.report import ShadowReport, shadow_report
-from serving.vectors import load_vectors, predicted_vector_bytes, vector_recall
+from serving.vectors import held, load_vectors, must_be_offered, predicted_vector_bytes, vector_recall
 from serving.versions import Versions
 
 log = structlog.get_logger()
@@ -104,6 +104,8 @@ class Publisher:
         """
         began = time.monotonic()
         with self._lock():
+            if self._vectors:  # before anything is loaded
+                must_be_offered(self._client, self._keys.vectors(bundle.version))
             previous = self._versions.current()
             if previous == bundle.version and self._versions.intact(bundle):
                 before, recall = self._versions.previous_of(bundle.version), self._with_vectors(bundle)
@@ -220,7 +222,7 @@ class Publisher:
         recommender = BundleRecommender(bundle)
         predicted = predicted_bytes(bundle, recommender, self._keys)
         used = self._used_bytes()
-        self._check_budget(predicted, used)
+        self._check_budget(predicted + (predicted_vector_bytes(bundle.item_vectors) if self._vectors else 0), used)
         known = previous == bundle.version or self._versions.kept(bundle.version)
         self._versions.announce(bundle.version)
         try:
@@ -239,8 +241,11 @@ class Publisher:
         if not self._vectors:
             return None
         vectors, key = np.asarray(bundle.item_vectors), self._keys.vectors(bundle.version)
-        self._check_budget(predicted_vector_bytes(vectors), self._used_bytes())
-        load_vectors(self._client, key, vectors)
+        if held(self._client, key) == len(vectors):  # workers may be searching them, and they are what they were
+            self._client.persist(key)
+        else:
+            self._check_budget(predicted_vector_bytes(vectors), self._used_bytes())
+            load_vectors(self._client, key, vectors)
         recall = vector_recall(self._client, key, vectors, np.asarray(bundle.user_embeddings))
         log.info("vectors loaded", version=bundle.version, items=len(bundle), recall=round(recall, 4))
         return recall

@@ -42,7 +42,7 @@ PROBES, PROBE_K = 100, 100
 def offered(client: redis.Redis, key: str) -> bool:
     """Whether the server has vector sets."""
     try:
-        _held(client, key)
+        held(client, key)
     except redis.ResponseError as error:
         if "unknown command" in str(error):
             return False
@@ -50,7 +50,17 @@ def offered(client: redis.Redis, key: str) -> bool:
     return True
 
 
-def _held(client: redis.Redis, key: str) -> int:
+def must_be_offered(client: redis.Redis, key: str) -> None:
+    """Insist on the server having vector sets.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not offered(client, key):
+        raise InputError("vectors in Redis need a server with vector sets (Redis 8 or later), this one has none")
+
+
+def held(client: redis.Redis, key: str) -> int:
     """How many vectors there are."""
     return int(cast("Any", client).execute_command("VCARD", key))
 
@@ -67,8 +77,7 @@ def load_vectors(client: redis.Redis, key: str, vectors: Floats) -> None:
     Raises:
         InputError: the server has no vector sets, or did not take all.
     """
-    if not offered(client, key):
-        raise InputError("vectors in Redis need a server with vector sets (Redis 8 or later), this one has none")
+    must_be_offered(client, key)
     client.delete(key)
     lifted = _lifted(vectors)
     for rows in batches(range(len(vectors))):
@@ -76,7 +85,7 @@ def load_vectors(client: redis.Redis, key: str, vectors: Floats) -> None:
         for row, vector in zip(rows, lifted[rows], strict=True):
             pipeline.execute_command("VADD", key, "FP32", vector.tobytes(), str(row), "Q8")
         pipeline.execute()
-    there = _held(client, key)
+    there = held(client, key)
     if there != len(vectors):
         raise InputError(f"{key} must hold {len(vectors)} vectors, it holds {there} (is Redis full?)")
 
@@ -173,7 +182,7 @@ class StoredVectors:
         key, n = self._keys.vectors(bundle.version), len(bundle)
         why = "this version has none in Redis"
         try:
-            there = offered(self._client, key) and _held(self._client, key) == n
+            there = offered(self._client, key) and held(self._client, key) == n
         except redis.RedisError as error:
             self._failed()
             there, why = False, str(error)

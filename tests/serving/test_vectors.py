@@ -91,10 +91,13 @@ def test_a_service_s_feeds_come_of_redis_and_go_on_without_it(
     assert client.type(key) == b"vectorset"
     service = start_service(bundle=crowded.path, redis_url=url_of(client), vectors="redis", breaker_failures=1)
 
-    def asked() -> int:
+    def asked(command: str = "vsim") -> int:
         told: Any = client.info("commandstats")
-        return int(next(stats["calls"] for name, stats in told.items() if name.casefold() == "cmdstat_vsim"))
+        return int(next(stats["calls"] for name, stats in told.items() if name.casefold() == f"cmdstat_{command}"))
 
+    client.expire(key, 60)  # published again, they stay as they are: they are being searched
+    Publisher(client, state_dir=tmp_path / "state", vectors=True).publish(crowded)
+    assert (client.ttl(key), asked("vadd")) == (-1, N_ITEMS)
     in_process = BundleRecommender(crowded)
     before = asked()
     for user in ("u0", "u1", "u2"):
