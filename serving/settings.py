@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     redis_timeout_s: PositiveFloat = 0.1
     """Longest wait for Redis within a request; then the bundle answers."""
     redis_pool_size: PositiveInt = 64
-    """Connections a worker holds at most."""
+    """Connections a worker holds at most, beside a few that only read."""
     breaker_failures: PositiveInt = 3
     """So many failed calls in a row stop the worker asking Redis until a probe succeeds."""
     poll_s: PositiveFloat = 1.0

@@ -31,8 +31,8 @@ class FileSettings(PydanticBaseSettingsSource):
         for name, value in self._values.items():
             if name not in settings.model_fields:
                 raise InputError(f"{named}: {name}: there is no such setting")
-            if name in PATHS:
-                self._values[name] = str(self._path.parent / str(value))
+            if name in PATHS and isinstance(value, str):
+                self._values[name] = str(self._path.parent / value)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - not asked
         """A setting's value, its name, and that it needs no further reading."""

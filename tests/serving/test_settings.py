@@ -104,6 +104,7 @@ def test_a_file_says_what_the_environment_does_not(tmp_path: Path, monkeypatch: 
     ("text", "message"),
     [
         ("pol_s = 3", "service.toml: pol_s: there is no such setting"),
+        ("bundle = 5", "RECSYS_BUNDLE: Input is not a valid path"),
         ("poll_s = -3", "RECSYS_POLL_S: Input should be greater than 0"),
         ("poll_s =", "service.toml: the file of settings .* cannot be read"),
     ],
