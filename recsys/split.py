@@ -78,7 +78,7 @@ def per_user_time_split(interactions: Interactions, config: SplitConfig | None =
         InputError: the events carry no times.
     """
     config = config or SplitConfig(kind="per_user_time")
-    rank = _time_rank(interactions, "per_user_time")
+    rank = time_rank(interactions, "a per_user_time split")
     pairs = Pairs.of(interactions, rank)
     side = _last_ones(pairs.user, np.argsort(pairs.first_rank), config)
     n_users = len(interactions.users)
@@ -98,12 +98,12 @@ def global_time_split(interactions: Interactions, config: SplitConfig | None = N
         InputError: the events carry no times, or too few different times to leave all three sides an event.
     """
     config = config or SplitConfig(kind="global_time")
-    rank = _time_rank(interactions, "global_time")
+    rank = time_rank(interactions, "a global_time split")
     pairs = Pairs.of(interactions, rank)
     if len(pairs.user) == 0:
         return assemble("global_time", interactions, pairs, np.zeros(0, np.int64), np.zeros(0, np.bool_))
     times = interactions.timestamp
-    assert times is not None  # noqa: S101  (_time_rank has checked)
+    assert times is not None  # noqa: S101  (time_rank has checked)
     first = times[pairs.first_event]
     ordered = np.sort(first)
     n = len(ordered)
@@ -118,18 +118,20 @@ def global_time_split(interactions: Interactions, config: SplitConfig | None = N
     return assemble("global_time", interactions, pairs, side, times < cut_valid)
 
 
-def _time_rank(interactions: Interactions, kind: str) -> NDArray[np.int64]:
-    """Place of each event in time, int64 [n]; equal times stay in file order."""
+def time_rank(interactions: Interactions, asker: str) -> NDArray[np.int64]:
+    """Place of each event in time, int64 [n]; equal times stay in file order.
+
+    Raises:
+        InputError: not all events carry a time, which the asker needs.
+    """
     if interactions.timestamp is None:
         raise InputError(
-            f"a {kind} split needs the time of every event, and these {len(interactions)} interactions carry no "
+            f"{asker} needs the time of every event, and these {len(interactions)} interactions carry no "
             "timestamp column: use a random split or give a split file"
         )
     bad = np.flatnonzero(~np.isfinite(interactions.timestamp))
     if len(bad):
-        raise InputError(
-            f"a {kind} split needs the time of every event, event {bad[0]} has {interactions.timestamp[bad[0]]}"
-        )
+        raise InputError(f"{asker} needs the time of every event, event {bad[0]} has {interactions.timestamp[bad[0]]}")
     rank = np.empty(len(interactions), dtype=np.int64)
     rank[np.argsort(interactions.timestamp, kind="stable")] = np.arange(len(interactions))
     return rank

@@ -12,6 +12,7 @@ from features.errors import InputError
 from features.interactions import Interactions
 from recsys.held_out import Pairs, Split
 from recsys.models.knowledge import Knowledge
+from recsys.split import time_rank
 
 RANKING = """\
 All items are ranked for each user with test pairs, except those known of the user before: training and validation \
@@ -141,16 +142,16 @@ def held_out(split: Split, share: float, *, last: bool = False, seed: int = 0) -
     Args:
         split: whose validation side is left out of it.
         share: in (0, 1).
-        last: the pairs met last, by time or, without times, in the order of the events; otherwise random ones.
+        last: the pairs first met last, by time and, without times or where they are equal, in the order of the events;
+            otherwise random ones.
         seed: of the choice.
+
+    Raises:
+        InputError: the last ones are asked for, and some events have a time and others none.
     """
-    pairs = Pairs.of(split.train)
-    if last:
-        times = split.train.timestamp
-        met = pairs.first_event if times is None else times[pairs.first_event]
-        order = np.argsort(-met, kind="stable")
-    else:
-        order = np.random.default_rng(seed).permutation(len(pairs.user))
+    timed = last and split.train.timestamp is not None
+    pairs = Pairs.of(split.train, time_rank(split.train, "--valid last") if timed else None)
+    order = np.argsort(-pairs.first_rank) if last else np.random.default_rng(seed).permutation(len(pairs.user))
     order = order[np.argsort(pairs.user[order], kind="stable")]
     user = pairs.user[order]
     count = np.bincount(user, minlength=len(split.train.users))

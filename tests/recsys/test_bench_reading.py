@@ -96,14 +96,27 @@ def test_the_end_of_the_training_pairs_may_take_the_place_of_the_validation_side
     assert "the last 10% of each user's training pairs" in task.protocol
 
 
-def test_last_is_by_time_where_times_are_told(tmp_path: Path, quarantine: Quarantine) -> None:
+@pytest.mark.parametrize(("times", "last"), [((5, 9, 2, 7), 1), ((5, 9, 2, 9), 3)])
+def test_last_is_by_time_where_times_are_told_and_by_the_table_where_they_are_equal(
+    times: tuple[int, ...], last: int, tmp_path: Path, quarantine: Quarantine
+) -> None:
+    task = timed_task(tmp_path, times, quarantine)
+    assert pairs_of(task, "valid") == {(0, last)}
+
+
+def test_last_by_time_needs_every_time(tmp_path: Path, quarantine: Quarantine) -> None:
+    with pytest.raises(InputError, match="--valid last needs the time of every event, event 2 has nan"):
+        timed_task(tmp_path, (5, 9, None, 7), quarantine)
+
+
+def timed_task(tmp_path: Path, times: tuple[int | None, ...], quarantine: Quarantine) -> Task:
+    """One user's training items 0, 1, ... at some times, and a test item, chosen on the last."""
     folder = tmp_path / "timed"
     folder.mkdir()
-    rows = [(0, 0, "train", 5), (0, 1, "train", 9), (0, 2, "train", 2), (0, 3, "train", 7), (0, 4, "test", 10)]
+    rows = [*((0, item, "train", time) for item, time in enumerate(times)), (0, 4, "test", 10)]
     names = ["user_idx", "item_idx", "split", "timestamp"]
     pd.DataFrame(rows, columns=names).to_csv(folder / "interactions.csv", index=False)
-    task = read_task(folder, split_file=None, refit=None, cache_dir=tmp_path, quarantine=quarantine, valid="last")
-    assert pairs_of(task, "valid") == {(0, 1)}
+    return read_task(folder, split_file=None, refit=None, cache_dir=tmp_path, quarantine=quarantine, valid="last")
 
 
 def test_models_are_fitted_again_where_it_is_custom_or_asked_for(read: Read, write: Callable[..., Path]) -> None:
