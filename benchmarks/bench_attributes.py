@@ -44,12 +44,12 @@ def main() -> None:
     test = held_out(shop)
     taught = ItemVectors(only(vectors.text, ~test), only(vectors.image, ~test))
     match = fit_match(taught, config.match, seed=config.seed)
-    seen = colors_of(shop, cache_dir=asked.cache)
+    seen = None if shop.images is None else colors_of(shop, cache_dir=asked.cache)
     for spec in asked.attributes:
         known = labels_of(shop, spec, (), AttributeConfig())
         for use in asked.use:
             fused = visible(vectors, use)
-            colors = None if asked.without_colors else seen
+            colors = None if asked.without_colors or use == "text" else seen
             texts = text_sources(shop, known, vectors, match, use=use, config=config)
             names = named(shop.catalog.texts(), known.values)
             if use == "image":

@@ -67,7 +67,7 @@ def fill_attributes(
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
     match = fit_match(vectors, config.match, seed=config.seed)
     looked_at = visible(vectors, use)
-    colors = None if use == "text" else colors_of(shop, cache_dir=cache_dir)
+    colors = None if use == "text" or shop.images is None else colors_of(shop, cache_dir=cache_dir)
     found = {}
     for spec, labels in known.items():
         texts = text_sources(shop, labels, vectors, match, use=use, config=config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -70,6 +71,7 @@ def test_attributes_and_duplicates_of_a_shop(shop: Path) -> None:
     report = json.loads(done.stdout[done.stdout.index('{\n  "file"') :])["attributes"]["color"]
     assert report["labeled"] == 48
     assert report["accuracy"] > 0.9 > report["majority"]
+    assert "colors" in report["weights"]
     filled = pd.read_parquet("a.parquet")
     assert list(filled.columns) == ["item_id", "attribute", "value", "confidence", "source"]
     assert report["filled"] == len(filled) > 6
@@ -83,6 +85,14 @@ def test_attributes_and_duplicates_of_a_shop(shop: Path) -> None:
     assert {"kind": "both", "items": ["i3", "i7"]}.items() <= found["groups"][0].items()
     assert found["groups"][0]["words"] == [1.0]
     assert {file: file.read_bytes() for file in shop.rglob("*") if file.is_file()} == before
+
+
+def test_a_shop_without_pictures_has_no_colors_among_its_sources(shop: Path) -> None:
+    shutil.rmtree(shop / "images")
+    done = call(attributes, shop, "--fill", "color", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout[done.stdout.index('{\n  "file"') :])["attributes"]["color"]
+    assert set(report["weights"]) == {"words", "neighbors", "head"}
 
 
 def test_duplicates_are_shown_as_groups_the_first_ones_only() -> None:
