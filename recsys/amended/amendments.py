@@ -44,6 +44,7 @@ class Amendments:
         self._gone: set[int] = set()
         self._vectors: dict[int, Mapping[str, Floats]] = {}
         self._lists: dict[int, dict[str, Listed]] = {}
+        self._items = AmendedVocabulary(base.items.ids, base.items)
         self._item_vectors = base.item_vectors
         self._revision = 0
 
@@ -103,7 +104,7 @@ class Amendments:
         names = [name for name in categories if name not in base.category_names]
         taken = {one.name: getattr(base, one.name) for one in fields(Bundle)}
         taken |= {
-            "items": AmendedVocabulary((*base.items.ids, *self._ids), base.items, frozenset(self._gone)),
+            "items": self._vocabulary(),
             "item_vectors": self._item_vectors,
             "popularity": np.concatenate([base.popularity, nobody]) if n_new else base.popularity,
             "match_scores": np.concatenate([base.match_scores, nobody + np.float32("nan")]),
@@ -119,6 +120,13 @@ class Amendments:
             category_changes=categories,
             revision=self._revision,
         )
+
+    def _vocabulary(self) -> AmendedVocabulary:
+        """The ids as they are now: the same object until an item comes or goes, as workers keep users' rows by it."""
+        if len(self._items) != len(self._base) + len(self._ids) or self._items.gone != self._gone:
+            items = self._base.items
+            self._items = AmendedVocabulary((*items.ids, *self._ids), items, frozenset(self._gone))
+        return self._items
 
     def _searched(self, bundle: AmendedBundle) -> StoredSearch | None:
         if self._search is None:

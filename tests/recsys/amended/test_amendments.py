@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.vocabulary import Vocabulary
 from recsys.amended.amendments import Amendments
 from recsys.amended.bundle import AmendedBundle
 from recsys.amended.placed import Placed
@@ -116,6 +117,24 @@ def test_a_removed_item_is_unknown_and_never_shown_not_even_where_nothing_else_i
     assert recommender.recommend(UserState("u2", recent_items=("i0",)), k=1)[0].item_id == "i2"
     back, _, _ = Amendments(two_tastes, None).apply({"i0": None, "n0": new("n0", [1, 0, 0.0])})
     assert (back.items.idx("n0"), len(back)) == (10, 11)
+
+
+def test_ids_stay_the_same_object_until_an_item_comes_or_goes(two_tastes: Bundle) -> None:
+    amendments = Amendments(two_tastes, None)
+    cheaper: dict[str, Placed | None] = {"i1": Placed(display("i1", price=0.5), {})}
+
+    def items(changes: dict[str, Placed | None]) -> Vocabulary:
+        return amendments.apply(changes)[0].items
+
+    trained = items(cheaper)
+    assert items(cheaper) is trained
+    joined = items({"n0": new("n0", [1.0, 0, 0])})
+    assert [one.idxs(["i1", "n0"]).tolist() for one in (trained, joined)] == [[1, -1], [1, 10]]
+    assert items(cheaper) is joined
+    left = items({"n0": None})
+    assert left.idxs(["i1", "n0"]).tolist() == [1, -1]
+    assert items(cheaper) is left
+    assert items({"n0": new("n0", [1.0, 0, 0])}).idxs(["i1", "n0"]).tolist() == [1, 10]
 
 
 def test_categories_and_counts_are_those_of_the_changed_catalog(make_bundle: MakeBundle) -> None:
