@@ -187,6 +187,8 @@ def _answering(
 ) -> tuple[Settings, Callable[..., BundleRecommender], Callable[[], None]]:
     """The settings that follow, what makes recommenders, and what lets go of what they hold."""
     kind = BundleRecommender if tracing is None else tracing.recommender
+    if settings.vectors == "redis" and settings.redis_url is None:
+        log.warning("vectors are searched in the process", why="there is no redis")
     if settings.vectors == "process" or settings.redis_url is None:
         return settings, kind, lambda: None
     vectors = StoredVectors(settings, failed=telemetry.redis_failures.inc)

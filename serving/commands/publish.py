@@ -94,8 +94,10 @@ def publish(
 
     if (bundle_dir is None) != rollback:
         raise InputError("name either a bundle to publish or --rollback")
-    if (gate is None) != (gate_log is None) or (gate is not None and bundle_dir is None) or (gate_ctr and not gate):
+    if (gate is None) != (gate_log is None) or (gate is not None and bundle_dir is None):
         raise InputError("--gate needs a bundle and the traffic it is replayed on, --gate-log; and the other way round")
+    if (gate_ctr is not None and gate is None) or (vectors and rollback):
+        raise InputError("--gate-ctr needs --gate" if gate_ctr is not None else "--vectors needs a bundle")
     console = Console(highlight=False)
     if gate is not None and gate_log is not None and bundle_dir is not None:
         _must_pass(gate, bundle_dir, gate_log, console, ctr=gate_ctr)

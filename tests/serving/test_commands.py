@@ -146,6 +146,8 @@ def test_a_gate_keeps_out_what_replays_worse_than_it_may(
     ("given", "said"),
     [
         (["{bundle}", "--gate", "replay(ctr) >= logged"], "--gate needs a bundle and the traffic"),
+        (["{bundle}", "--gate-ctr", "counters"], "--gate-ctr needs --gate"),
+        (["--rollback", "--vectors"], "--vectors needs a bundle"),
         ([], "name either a bundle to publish or --rollback"),
         (["--rollback"], "nothing is published"),
         (["{bundle}", "--memory-budget", "1MB"], "the memory budget is 1,000,000 bytes"),
