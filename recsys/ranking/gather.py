@@ -58,11 +58,11 @@ def gather(
     """
     vector = np.concatenate([user, np.ones(1, dtype=np.float32)])
     newest = history[-NEWEST:][::-1]
-    dumb = hidden
+    unheard = hidden
     if len(catalog.voiceless):
-        dumb = hidden.copy()
-        dumb[catalog.voiceless] = True
-    by_taste = index.search(vector, taste, dumb)[0]
+        unheard = hidden.copy()
+        unheard[catalog.voiceless] = True
+    by_taste = index.search(vector, taste, unheard)[0]
     met = catalog.together(newest)[0][:, :TOGETHER]
     alike = catalog.alike(newest, CONTENT)
     fresh = _NOTHING
