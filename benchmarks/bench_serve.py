@@ -224,7 +224,7 @@ def main() -> None:
         return
     if given.json is not None:
         given.json.write_text(json.dumps(figures, indent=1))
-    print(f"{'route':16} {'max rps':>9} {'of bare':>8} {'cpu us':>7} {'at half: p50':>13} {'p95':>8} {'p99 ms':>8} failed")
+    print(f"{'route':16} {'max rps':>9} {'of bare':>8} {'cpu us':>7} {'at half: p50':>13} {'p95':>8} {'p99':>8} failed")
     for name, route in figures["routes"].items():
         print(
             f"{name:16} {route['rps']:9,.0f} {route['ratio_to_bare']:8.2f} {route['cpu_us']:7.0f} "
