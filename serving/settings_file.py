@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
@@ -13,12 +13,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from features.errors import InputError
 
 VARIABLE = "RECSYS_CONFIG"
-PATHS = frozenset({"bundle", "shop", "rules", "experiments", "keys", "tenants", "state_dir"})
-"""Settings that are paths; in a file they start where it lies."""
 
 
 class FileSettings(PydanticBaseSettingsSource):
-    """The settings of the TOML file that the environment names; none where it names none.
+    """The settings of the TOML file that the environment names; none where it names none. Paths start where it lies.
 
     Raises:
         InputError: the file cannot be read, or names what is no setting.
@@ -31,7 +29,7 @@ class FileSettings(PydanticBaseSettingsSource):
         for name, value in self._values.items():
             if name not in settings.model_fields:
                 raise InputError(f"{named}: {name}: there is no such setting")
-            if name in PATHS and isinstance(value, str):
+            if isinstance(value, str) and _is_path(settings.model_fields[name]):
                 self._values[name] = str(self._path.parent / value)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - not asked
@@ -41,6 +39,10 @@ class FileSettings(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """All that the file says."""
         return dict(self._values)
+
+
+def _is_path(field: FieldInfo) -> bool:
+    return field.annotation is Path or Path in get_args(field.annotation)
 
 
 def _read(path: Path) -> dict[str, Any]:
