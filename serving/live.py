@@ -84,14 +84,11 @@ class Live:
         return Live(bundle, self.recommender.amended(bundle, spaces), Grid(bundle), searcher, self.no_search)
 
     @classmethod
-    def open(
-        cls, path: Path, *, warm_search: bool = False, recommender: Callable[..., BundleRecommender] = BundleRecommender
-    ) -> Live:
+    def open(cls, path: Path, *, recommender: Callable[..., BundleRecommender] = BundleRecommender) -> Live:
         """Open and touch a bundle, so that the first request finds it warm.
 
         Args:
             path: the bundle.
-            warm_search: also open the encoders of queries, which otherwise the first query does.
             recommender: what answers from it.
 
         Raises:
@@ -103,8 +100,6 @@ class Live:
             searcher = Searcher(bundle)
         except CannotSearch as error:
             no_search = str(error)
-        if searcher is not None and warm_search:
-            searcher.encoding.warm()
         spaces = None if searcher is None else searcher.stored.spaces
         live = cls(bundle, recommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
         _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
@@ -200,12 +195,14 @@ class Watcher:
         """
         await self.look()
         if self.live is None and self._settings.bundle is not None:
-            live = await asyncio.to_thread(_open, self._settings.bundle, self._settings, self.recommender)
+            live = await asyncio.to_thread(Live.open, self._settings.bundle, recommender=self.recommender)
             await self._catalog.move(live, hurry=True)
             log.info("bundle open", version=live.version, path=str(self._settings.bundle))
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
+        if self.live is not None:
+            await self._warm(self.live)
         while not await passed(closing, self._settings.poll_s):
             try:
                 await self.look()
@@ -244,6 +241,15 @@ class Watcher:
             log.info("held events applied", events=len(events))
         self._telemetry.pending.set(self._memory.n_pending)
 
+    async def _warm(self, live: Live) -> None:
+        """Open the encoders, beside requests, so that neither the first query nor the first new item waits for them."""
+        if live.searcher is None or not self._settings.search_warm:
+            return
+        try:
+            await apart(live.searcher.encoding.warm)
+        except Exception:  # who asks for them is told why; a worker that no longer looks would never recover
+            log.exception("the encoders of queries do not open", version=live.version)
+
     async def _follow(self, version: str) -> None:
         """Open the bundle of another version and answer from it; stay where that fails."""
         if self._failed is not None and self._failed[0] == version and time.monotonic() < self._failed[1]:
@@ -260,14 +266,12 @@ class Watcher:
             log.error("the current version does not open, staying", version=version, error=str(error))
             return
         left = None if self.live is None else self.live.version
+        if left is not None:  # at the start they are opened once answers are given
+            await self._warm(live)
         await self._catalog.move(live, None if left is None else self.ahead, hurry=left is None)
         self._failed = None
         self._telemetry.version_switches.inc()
         log.info("version switched", version=version, left=left)
-
-
-def _open(path: Path, settings: Settings, recommender: Callable[..., BundleRecommender]) -> Live:
-    return Live.open(path, warm_search=settings.search_warm, recommender=recommender)
 
 
 def open_version(
@@ -287,7 +291,7 @@ def open_version(
             continue
         try:
             if read_manifest(path).version == version:
-                return _open(path, settings, recommender)
+                return Live.open(path, recommender=recommender)
             said.append(f"{path} holds another version")
         except InputError as error:
             said.append(str(error))

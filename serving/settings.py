@@ -163,8 +163,9 @@ class Settings(BaseSettings):
     """Searches a worker computes at once, in threads of their own, so that other routes are not held up."""
     search_waiting: PositiveInt = 64
     """Searches that may wait for a thread; one more is told to come back."""
-    search_warm: bool = False
-    """Open the encoders of queries with the bundle; otherwise the first query waits about half a second for them."""
+    search_warm: bool = True
+    """Open the encoders right after the start, beside requests; otherwise the first query and the first new item wait
+    for them, a second or so."""
     traces_to: Annotated[str | None, Field(pattern=r"^https?://")] = None
     """Address that takes traces by OTLP over HTTP, such as http://collector:4318/v1/traces; none: nothing is traced."""
     traces_share: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -316,7 +316,8 @@ def starter() -> Iterator[Callable[..., Service]]:
 
         def start(**given: Any) -> Service:
             patient = {"redis_timeout_s": 2.0, "state_dir": state_dir}  # a busy machine is no lost Redis
-            settings = Settings(**{"poll_s": 0.05, "log_requests": False, **patient, **given})
+            brief = {"poll_s": 0.05, "log_requests": False, "search_warm": False}  # most tests encode nothing
+            settings = Settings(**{**brief, **patient, **given})
             app = create_app(settings)
             return Service(app, listen(app, stack))
 
