@@ -100,7 +100,7 @@ def served(bundle: Bundle, folder: Path) -> Iterator[tuple[int, int]]:
     environment = {name: value for name, value in os.environ.items() if "REDIS_URL" not in name}
     environment |= {"RECSYS_BUNDLE": str(bundle.path), "RECSYS_STATE_DIR": str(folder), "OMP_NUM_THREADS": "1"}
     environment |= {"RECSYS_LOG_REQUESTS": "false"}
-    command = [sys.executable, "-m", "uvicorn", "serving.app:create_app_from_environment", "--factory"]
+    command = [sys.executable, "-m", "uvicorn", "serving.tenants:create_service_from_environment", "--factory"]
     service = subprocess.Popen(
         [*command, "--port", str(port), "--log-level", "warning", "--no-access-log"],
         env=environment,
