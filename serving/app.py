@@ -45,6 +45,7 @@ from serving.policing import Policing
 from serving.policy_desk import PolicyDesk
 from serving.probes import Probes
 from serving.problems import ProblemError, problem, unknown_item
+from serving.restoring import Restorer
 from serving.routes import events, health, images, items, pages, recommend, search, stock, users
 from serving.routes import policies as policy_routes
 from serving.search_engine import SearchEngine
@@ -125,8 +126,11 @@ def create_app(settings: Settings) -> FastAPI:
                 await keeper.load()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
-            for work in (watcher.run, impressions.run, keeper.run, policing.run, probes.run, shadow.run, appeals.run):
-                background.create_task(work(closing))
+            for one in (
+                *(watcher, impressions, keeper, policing, probes, shadow, appeals),
+                Restorer(store, watcher, settings, telemetry),
+            ):
+                background.create_task(one.run(closing))
             background.create_task(Eraser(store).run(closing, settings.erase_every_s))
             yield
             closing.set()

@@ -43,6 +43,11 @@ class Keys:
         return f"{self.root}:publishing"
 
     @cached_property
+    def restoring(self) -> str:
+        """String with expiry: the worker that has a lost version published again."""
+        return f"{self.root}:restoring"
+
+    @cached_property
     def shadow(self) -> str:
         """Hash: the version that is tried on live traffic, the share of requests, since when."""
         return f"{self.root}:shadow"

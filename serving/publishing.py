@@ -95,18 +95,25 @@ class Publisher:
         """The version that workers answer from."""
         return self._versions.current()
 
-    def publish(self, bundle: Bundle) -> Published:
+    def publish(self, bundle: Bundle, *, if_none: bool = False) -> Published:
         """Make a bundle the current version; one whose publish was cut off goes on where it was.
 
+        Args:
+            bundle: the version.
+            if_none: leave what is current, if anything is.
+
         Raises:
-            InputError: the memory would pass the budget, another publish is running, or what Redis gave back is not
-                what it was given; the current version stays as it was.
+            InputError: the memory would pass the budget, another publish is running, what Redis gave back is not
+                what it was given, or another version became current where none was to be; the current version stays
+                as it was.
         """
         began = time.monotonic()
         with self._lock():
             if self._vectors:  # before anything is loaded
                 must_be_offered(self._client, self._keys.vectors(bundle.version))
             previous = self._versions.current()
+            if if_none and previous is not None:
+                return Published(previous, self._versions.previous_of(previous), 0, 0, 0, time.monotonic() - began)
             if previous == bundle.version and self._versions.intact(bundle):
                 before, recall = self._versions.previous_of(bundle.version), self._with_vectors(bundle)
                 return Published(bundle.version, before, 0, 0, 0, time.monotonic() - began, recall)
@@ -116,7 +123,7 @@ class Publisher:
             else:
                 n_keys, predicted, measured = self._loaded(bundle, previous)
             recall = self._with_vectors(bundle)
-            self._switch(bundle.version)
+            self._switch(bundle.version, if_none=if_none)
             prune_items(self._client, self._keys, self._bundles(self._versions.retire(self._keep)))
         log.info("published", version=bundle.version, previous=previous, keys=n_keys, bytes=measured)
         return Published(bundle.version, previous, n_keys, predicted, measured, time.monotonic() - began, recall)
@@ -211,9 +218,11 @@ class Publisher:
         log.info("rolled back", left=current, current=previous)
         return current, previous
 
-    def _switch(self, version: str) -> None:
+    def _switch(self, version: str, *, if_none: bool = False) -> None:
         """Make a version current; what is current is tried no longer."""
-        self._versions.switch(version)
+        if not self._versions.switch(version, if_none=if_none):  # a publish that had lost its lock with all else
+            self._versions.retire(self._keep)
+            raise InputError(f"version {self._versions.current()} became current meanwhile: {version} is left out")
         if self._versions.shadowed() == version:
             self._versions.lift_shadow()
 

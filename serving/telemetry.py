@@ -137,6 +137,11 @@ class Telemetry:
         self.version_failures = self._counter(
             "recsys_version_failures", "Times the current version's bundle could not be opened."
         ).labels()
+        self.restores = self._counter(
+            "recsys_restores",
+            "Publishes of a version that Redis had lost, as started by a worker: started, done, failed.",
+            "outcome",
+        )
         self.items_changed = self._counter("recsys_items_changed", "Changes of items that a worker took in.").labels()
         self.items_unplaced = self._counter(
             "recsys_items_unplaced", "New items that the current bundle cannot place."

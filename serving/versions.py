@@ -50,9 +50,9 @@ class Versions:
         version = cast("bytes | None", self._client.get(self._keys.current))
         return None if version is None else version.decode()
 
-    def switch(self, version: str) -> None:
-        """Make a version current, in one command."""
-        self._client.set(self._keys.current, version)
+    def switch(self, version: str, *, if_none: bool = False) -> bool:
+        """Make a version current, in one command; whether that was done. With `if_none`, not over another."""
+        return bool(self._client.set(self._keys.current, version, nx=if_none))
 
     def announce(self, version: str) -> None:
         """Note that a version may have keys, so that they are found even if its publisher dies."""

@@ -53,6 +53,10 @@ def publish(
             help="Also load the items' vectors, for services with RECSYS_VECTORS=redis; needs Redis 8 or later.",
         ),
     ] = False,
+    if_none: Annotated[
+        bool,
+        typer.Option("--if-none", help="Publish only where no version is current; leave one that is as it stands."),
+    ] = False,
     gate: Annotated[
         str | None,
         typer.Option(
@@ -96,8 +100,9 @@ def publish(
         raise InputError("name either a bundle to publish or --rollback")
     if (gate is None) != (gate_log is None) or (gate is not None and bundle_dir is None):
         raise InputError("--gate needs a bundle and the traffic it is replayed on, --gate-log; and the other way round")
-    if (gate_ctr is not None and gate is None) or (vectors and rollback):
-        raise InputError("--gate-ctr needs --gate" if gate_ctr is not None else "--vectors needs a bundle")
+    if (gate_ctr is not None and gate is None) or ((vectors or if_none) and rollback):
+        needs_bundle = "--vectors needs a bundle" if vectors else "--if-none needs a bundle"
+        raise InputError("--gate-ctr needs --gate" if gate_ctr is not None else needs_bundle)
     console = Console(highlight=False)
     if gate is not None and gate_log is not None and bundle_dir is not None:
         _must_pass(gate, bundle_dir, gate_log, console, ctr=gate_ctr)
@@ -122,7 +127,7 @@ def publish(
                 left, current = publisher.rollback()
                 console.print(f"rolled back from {left} to [bold]{current}[/]")
                 return
-            done = publisher.publish(Bundle.open(bundle_dir))
+            done = publisher.publish(Bundle.open(bundle_dir), if_none=if_none)
         except (RedisError, ValueError) as error:
             if isinstance(error, InputError):
                 raise

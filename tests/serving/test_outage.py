@@ -96,8 +96,11 @@ def test_events_of_an_outage_are_applied_once_when_redis_is_back(
 
 
 def test_a_redis_that_comes_back_empty_is_answered_around(
-    published: Any, mortal_redis: Any, small_bundle: Path, eventually: Any, tmp_path: Path
+    mortal_redis: Any, small_bundle: Path, start_service: Callable[..., Any], eventually: Any, tmp_path: Path
 ) -> None:
+    with mortal_redis.client() as client:
+        Publisher(client, state_dir=tmp_path / "state").publish(Bundle.open(small_bundle))
+    published = start_service(bundle=small_bundle, redis_url=mortal_redis.url, restore=False)
     mortal_redis.forget_everything()
     for _ in range(3):
         answer = published.get("/v1/items/i3/similar").json()

@@ -250,6 +250,29 @@ def test_two_cannot_publish_at_once(publisher: Publisher, small: Bundle, redis_s
         assert client.get(Keys().publishing) == b"somebody"
 
 
+def test_where_only_none_is_to_be_replaced_what_is_current_or_becomes_so_meanwhile_stays(
+    publisher: Publisher, small: Bundle, changed: Bundle, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publisher.publish(small, if_none=True)
+    assert (first.version, publisher.current()) == (small.version, small.version)
+    second = publisher.publish(changed, if_none=True)
+    assert (second.version, second.n_keys, publisher.current()) == (small.version, 0, small.version)
+    load = Loader.load
+    with redis_server.client() as client:
+        client.delete(Keys().current)
+
+        def meanwhile(*given: Any, **named: Any) -> int:
+            n_keys = load(*given, **named)
+            client.set(Keys().current, small.version)
+            return n_keys
+
+        monkeypatch.setattr(Loader, "load", meanwhile)
+        with pytest.raises(InputError, match=f"{small.version} became current meanwhile: {changed.version} is left"):
+            publisher.publish(changed, if_none=True)
+        assert publisher.current() == small.version
+        assert client.ttl(Keys().item(changed.version, "i0")) > 0
+
+
 def test_a_redis_that_is_gone_is_an_error_of_its_own_kind(small: Bundle, tmp_path: Path) -> None:
     client = redis.Redis.from_url(f"unix://{tmp_path}/nothing.sock")
     began = time.monotonic()
