@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(
     assert begun == [1]
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(rest.state_dict()[name], value, msg=name)
+    begun.clear()
+    one_else = pixels_of(colored).clone()
+    one_else[5] = 0
+    heavier = replace(taught(), weights=(torch.ones(4), torch.tensor([1.0, 2.0])))
+    train_pixel_heads(one_else, taught(), config, seed=4, checkpoint=path)
+    train_pixel_heads(one_else, heavier, config, seed=4, checkpoint=path)
+    assert begun == [0, 1] * 2  # of other pictures, or with other weights, it is another run
 
 
 def test_each_attribute_believes_whom_the_labels_say_to_believe() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torch import nn
 
 from features.encoders.local import LocalConfig, Pictures
@@ -106,6 +107,12 @@ def test_attribution_adds_up_to_what_the_picture_says_beyond_an_even_gray(colore
     assert found.shape == (2, 2)
     assert np.isfinite(found).all()
     assert np.abs(found[0, 0]) > 3 * np.abs(found[1, 1])  # the red corner matters, the gray one hardly
+
+
+def test_pictures_are_changed_only_where_a_network_learns_of_them() -> None:
+    with pytest.raises(ValidationError, match="augment must be left out where tuning is 'frozen'"):
+        FineConfig(augment=AugmentConfig())
+    assert FineConfig(augment=AugmentConfig(), tuning="full").augment == AugmentConfig()
 
 
 def test_a_tuned_network_sees_other_variants_in_every_epoch(colored: Listings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from features.encoders.local import LocalConfig
 from features.encoders.scenes import STRIDE
@@ -213,6 +213,12 @@ class FineConfig(Section):
 
     max_pairs: PositiveInt = 50_000
     """Larger shops are learned from a random sample of this many pairs."""
+
+    @model_validator(mode="after")
+    def _seen(self) -> FineConfig:
+        if self.augment is not None and self.tuning == "frozen":
+            raise ValueError("augment must be left out where tuning is 'frozen': pictures are then described only once")
+        return self
 
     @property
     def needs_pixels(self) -> bool:
