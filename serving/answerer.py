@@ -12,7 +12,6 @@ from recsys.pipeline.stage import Stage
 from recsys.recommendation import Part
 from recsys.rules.dry_run import both
 from serving.answers import Origin, list_json
-from serving.asked import ListQuery
 from serving.codec import Slot
 from serving.engine import Engine
 from serving.filtering import Filters
@@ -21,7 +20,7 @@ from serving.impressions import Shown
 from serving.live import Live
 from serving.policies import Policies
 from serving.question import Asked
-from serving.ready import Ready, ReadyAnswers
+from serving.ready import About, Ready, ReadyAnswers
 from serving.steering import Steerer
 
 
@@ -106,19 +105,8 @@ class Answerer:
         item_ids = [live.bundle.items[slot.item_idx] for slot in slots]
         drawn = () if all(chance == 1 for chance in chances) else ranking.marginals
         shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
-        steered = asked.steered
         if asked.told:
-            self._log(
-                live,
-                shown,
-                origin,
-                surface=asked.surface,
-                subject=asked.subject,
-                query=asked.query,
-                recommendation_id=asked.recommendation_id,
-                arms=steered.arms,
-                rules_version=steered.rules_version,
-            )
+            self._log(live, shown, origin, asked.about, asked.recommendation_id)
         return shown, list_json(
             slots,
             items,
@@ -127,36 +115,24 @@ class Answerer:
             next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
             recommendation_id=asked.recommendation_id,
             version=live.version,
-            arms=steered.arms,
-            rules_version=steered.rules_version,
+            arms=asked.steered.arms,
+            rules_version=asked.steered.rules_version,
             store=origin,
         )
 
-    def _log(
-        self,
-        live: Live,
-        shown: Shown,
-        origin: Origin,
-        *,
-        surface: str,
-        subject: str,
-        query: ListQuery,
-        recommendation_id: str,
-        arms: Mapping[str, str],
-        rules_version: int,
-    ) -> None:
+    def _log(self, live: Live, shown: Shown, origin: Origin, about: About, recommendation_id: str) -> None:
         self._engine.log(
             live,
             shown,
             origin,
-            surface=surface,
-            subject=subject,
-            scenario=query.scenario,
+            surface=about.surface,
+            subject=about.subject,
+            scenario=about.query.scenario,
             recommendation_id=recommendation_id,
-            arms=arms,
-            rules_version=rules_version,
+            arms=about.arms,
+            rules_version=about.rules_version,
         )
-        self._steerer.count(arms, slots=len(shown.items), asked=query.k, fallback=origin == "bundle")
+        self._steerer.count(about.arms, slots=len(shown.items), asked=about.query.k, fallback=origin == "bundle")
 
     def found(self, key: Hashable) -> Ready | None:
         """An answer that was sent before, and holds if Redis still has its proof."""
@@ -164,21 +140,11 @@ class Answerer:
             return None
         return self.ready.find(key, self._engine.live, self._steerer.keeper.policies, time.time())
 
-    def again(self, ready: Ready, surface: str, subject: str, query: ListQuery) -> bytes:
+    def again(self, ready: Ready) -> bytes:
         """An answer that was sent before, under a new id, and logged under it."""
         self._engine.kept_answer(True)
         recommendation_id = new_id()
-        self._log(
-            ready.live,
-            ready.shown,
-            "redis",
-            surface=surface,
-            subject=subject,
-            query=query,
-            recommendation_id=recommendation_id,
-            arms=ready.arms,
-            rules_version=ready.rules_version,
-        )
+        self._log(ready.live, ready.shown, "redis", ready.about, recommendation_id)
         return ready.under(recommendation_id)
 
     def keep(
@@ -195,19 +161,9 @@ class Answerer:
         """Keep an answer, to be sent again while Redis holds its proof, until `until_s` at most."""
         if asked.told:
             self._engine.kept_answer(False)
+        key = (asked.surface, asked.subject, asked.query.key)
         self.ready.keep(
-            (asked.surface, asked.subject, asked.query.key),
-            answer,
-            surface=asked.surface,
-            subject=asked.subject,
-            query=asked.query,
-            live=live,
-            policies=policies,
-            until_s=until_s,
-            proof=proof,
-            shown=shown,
-            arms=asked.steered.arms,
-            rules_version=asked.steered.rules_version,
+            key, answer, about=asked.about, live=live, policies=policies, until_s=until_s, proof=proof, shown=shown
         )
 
 

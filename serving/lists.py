@@ -63,7 +63,7 @@ class ListEngine:
             try:
                 packed = await engine.store.similar(ready.live.version, item_id)
                 if packed == ready.proof:
-                    return self.answerer.again(ready, "similar", item_id, query)
+                    return self.answerer.again(ready)
             except StoreDownError:
                 reachable = False
         return await self._similar(engine.live, item_id, query, reachable=reachable, under=under)
@@ -152,7 +152,7 @@ class ListEngine:
             try:
                 stamp = await engine.store.stamp(user_id)
                 if stamp == ready.proof:
-                    return self.answerer.again(ready, "feed", user_id, query)
+                    return self.answerer.again(ready)
             except StoreDownError:
                 reachable = False
         policies, enrolled = self._steerer.keeper.policies, self._enrolled("feed", query, user_id)

@@ -17,6 +17,7 @@ from serving.cursor import BadCursor, Cursor, question_hash
 from serving.ids import new_id
 from serving.live import Live
 from serving.problems import ProblemError
+from serving.ready import About
 from serving.steering import Steered
 
 
@@ -58,6 +59,11 @@ class Asked:
     def steady(self) -> bool:
         """Whether it would be the same list if it were asked for again at once: no chance, no earlier page."""
         return self.query.cursor is None and not self.steered.draws
+
+    @property
+    def about(self) -> About:
+        """What the log says of its answer."""
+        return About(self.surface, self.subject, self.query, self.steered.arms, self.steered.rules_version)
 
     def stages(self) -> list[Stage]:
         """What changes the order of the candidates, in turn."""

@@ -23,33 +23,44 @@ _OF_REDIS = b'"store":"redis"}'
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
-    """One answer.
+class About:
+    """What the log says of an answer beside its slots.
 
     Args:
         surface: of the list.
         subject: the item or the user it is for.
         query: what was asked.
-        live: the bundle it was made from.
-        policies: the rules and experiments it was made by.
-        until_s: UTC seconds from which it may be another one although nothing was changed.
-        proof: what Redis must still hold.
-        shown: the slots, for the log.
         arms: experiment → arm.
         rules_version: of the rules applied.
-        head, tail: the answer before its recommendation id, and after it.
     """
 
     surface: str
     subject: str
     query: ListQuery
+    arms: Mapping[str, str]
+    rules_version: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """One answer.
+
+    Args:
+        about: what it is for.
+        live: the bundle it was made from.
+        policies: the rules and experiments it was made by.
+        until_s: UTC seconds from which it may be another one although nothing was changed.
+        proof: what Redis must still hold.
+        shown: the slots, for the log.
+        head, tail: the answer before its recommendation id, and after it.
+    """
+
+    about: About
     live: Live
     policies: Policies
     until_s: float
     proof: bytes | None
     shown: Shown
-    arms: Mapping[str, str]
-    rules_version: int
     head: bytes
     tail: bytes
 
@@ -61,13 +72,12 @@ class Ready:
 class MadeOf(TypedDict):
     """What an answer is made of; as `Ready`."""
 
-    surface: str
-    subject: str
-    query: ListQuery
+    about: About
     live: Live
     policies: Policies
     until_s: float
     proof: bytes | None
+    shown: Shown
 
 
 class ReadyAnswers:
@@ -87,31 +97,16 @@ class ReadyAnswers:
             return None
         return found
 
-    def keep(
-        self,
-        key: Hashable,
-        answer: bytes,
-        *,
-        shown: Shown,
-        arms: Mapping[str, str],
-        rules_version: int,
-        **made_of: Unpack[MadeOf],
-    ) -> None:
+    def keep(self, key: Hashable, answer: bytes, **made_of: Unpack[MadeOf]) -> None:
         """Keep an answer that was just made, unless the bundle had to stand in for Redis; arguments as `Ready`."""
         if not answer.endswith(_OF_REDIS):
             return
         head, said, rest = answer.rpartition(_BEFORE_ID)
-        ready = Ready(
-            **made_of,
-            shown=shown,
-            arms=arms,
-            rules_version=rules_version,
-            head=head + said,
-            tail=rest[rest.index(b'"') :],
-        )
-        self._kept.keep((made_of["live"].version, key), ready, len(answer) + len(ready.proof or b"") + len(shown.json))
+        ready = Ready(**made_of, head=head + said, tail=rest[rest.index(b'"') :])
+        size = len(answer) + len(ready.proof or b"") + len(ready.shown.json)
+        self._kept.keep((ready.live.version, key), ready, size)
 
     def lately(self, version: str) -> list[tuple[str, str, ListQuery]]:
         """Surface, subject and question of what a version's kept answers are to, about from the latest on."""
         found = (self._kept.get(key) for key in self._kept.keys() if key[0] == version)  # noqa: SIM118 - no mapping
-        return [(ready.surface, ready.subject, ready.query) for ready in found if ready is not None]
+        return [(one.about.surface, one.about.subject, one.about.query) for one in found if one is not None]
