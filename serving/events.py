@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
+from serving.ids import new_id
 
 MAX_ID_CHARS = 256
 MAX_TYPE_CHARS = 64
@@ -103,7 +104,7 @@ def accept(raw: Mapping[str, Any], index: int, *, known_item: bool, now: float |
     if timestamp is not None and not 0 <= timestamp <= now + FUTURE_S:
         return Refusal(index, "timestamp must be UTC seconds, not before 1970 and not in the future", timestamp)
     return Event(
-        event_id=raw.get("event_id") or uuid.uuid4().hex,
+        event_id=raw.get("event_id") or new_id(),
         user_id=raw["user_id"],
         item_id=raw["item_id"],
         event_type=raw["event_type"],

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-
 from recsys.search.encoding import CannotSearch
 from serving.answers import search_json, user_state
 from serving.engine import Engine
+from serving.ids import new_id
 from serving.impressions import Shown
 from serving.schemas import SearchIn
 from serving.searching import SearchDesk, Uploaded
@@ -49,7 +48,7 @@ class SearchEngine:
         items, whole = await self._engine.items(live, [result.item_idx for result in answer.results])
         origin = self._engine.whence("search", whole=whole)
         sources = [result.source for result in answer.results]
-        recommendation_id = uuid.uuid4().hex
+        recommendation_id = new_id()
         propensities = [1.0] * len(sources)  # the ranking is deterministic: what is shown is shown with certainty
         self._engine.log(
             live,
