@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from features.match.fine.config import PixelConfig
 from features.match.fine.labels import Label
 from features.match.fine.losses import told
 from features.match.fine.pixel_heads import PixelHeads, fitting
+from features.match.fine.rates import highest_rates, set_rates
 from features.match.fine.variants import varied
 from features.progress import bar
 
@@ -130,14 +130,12 @@ class _Progress:
         self.heads = heads.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.kept = copy.deepcopy(heads).eval()
         self.optimizer = torch.optim.AdamW(_groups(heads))
-        self.highest = [group["lr"] for group in self.optimizer.param_groups]
+        self.highest = highest_rates(self.optimizer)
         self.epoch = 0
 
     def step(self, loss: Tensor, number: int, steps: int) -> None:
         """Step `number` of `steps`."""
-        at = (number + 1) / steps
-        for group, lr in zip(self.optimizer.param_groups, self.highest, strict=True):
-            group["lr"] = lr * min(1.0, 10 * at) * 0.5 * (1 + math.cos(math.pi * at))
+        set_rates(self.optimizer, self.highest, (number + 1) / steps)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

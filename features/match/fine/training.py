@@ -6,7 +6,6 @@ same numbers from the checkpoint of its last epoch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from features.match.fine.matcher import Matcher, Sizes
 from features.match.fine.objective import Material, fusion_loss, tower_losses, weighted
 from features.match.fine.progress import Progress, Stage
 from features.match.fine.ranking import both_ways
+from features.match.fine.rates import highest_rates, set_rates
 from features.match.fine.variants import varied
 from features.match.fine.views import Views
 from features.progress import bar
@@ -74,7 +74,7 @@ def train(
 def _run(matcher: Matcher, stage: Stage, material: Material, *, seed: int, path: Path | None, asked: str) -> None:
     config, n = matcher.config, len(material.train)
     state = Progress(matcher, stage)
-    highest = [group["lr"] for group in state.optimizer.param_groups]
+    highest = highest_rates(state.optimizer)
     size = config.batch if stage.towers and not stage.fusion else min(config.batch, FUSION_BATCH)
     per_epoch = max(1, round(n / size))
     if path is not None and path.is_file():
@@ -90,8 +90,7 @@ def _run(matcher: Matcher, stage: Stage, material: Material, *, seed: int, path:
                 shown = replace(material, train=replace(material.train, pixels=pixels))
             for number, rows in enumerate(_batches(material, n, per_epoch)):
                 at = (state.epoch * per_epoch + number + 1) / (stage.epochs * per_epoch)
-                for group, lr in zip(state.optimizer.param_groups, highest, strict=True):
-                    group["lr"] = lr * min(1.0, 10 * at) * 0.5 * (1 + math.cos(math.pi * at))
+                set_rates(state.optimizer, highest, at)
                 loss = _step(matcher, state.slow, stage, rows, shown)
                 state.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
