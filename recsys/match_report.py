@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
@@ -27,6 +26,7 @@ from recsys.match_map import neighborhood_map
 from recsys.match_plots import point_map, unit_curve
 from recsys.match_run import MatchRun
 from recsys.report_tables import facts_html
+from recsys.run_folder import write_atomically
 
 THUMBNAIL = 112
 """Longest side of a picture in the report, in pixels."""
@@ -70,9 +70,7 @@ def write_match_report(path: Path, run: MatchRun, scores: pd.DataFrame) -> None:
     ]
     template = Template(files("recsys").joinpath("templates/report.html").read_text(encoding="utf-8"))
     page = template.substitute(title=f"{escape(shop.name)}: pictures and words", body="\n".join(sections))
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_atomically(path, page.encode())
 
 
 def _headline(test: Mapping[str, Any]) -> str:

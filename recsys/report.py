@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -22,6 +21,7 @@ from recsys.report_tables import (
     number,
     results_html,
 )
+from recsys.run_folder import write_atomically
 
 _FAMILIES = ("recall", "ndcg", "map", "mrr", "hit", "coverage", "novelty")
 _BEST_MEANS_HIGHEST = _FAMILIES[:5]
@@ -59,12 +59,10 @@ def write_report(
         shop_summary: facts about the shop; "name" is its title; the rest is listed, but for where it lies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     page = page_html(
         evaluation, training_history=training_history, match_report=match_report, shop_summary=shop_summary
     )
-    unfinished.write_text(page, encoding="utf-8")
-    unfinished.replace(path)
+    write_atomically(path, page.encode())
 
 
 def page_html(

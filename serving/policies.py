@@ -8,7 +8,6 @@ Redis is away does not forget what must not be shown.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +29,7 @@ from recsys.rules.amended import facts_of, trained_facts
 from recsys.rules.book import RuleBook
 from recsys.rules.facts import Facts
 from recsys.rules.model import RuleSet
+from recsys.run_folder import write_atomically
 from serving.documents import Documents
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
@@ -234,9 +234,7 @@ class PolicyKeeper:
             for version in set(books) - set(policies.rules):
                 books.pop(version, None)
         self._kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._kept.with_suffix(f".{os.getpid()}")
-        unfinished.write_bytes(policies.dump())
-        unfinished.replace(self._kept)
+        write_atomically(self._kept, policies.dump())
 
     async def _read(self, active: int, of_experiments: int, stopped: frozenset[str]) -> Policies:
         own, before = _of_files(self._settings), self.policies

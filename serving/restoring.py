@@ -26,6 +26,7 @@ import structlog
 
 from features.errors import InputError
 from recsys.bundle_format import read_manifest
+from recsys.run_folder import write_atomically
 from serving.connection import many_async
 from serving.live import Watcher, passed
 from serving.settings import Settings, masked
@@ -232,10 +233,8 @@ class Restorer:
 
     def _write(self, noted: Noted) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self._file.with_suffix(f".{os.getpid()}.{self._token}")
         told = {"redis": noted.redis, "version": noted.version, "bundle": noted.bundle and str(noted.bundle)}
-        unfinished.write_bytes(orjson.dumps(told))
-        unfinished.replace(self._file)
+        write_atomically(self._file, orjson.dumps(told))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from features.errors import InputError
 from features.vocabulary import Vocabulary
 from recsys.appeal.history import CounterHistory
+from recsys.run_folder import write_atomically
 
 FORMAT = 2
 TABLE, ABOUT = "counters.parquet", "counters.json"
@@ -49,9 +50,7 @@ def write_counters(folder: Path, history: CounterHistory) -> None:
         **{name: getattr(history, name) for name in _SAID},
     }
     aside.replace(folder / TABLE)
-    unfinished = folder / f".{ABOUT}.{os.getpid()}"
-    unfinished.write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
-    unfinished.replace(folder / ABOUT)
+    write_atomically(folder / ABOUT, orjson.dumps(about, option=orjson.OPT_INDENT_2))
 
 
 def read_counters(folder: Path) -> CounterHistory:
