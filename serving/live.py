@@ -201,9 +201,14 @@ class Watcher:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        if self.live is not None:
-            await self._warm(self.live)
-        while not await passed(closing, self._settings.poll_s):
+        warm: str | None = None
+        while True:
+            live = self.live
+            if live is not None and live.version != warm:  # of a version that was followed it was done before
+                await self._warm(live)
+                warm = live.version
+            if await passed(closing, self._settings.poll_s):
+                return
             try:
                 await self.look()
             except Exception:  # a worker that no longer looks would never recover
