@@ -109,6 +109,8 @@ def main() -> None:
         print(f"{name}, device {chosen_device('auto')}", flush=True)
         both = {**changes, **settings.get(name, {})}
         climbs[name] = one = climb(task, name, both, level=given.level, limit_s=given.limit)
+        if not one.looks:
+            raise SystemExit(f"{name}: --limit {given.limit:g} is over before the first look; give it more")
         verdict = "reached" if one.reached else "not reached"
         print(f"{name}: {given.level} {verdict} after {one.looks[-1][1]:.1f} s ({one.looks[-1][2]:.4f})", flush=True)
         if given.json:
