@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,6 @@ class RunFolder:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader meets the old content or the new, never half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     aside.write_bytes(content)
     aside.replace(path)

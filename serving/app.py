@@ -40,9 +40,9 @@ from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.middleware import Shell
 from serving.pictures import open_pictures
-from serving.policies import PolicyKeeper
 from serving.policing import Policing
 from serving.policy_desk import PolicyDesk
+from serving.policy_keeper import PolicyKeeper
 from serving.probes import Probes
 from serving.problems import ProblemError, problem, unknown_item
 from serving.restoring import Restorer
@@ -159,7 +159,7 @@ def create_app(settings: Settings) -> FastAPI:
     state: Any = app.state
     state.search_engine, state.lists, state.shadow, state.shelf = searches, lists, shadow, shelf
     state.engine, state.store, state.memory, state.watcher = engine, store, memory, watcher
-    state.telemetry, state.impressions, state.pictures = telemetry, impressions, pictures
+    state.telemetry, state.impressions, state.pictures, state.policies = telemetry, impressions, pictures, policies
     state.desk, state.policy_desk = (
         ItemDesk(engine, shelf, keeper, max_pixels=settings.search_max_pixels),
         PolicyDesk(engine, policing),

@@ -2,22 +2,35 @@
 
 Every change is one atomic script, so two people who put at once both find their version in the history, and one who
 names the version they started from is refused when it is no longer the active one.
+
+Each change is marked with the moment it was made, by Redis' clock and later than the one before. So whoever remembers
+how things stood can tell a Redis that somebody has changed since from one that has forgotten: only the latter stands
+earlier. What it has forgotten is put back by the same marks, and never over a later change.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
 import redis.asyncio
 
+from serving.known import STANDING, Copy, Edition, Standing
 from serving.store import Store
 
 KEPT = 200
 """Versions in the history; the oldest go first."""
-_PUT = """
+_MARK = """
+local now = redis.call('TIME')
+local marked = math.max(now[1] * 1000 + math.floor(now[2] / 1000),
+                        tonumber(redis.call('HGET', KEYS[1], 'changed') or 0) + 1)
+redis.call('HSET', KEYS[1], 'changed', string.format('%.0f', marked))
+"""
+_PUT = (
+    """
 local active = redis.call('HGET', KEYS[1], 'active') or '0'
 if ARGV[1] ~= '' and ARGV[1] ~= active then return {0, active} end
 local version = redis.call('HINCRBY', KEYS[1], 'last', 1)
@@ -25,9 +38,12 @@ redis.call('HSET', KEYS[1], 'document:' .. version, ARGV[2], 'about:' .. version
            'previous:' .. version, active, 'active', version)
 local old = version - tonumber(ARGV[4])
 redis.call('HDEL', KEYS[1], 'document:' .. old, 'about:' .. old, 'previous:' .. old)
-return {1, version}
 """
-_ROLLBACK = """
+    + _MARK
+    + "return {1, version}"
+)
+_ROLLBACK = (
+    """
 local active = redis.call('HGET', KEYS[1], 'active')
 if not active then return {0, 'nothing was put yet'} end
 local to = ARGV[1]
@@ -35,7 +51,30 @@ if to == '' then to = redis.call('HGET', KEYS[1], 'previous:' .. active) or '0' 
 if to == '0' then return {0, 'there is no version before ' .. active} end
 if redis.call('HEXISTS', KEYS[1], 'document:' .. to) == 0 then return {0, 'there is no version ' .. to} end
 redis.call('HSET', KEYS[1], 'active', to)
-return {1, to}
+"""
+    + _MARK
+    + "return {1, to}"
+)
+_READ = """
+local standing = redis.call('HMGET', KEYS[1], 'changed', 'active', 'last')
+local texts = {redis.call('HMGET', KEYS[1], 'document:' .. (standing[2] or '0'), 'about:' .. (standing[2] or '0'))}
+for _, version in ipairs(ARGV) do
+  texts[#texts + 1] = redis.call('HMGET', KEYS[1], 'document:' .. version, 'about:' .. version)
+end
+return {standing, texts}
+"""
+_PUT_BACK = """
+local changed, active, last = unpack(redis.call('HMGET', KEYS[1], 'changed', 'active', 'last'))
+local lost = not active or tonumber(changed or 0) < tonumber(ARGV[1])
+for i = 4, #ARGV, 3 do
+  if lost or redis.call('HEXISTS', KEYS[1], 'document:' .. ARGV[i]) == 0 then
+    redis.call('HSET', KEYS[1], 'document:' .. ARGV[i], ARGV[i + 1], 'about:' .. ARGV[i], ARGV[i + 2])
+  end
+end
+if tonumber(last or 0) < tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'last', ARGV[3]) end
+if not lost then return 0 end
+redis.call('HSET', KEYS[1], 'changed', ARGV[1], 'active', ARGV[2])
+return 1
 """
 
 
@@ -77,8 +116,8 @@ class Documents:
 
     Args:
         store: Redis; every method raises `StoreDownError` while it is away.
-        key: of the hash that holds them: "active" and "last" (numbers), and for each version n "document:n" (JSON),
-            "about:n" (JSON) and "previous:n" (the version that was active before).
+        key: of the hash that holds them: "changed", "active" and "last" (see `Standing`), and for each version n
+            "document:n" (JSON), "about:n" (JSON) and "previous:n" (the version that was active before).
     """
 
     def __init__(self, store: Store, key: str) -> None:
@@ -117,16 +156,43 @@ class Documents:
             raise NoVersionError(said.decode())
         return int(said)
 
-    async def active(self) -> int:
-        """The version that holds, 0 for none."""
-        found = await self._store.asked(lambda client: cast("Any", client.hget(self._key, "active")), probing=True)
-        return int(found or 0)
+    async def standing(self) -> Standing:
+        """How the versions stand."""
+        found = await self._store.asked(lambda client: cast("Any", client.hmget(self._key, STANDING)), probing=True)
+        return Standing.of(found)
 
     async def get(self, version: int) -> bytes | None:
         """A version's text; None where there is none, or it is too old."""
         field = f"document:{version}"
         found = await self._store.asked(lambda client: cast("Any", client.hget(self._key, field)), probing=True)
         return cast("bytes | None", found)
+
+    async def copy(self, versions: Collection[int] = ()) -> Copy:
+        """How the versions stand, with the text of the active one and of others, all of one moment.
+
+        Args:
+            versions: the others; those that are not there are left out.
+        """
+        standing, texts = await self._run(_READ, list(versions))
+        stands = Standing.of(standing)
+        numbers = (stands.active, *versions)
+        editions = {n: Edition(*found) for n, found in zip(numbers, texts, strict=True) if None not in found}
+        return Copy(stands, editions)
+
+    async def put_back(self, known: Copy) -> bool:
+        """Give a Redis that forgot them what was known, unless somebody has changed the document since.
+
+        In any case versions that are not there are added, and new numbers go on after those that were given before. It
+        is one atomic step: of several who do it, one does.
+
+        Returns:
+            Whether what was known holds by this.
+        """
+        stands = known.standing
+        values: list[str | bytes | int] = [stands.changed, stands.active, stands.last]
+        for version, edition in known.editions.items():
+            values += [version, edition.text, edition.about]
+        return bool(await self._asked(_PUT_BACK, values))
 
     async def history(self) -> list[About]:
         """All versions, newest first."""
@@ -140,9 +206,12 @@ class Documents:
             for version in versions
         ]
 
-    async def _run(self, script: str, values: list[str | bytes | int]) -> tuple[int, Any]:
+    async def _run(self, script: str, values: list[str | bytes | int]) -> tuple[Any, Any]:
+        first, second = await self._asked(script, values)
+        return first, second
+
+    async def _asked(self, script: str, values: list[str | bytes | int]) -> Any:
         async def ask(client: redis.asyncio.Redis) -> Any:
             return await cast("Any", client.eval(script, 1, self._key, *values))
 
-        done, said = await self._store.asked(ask, probing=True)
-        return done, said
+        return await self._store.asked(ask, probing=True)

@@ -16,7 +16,7 @@ from recsys.rules.occasion import Occasion
 from recsys.rules.review import review
 from recsys.rules.syntax import parse
 from recsys.rules.tokens import ExpressionError
-from serving.policies import PolicyKeeper
+from serving.policy_keeper import PolicyKeeper
 from serving.problems import ProblemError
 
 KEPT = 256
@@ -57,7 +57,7 @@ class Filters:
 
     def _compile(self, bundle: Bundle, text: str) -> Compiled:
         try:
-            facts = self._keeper.facts(bundle, descriptions=reads_descriptions(parse(text)))
+            facts = self._keeper.books.facts(bundle, descriptions=reads_descriptions(parse(text)))
             compiled = Compiled(text, facts)
         except ExpressionError as error:
             raise _refused(str(error), text) from error

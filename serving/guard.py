@@ -15,7 +15,7 @@ from recsys.guard_rails import Finding, look
 from serving.counters import Arm, Counters
 from serving.live import Watcher, passed
 from serving.models import OtherModels
-from serving.policies import PolicyKeeper
+from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
@@ -71,8 +71,8 @@ class Guard:
         """
         if self._store.up or probing:
             await self._keeper.look(self._bundles(), probing=probing)
-            await self._others.hold(self._keeper.models)
-        self._keeper.forget(self._bundles())
+            await self._others.hold(self._keeper.policies.models)
+        self._keeper.books.forget(self._bundles())
         now = time.monotonic()
         if self._store.up and now >= self._next_guard:
             self._next_guard = now + self._settings.guard_every_s

@@ -10,7 +10,7 @@ from serving.guard import Guard
 from serving.items.keeper import ItemKeeper
 from serving.live import Watcher, open_version
 from serving.models import OtherModels
-from serving.policies import PolicyKeeper
+from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
 from serving.steering import Steerer
 from serving.store import Store

@@ -91,6 +91,7 @@ class PolicyDesk:
             StoreDownError: Redis is away.
         """
         documents = self._keeper.rules if what == "rules" else self._keeper.experiments
+        await self._guard.look(probing=True)  # what Redis has lost comes back before it is changed
         try:
             version = await documents.rollback(to)
         except NoVersionError as error:
@@ -202,10 +203,11 @@ class PolicyDesk:
     async def _book(self, rules: RuleSet) -> RuleBook:
         bundle = self._engine.live.bundle
         return await asyncio.to_thread(
-            lambda: RuleBook(rules, self._keeper.facts(bundle, descriptions=rules.needs_descriptions))
+            lambda: RuleBook(rules, self._keeper.books.facts(bundle, descriptions=rules.needs_descriptions))
         )
 
     async def _put(self, documents: Documents, document: bytes, *, note: str, expected: int | None) -> int:
+        await self._guard.look(probing=True)  # what Redis has lost comes back before it is changed
         try:
             version = await documents.put(document, note=note, expected=expected)
         except NotCurrentError as error:

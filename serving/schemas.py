@@ -316,6 +316,9 @@ class ReadyOut(Shape):
     redis: Literal["up", "down", "none"]
     pending_events: int
     """Events held until Redis is back."""
+    policies: Literal["redis", "remembered", "files"]
+    """Where rules and experiments are from: as Redis has them; as it had them, which is away or has lost them; or the
+    settings' files, as none was ever put."""
 
 
 class ProblemOut(BaseModel):

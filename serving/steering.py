@@ -22,7 +22,7 @@ from serving.events import CLICKS, Event
 from serving.live import Live
 from serving.memory import LiveState
 from serving.models import OtherModels
-from serving.policies import PolicyKeeper
+from serving.policy_keeper import PolicyKeeper
 from serving.telemetry import Telemetry
 
 NOBODY = LiveState()

@@ -246,11 +246,6 @@ class Store:
         )
         return {name.decode(): value.decode() for name, value in found.items()}
 
-    async def names(self, key: str) -> list[str]:
-        """The field names of a hash, even while down."""
-        found = await self.asked(lambda client: cast("Awaitable[list[bytes]]", client.hkeys(key)), probing=True)
-        return [name.decode() for name in found]
-
     async def asked(self, ask: Callable[[redis.asyncio.Redis], Awaitable[T]], *, probing: bool = False) -> T:
         """Ask Redis something, and count how that goes.
 

@@ -152,6 +152,16 @@ class Telemetry:
         self.policy_failures = self._counter(
             "recsys_policy_failures", "Rules, experiments or models of arms that could not be used."
         ).labels()
+        self.policies_restored = self._counter(
+            "recsys_policies_restored",
+            "What a worker put back that Redis had lost: rules, experiments, stopped (by guard-rails).",
+            "what",
+        )
+        self.policies_in_step = self._gauge(
+            "recsys_policies_in_step",
+            "0 while Redis has lost the rules or experiments that hold, else 1; the least of all workers.",
+            "livemin",
+        ).labels()
         self.arms = self._counter(
             "recsys_arm_answers",
             "Answers by experiment and arm, by whether they were as long as asked for.",

@@ -163,7 +163,7 @@ def show(
                 f"{datetime.fromtimestamp(one.created_s, UTC):%Y-%m-%d %H:%M:%S}Z  {one.note}"
                 for one in await at.documents.history()
             )
-        wanted = await at.documents.active() if version is None else version
+        wanted = (await at.documents.standing()).active if version is None else version
         raw = await at.documents.get(wanted) if wanted else b"{}"
         if raw is None:
             raise InputError(f"there is no version {wanted} of the rules")

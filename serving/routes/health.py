@@ -32,6 +32,7 @@ async def ready(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         "version": None if live is None else live.version,
         "redis": "none" if not state.store.configured else "up" if state.store.up else "down",
         "pending_events": state.memory.n_pending,
+        "policies": state.policies.origin,
     }
     status = 503 if live is None else 200
     return Response(orjson.dumps(body), status, media_type="application/json", headers={"cache-control": "no-store"})

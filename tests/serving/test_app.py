@@ -106,6 +106,7 @@ def test_readiness_tells_the_version_and_the_state_of_redis(service: Any, publis
         "version": publisher.current(),
         "redis": "up",
         "pending_events": 0,
+        "policies": "files",
     }
 
 

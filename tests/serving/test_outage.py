@@ -52,6 +52,7 @@ def test_a_lost_redis_costs_no_answer_is_counted_and_recovers_by_itself(
         "version": similar["model_version"],
         "redis": "down",
         "pending_events": 0,
+        "policies": "files",
     }
     mortal_redis.start()
     eventually(lambda: published.get("/v1/items/i3/similar").json()["store"] == "redis")

@@ -1,0 +1,70 @@
+"""Rule sets compiled for the bundles a worker answers from, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from features.vocabulary import Vocabulary
+from recsys.amended.bundle import AmendedBundle
+from recsys.bundle import Bundle
+from recsys.rules.amended import facts_of, trained_facts
+from recsys.rules.book import RuleBook
+from recsys.rules.facts import Facts
+from recsys.rules.model import RuleSet
+
+log = structlog.get_logger()
+
+NO_RULES = RuleBook(RuleSet(), Facts(Vocabulary(()), []))
+
+
+class RuleBooks:
+    """The compiled rules of one worker, and the columns of the bundles they are compiled over."""
+
+    def __init__(self) -> None:
+        self._trained: dict[str, Facts] = {}
+        self._facts: WeakKeyDictionary[Bundle, Facts] = WeakKeyDictionary()
+        self._books: WeakKeyDictionary[Bundle, dict[int, RuleBook]] = WeakKeyDictionary()
+        self._in_use: set[str] = set()
+
+    def of(self, bundle: Bundle, version: int, rules: RuleSet) -> RuleBook:
+        """A version of the rules for a bundle; the first time takes a while."""
+        if not rules.rules:
+            return NO_RULES if rules == NO_RULES.rules else RuleBook(rules, NO_RULES.facts)
+        books = self._books.setdefault(bundle, {})
+        known = books.get(version)
+        if known is not None and known.rules is rules:
+            return known
+        book = RuleBook(rules, self.facts(bundle, descriptions=rules.needs_descriptions))
+        if not isinstance(bundle, AmendedBundle):  # of an amended one it was said before
+            for said in (*book.review().errors, *book.review().warnings):
+                log.warning("a rule does not fit the catalog", rules=version, model=bundle.version, said=said)
+        book.warm()
+        books[version] = book
+        return book
+
+    def facts(self, bundle: Bundle, *, descriptions: bool) -> Facts:
+        """The columns of a bundle, with descriptions or not; the first time takes about a second for 100,000 items."""
+        found = self._facts.get(bundle)
+        if found is not None and (found.has_descriptions or not descriptions):
+            return found
+        trained = self._trained.get(bundle.version)
+        if trained is None or (descriptions and not trained.has_descriptions):
+            trained = self._trained[bundle.version] = trained_facts(bundle, descriptions=descriptions)
+        found = self._facts[bundle] = facts_of(bundle, trained)
+        return found
+
+    def keep(self, versions: Container[int]) -> None:
+        """Drop the books of other versions of the rules than these."""
+        for books in list(self._books.values()):
+            for version in [one for one in books if one not in versions]:
+                books.pop(version, None)
+
+    def forget(self, bundles: Iterable[Bundle]) -> None:
+        """Drop the columns of models that were among these before and are no longer."""
+        in_use = {bundle.version for bundle in bundles}
+        for version in self._in_use - in_use:  # a model that was never in use may be about to be
+            self._trained.pop(version, None)
+        self._in_use = in_use
