@@ -153,7 +153,7 @@ class Settings(BaseSettings):
     """Where feeds look for the items nearest to a user: in the worker, or in Redis (8 or later) where the version was
     published with --vectors."""
     restore: bool = True
-    """A version that Redis has lost with all its data is published again by the workers that had it open."""
+    """What Redis has lost is put back by the workers that knew it: the version, rules, experiments."""
     thread_above_items: int = 200_000
     """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others; below, handing it
     over would take a good part of the time that it saves."""
