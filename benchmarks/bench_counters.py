@@ -14,6 +14,7 @@ import json
 import numpy as np
 from scipy.stats import spearmanr
 
+from features.deviation import sample_deviation
 from features.vocabulary import Vocabulary
 from recsys.appeal.counting import CountingConfig, count_logs
 from recsys.appeal.then import StandingThen
@@ -58,7 +59,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
     found = np.array([correlations(args.requests, seed) for seed in range(args.seeds)])
-    mean, spread = found.mean(axis=0).round(3).tolist(), found.std(axis=0).round(3).tolist()
+    mean, spread = found.mean(axis=0).round(3).tolist(), sample_deviation(found).round(3).tolist()
     told = {name: {"mean": mean[row], "sd": spread[row]} for row, name in enumerate(("counters", "click rate"))}
     print(json.dumps({**vars(args), **told, "ratio": round(mean[0] / mean[1], 2)}, indent=1))
 

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features.deviation import sample_deviation
 from features.quarantine import Quarantine
 from recsys.appeal.counting import CountingConfig, count_logs
 from recsys.appeal.files import write_counters
@@ -202,7 +203,7 @@ def main() -> None:
             told[arm][what] = {
                 "mean": round(float(values.mean()), 4),
                 "over without": round(float(ratio.mean()), 3),
-                "sd": round(float(ratio.std()), 3),
+                "sd": round(float(sample_deviation(ratio)), 3),
             }
         told[arm]["adopted"] = f"{sum(town[arm]['adopted'] for town in towns):.0f} of {len(towns)}"
     print(json.dumps(told, indent=1))

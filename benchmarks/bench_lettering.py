@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.deviation import sample_deviation
 from features.encoders.catalog import encode_catalog
 from features.encoders.embeddings import Embeddings, ItemVectors
 from features.lettering.catalog import read_lettering
@@ -119,8 +120,8 @@ def main() -> None:
         cells = []
         for all_listings in (True, False):
             values = np.array(found[name, all_listings])
-            for column in (0, 1):
-                cells.append(f"{values[:, column].mean():8.4f} ±{values[:, column].std():7.4f}")
+            deviations = sample_deviation(values)
+            cells += [f"{mean:8.4f} ±{by:7.4f}" for mean, by in zip(values.mean(axis=0), deviations, strict=True)]
         print(f"{name:<22}" + "".join(f"{cell:>17}" for cell in cells))
     base = 1 - np.array(found[names[0], True])[:, 0].mean()
     print(f"pairs put in the wrong order: {base / (1 - np.array(found[names[2], True])[:, 0].mean()):.1f} times fewer")

@@ -19,6 +19,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 
+from features.deviation import sample_deviation
 from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
@@ -129,7 +130,7 @@ def main() -> None:
                 base = np.array([one[side][metric] for one in figures["taste"]])
                 summary[name][f"{side} {metric}"] = {
                     "mean": round(float(values.mean()), 4),
-                    "sd": round(float(values.std()), 4),
+                    "sd": round(float(sample_deviation(values)), 4),
                     "over_taste": round(float((values / base).mean()), 3),
                 }
     print(json.dumps({"shop": args.shop.name, "users": args.users, "seeds": args.seeds, **summary}, indent=1))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.deviation import sample_deviation
 from recsys.bench.result import Result
 from recsys.bootstrap import bootstrap_means, interval
 
@@ -25,7 +26,7 @@ def metric_table(results: Sequence[Result], side: str) -> dict[str, dict[str, An
         values = np.array([_number(getattr(result, side)[metric]) for result in results])
         found[metric] = {
             "mean": float(values.mean()),
-            "std": float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+            "std": float(sample_deviation(values)),
             "seeds": len(values),
             "values": values.tolist(),
         }

@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from scipy.stats import t as student
 
+from features.deviation import sample_deviation
 from recsys.bench.table import JSON, MARKDOWN
 from recsys.ctr.metrics import METRICS
 from recsys.evaluation_json import plain
@@ -68,7 +69,7 @@ def _spread(given: Sequence[float | None]) -> dict[str, Any]:
     """
     values = np.array([np.nan if value is None else value for value in given], dtype=np.float64)
     n, mean = len(values), float(values.mean())
-    std = float(values.std(ddof=1)) if n > 1 else float("nan")
+    std = float(sample_deviation(values))
     half = float(student.ppf(0.975, n - 1)) * std / n**0.5 if n > 1 else float("nan")
     return {"mean": mean, "std": std, "seeds": n, "values": values.tolist(), "interval": [mean - half, mean + half]}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from features.deviation import sample_deviation
 from features.match.calibration import auroc, expected_calibration_error
 from features.match.fine.fit import own_and_foreign, search_orders
 from features.match.fine.labels import Label
@@ -147,6 +148,5 @@ def spread(runs: list[dict[str, Any]]) -> dict[str, Any]:
             out[name] = spread([run[name] for run in runs])
         else:
             numbers = np.array([run[name] for run in runs], dtype=np.float64)
-            deviation = float(numbers.std(ddof=1)) if len(numbers) > 1 else math.nan
-            out[name] = {"mean": float(numbers.mean()), "std": deviation}
+            out[name] = {"mean": float(numbers.mean()), "std": float(sample_deviation(numbers))}
     return out
