@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import add
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ REVIEWS = "reviews"
 """The likeness of items by what buyers wrote."""
 RATING = "rating"
 """The attribute made of the items' mean ratings."""
+Likeness = Literal["image", "text", "audio", "fused", "reviews"]
+"""In what items may be alike."""
 
 
 class GraphConfig(Section):
@@ -70,14 +73,14 @@ class GraphConfig(Section):
     trees: bool = False
     """Whether an item is joined to the last step of a path ("A > B > C") alone and each step to the one above it;
     otherwise to every step. (Items that join later still hear from every step.)"""
-    look_alikes: tuple[str, ...] = ("image", "text")
-    """Kinds of likeness that become relations between items: "image", "text", "fused" for both as one, and "reviews"
-    for what buyers wrote."""
+    look_alikes: tuple[Likeness, ...] = ("image", "text")
+    """Kinds of likeness that become relations between items: "image", "text", "audio" (of benchmark data that has it),
+    "fused" for picture and words as one, and "reviews" for what buyers wrote."""
     fused_neighbors: PositiveInt = 10
     """Neighbors an item has by fused content."""
     review_neighbors: PositiveInt = 10
     """Neighbors an item has by its reviews."""
-    trusted: tuple[str, ...] = ()
+    trusted: tuple[Likeness, ...] = ()
     """Kinds of likeness whose edges are weighted by the match scores of both ends, such as "image" and "fused"."""
     together: NonNegativeInt = 0
     """Items each item is joined to by shared users, one relation an event type (co-view, co-purchase); 0 for none."""
@@ -133,8 +136,8 @@ def build_graph(
     Raises:
         ValueError: the tables disagree about items, something that the configuration needs was not given, or a rule
             of the graph is broken (`KnowledgeGraph.validate`).
-        InputError: events shall fade with time but carry no times, or ratings shall become an attribute of a name that
-            the items have already.
+        InputError: events shall fade with time but carry no times, no event is of a type that was named, or ratings
+            shall become an attribute of a name that the items have already.
     """
     if train.items != catalog.items:
         raise ValueError(
@@ -142,7 +145,7 @@ def build_graph(
         )
     vocabularies = {USER: train.users, ITEM: catalog.items}
     edges: dict[EdgeType, EdgeList] = {}
-    wanted = train if config.events is None else train.where(np.isin(train.event_type.astype(str), config.events))
+    wanted = train if config.events is None else _of_types(train, config.events)
     edges |= behavior_edges(wanted, half_life_days=config.half_life_days)
     _join_attributes(vocabularies, edges, catalog, user_attributes, config, reviews=reviews)
     edges |= _look_alikes(len(catalog), item_neighbors, config, trust, content)
@@ -179,6 +182,19 @@ def company_of(met: Mapping[str, sparse.csr_matrix], config: GraphConfig) -> dic
         anything = sparse.csr_matrix(reduce(add, met.values()).T)
         found[like_minded()] = company(anything, config.like_minded, measure=config.measure, shrinkage=config.shrinkage)
     return {edge_type: listed for edge_type, listed in found.items() if listed is not None}
+
+
+def _of_types(train: Interactions, types: tuple[str, ...]) -> Interactions:
+    """The events of some types.
+
+    Raises:
+        InputError: a type has no event, which is how a misspelled one shows.
+    """
+    kinds = train.event_type.astype(str)
+    for kind in types:
+        if len(kinds) and not (kinds == kind).any():
+            raise InputError(f"events must be of types that there are ({', '.join(sorted(set(kinds)))}), got {kind!r}")
+    return train.where(np.isin(kinds, types))
 
 
 def _join_attributes(

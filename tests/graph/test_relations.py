@@ -67,6 +67,12 @@ def test_only_the_named_types_of_events_become_relations(catalog: Catalog, train
     assert set(graph.forward) == {("user", "purchase", "item"), ("item", "has", "item:brand")}
 
 
+def test_a_type_of_events_that_nobody_has_is_refused(catalog: Catalog, train: Interactions) -> None:
+    config = GraphConfig(price_bands=0, events=("purchase", "purchse"))
+    with pytest.raises(InputError, match=r"types that there are \(.*purchase.*\), got 'purchse'"):
+        build_graph(catalog, train, Attributes.of([]), {}, config)
+
+
 @pytest.fixture
 def pathed(catalog: Catalog) -> Catalog:
     """i0 and i1 are boots (shoes), i2 is of shoes alone, i3 is a shirt; only shoes and boots are shared."""

@@ -29,6 +29,7 @@ def test_a_value_that_is_no_toml_is_text() -> None:
     [
         ("train.epoch=5", r"'train\.epoch'.*got 5"),
         ("train.epochs=-1", r"'train\.epochs'.*got -1"),
+        ('graph.look_alikes=["image", "txt"]', r"'graph\.look_alikes\.1'.*'reviews'.*got 'txt'"),
         ("train.epochs", r"section\.field=value, got 'train\.epochs'"),
         ("=5", r"section\.field=value, got '=5'"),
     ],
