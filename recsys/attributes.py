@@ -24,8 +24,8 @@ from features.encoders.embeddings import ItemVectors
 from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.fusion import fuse
+from features.match.kept import kept_match
 from features.match.model import CHUNK, Judge, MatchModel
-from features.match.training import fit_match
 from features.match.two_tower import Tower
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
@@ -54,7 +54,7 @@ def fill_attributes(
         use: what may be looked at.
         settings: of the prediction.
         config: of encoders and match model.
-        cache_dir: encoded words and pictures are kept here.
+        cache_dir: encoded words and pictures, and the match model, are kept here.
         quarantine: takes pictures that cannot be read.
 
     Returns:
@@ -65,7 +65,7 @@ def fill_attributes(
     """
     known = {spec: labels_of(shop, spec, values.get(spec.partition(":")[0], ()), settings) for spec in specs}
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
-    match = fit_match(vectors, config.match, seed=config.seed)
+    match = kept_match(vectors, config.match, seed=config.seed, cache_dir=cache_dir)
     looked_at = visible(vectors, use)
     colors = None if use == "text" or shop.images is None else colors_of(shop, cache_dir=cache_dir)
     found = {}

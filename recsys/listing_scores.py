@@ -8,9 +8,9 @@ from features.encoders.embeddings import ItemVectors
 from features.lettering.catalog import read_lettering
 from features.lettering.config import LetteringConfig
 from features.lettering.evidence import LetteringEvidence, judge_lettering
+from features.match.kept import kept_match
 from features.match.model import MatchModel
 from features.match.scores import MatchScores
-from features.match.training import fit_match
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
 from recsys.config import FitConfig
@@ -25,9 +25,9 @@ def judge_listings(
         shop: the shop.
         vectors: its encoded words and pictures.
         config: of the match model and of the lettering.
-        cache_dir: what was read in pictures is kept here.
+        cache_dir: the match model and what was read in pictures are kept here.
     """
-    match = fit_match(vectors, config.match, seed=config.seed)
+    match = kept_match(vectors, config.match, seed=config.seed, cache_dir=cache_dir)
     scores = match.score(vectors)
     evidence = lettering_evidence(shop, config.lettering, seed=config.seed, cache_dir=cache_dir)
     if evidence is not None:

@@ -24,6 +24,9 @@ from features.progress import track
 
 __all__ = ["MatchModel", "fit_match"]
 
+TRAINING = 1
+"""Version of all that is done here; raised when the same listings would be learned otherwise, so that kept models
+(`features/match/kept.py`) are learned again."""
 RIDGES = (1.0, 10.0, 100.0)
 SCALES = (2.0, 5.0, 10.0, 20.0, 40.0)
 """Inverse temperatures tried for the linear start."""

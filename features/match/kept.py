@@ -1,0 +1,62 @@
+"""Match models kept beside encoded content: equal listings and settings are not learned twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import structlog
+import torch
+
+from features.encoders.embeddings import ItemVectors
+from features.errors import InputError
+from features.match.config import MatchConfig
+from features.match.model import MatchModel
+from features.match.training import TRAINING, fit_match
+
+log = structlog.get_logger()
+
+
+def kept_match(vectors: ItemVectors, config: MatchConfig, *, seed: int, cache_dir: Path) -> MatchModel:
+    """As `fit_match`; a model that was learned before from the same listings in the same way is read instead.
+
+    Args:
+        vectors: the shop's listings.
+        config: of towers and training.
+        seed: of the training.
+        cache_dir: kept under match/<fingerprint of listings, settings, seed, kind of device and version of training>;
+            a model that cannot be read is told of in the log, and learned again.
+    """
+    folder = cache_dir / "match" / _fingerprint(vectors, config, seed)
+    if (folder / "match.json").is_file():
+        try:
+            match = MatchModel.load(folder)
+        except InputError as error:
+            log.warning("the kept match model is learned again", why=str(error))
+            shutil.rmtree(folder)
+        else:
+            log.info("match model read", kept=str(folder), pairs=int(match.report["pairs"]))
+            return match
+    match = fit_match(vectors, config, seed=seed)
+    if match.fitted:
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+        match.save(aside)
+        try:
+            aside.replace(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(aside)
+    return match
+
+
+def _fingerprint(vectors: ItemVectors, config: MatchConfig, seed: int) -> str:
+    """Hex; of all that decides what is learned. Listings that lack words or a picture decide nothing."""
+    rows = vectors.paired
+    said = hashlib.sha256()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    said.update(f"{TRAINING} {seed} {device} {config.model_dump_json()} ".encode())
+    for modality in (vectors.text, vectors.image):
+        said.update(f"{int(rows.sum())} {modality.dim} ".encode())
+        said.update(modality.vectors[rows].tobytes())
+    return said.hexdigest()[:32]
