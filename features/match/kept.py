@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import structlog
 import torch
 
+from features.checkpoint import fingerprint
 from features.encoders.embeddings import ItemVectors
 from features.errors import InputError
 from features.match.config import MatchConfig
@@ -52,11 +52,6 @@ def kept_match(vectors: ItemVectors, config: MatchConfig, *, seed: int, cache_di
 
 def _fingerprint(vectors: ItemVectors, config: MatchConfig, seed: int) -> str:
     """Hex; of all that decides what is learned. Listings that lack words or a picture decide nothing."""
-    rows = vectors.paired
-    said = hashlib.sha256()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    said.update(f"{TRAINING} {seed} {device} {config.model_dump_json()} ".encode())
-    for modality in (vectors.text, vectors.image):
-        said.update(f"{int(rows.sum())} {modality.dim} ".encode())
-        said.update(modality.vectors[rows].tobytes())
-    return said.hexdigest()[:32]
+    learned = (modality.vectors[vectors.paired] for modality in (vectors.text, vectors.image))
+    return fingerprint(str(TRAINING), str(seed), device, config.model_dump_json(), *learned)[:32]

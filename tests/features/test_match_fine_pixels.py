@@ -96,6 +96,9 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(
     assert begun == [1]
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(rest.state_dict()[name], value, msg=name)
+    one_more = config.model_copy(update={"members": config.members + 1})
+    train_pixel_heads(pixels_of(colored), taught(), one_more, seed=4, checkpoint=path)
+    assert begun == [1]  # how many others there are changes nothing of this one
     begun.clear()
     one_else = pixels_of(colored).clone()
     one_else[5] = 0

@@ -14,7 +14,7 @@ from features.encoders.local import LocalConfig, Pictures
 from features.encoders.token_states import Tokens
 from features.errors import InputError
 from features.match.calibration import auroc
-from features.match.fine.config import FineConfig, LossWeights
+from features.match.fine.config import FineConfig, LossWeights, PixelConfig
 from features.match.fine.evaluation import accuracies, evaluate
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import cross_evidence, fit_fine, material_of
@@ -162,6 +162,11 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(
     calls = 10
     assert same(whole, learned(listings, config, checkpoints=tmp_path))
     assert calls == 10  # a finished run trains nothing
+    aside = {"pixels": PixelConfig(members=2, epochs=7), "members": 3, "rerank": 9, "prior": 0.8}
+    assert same(whole, learned(listings, config.model_copy(update=aside), checkpoints=tmp_path))
+    assert calls == 10  # nor does one whose other parts changed
+    learned(listings, config.model_copy(update={"noise": 0.2}), checkpoints=tmp_path)
+    assert calls > 10
 
 
 @pytest.mark.parametrize("architecture", ["two_tower", "co_attention"])

@@ -63,7 +63,9 @@ def train_pixel_heads(
     device = pixels.device
     pixels = fitting(pixels, config)
     arrays = (pixels[..., ::31, ::31], *taught.labels, *taught.weights)
-    asked = fingerprint(config.model_dump_json(), str(seed), *(array.cpu().numpy() for array in arrays))
+    asked = fingerprint(
+        config.model_dump_json(exclude={"members"}), str(seed), *(array.cpu().numpy() for array in arrays)
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         state = _Progress(PixelHeads(tuple(len(weight) for weight in taught.weights), config).to(device))

@@ -27,6 +27,8 @@ from features.match.fine.variants import varied
 from features.match.fine.views import Views
 from features.progress import bar
 
+ASIDE = {"pixels", "members", "rerank", "prior"}
+"""Settings that change nothing of how one member learns; a run goes on where they were changed."""
 SLOW = 0.99
 """Weight of the past in the slower copy, where only a loss needs one."""
 FUSION_BATCH = 256
@@ -54,7 +56,7 @@ def train(
         config: of networks and training.
         seed: of weights, batches, dropout and noise.
         checkpoints: folder for one checkpoint a stage; a run that was cut off goes on from there. One of other data or
-            another configuration is replaced.
+            another configuration is replaced; what `ASIDE` names may differ.
 
     Raises:
         InputError: a checkpoint is damaged.
@@ -166,4 +168,4 @@ def _follow(slow: Matcher, matcher: Matcher, past: float) -> None:
 
 def _asked(material: Material, config: FineConfig, seed: int) -> str:
     arrays = [material.train.sentence, material.train.words, material.train.scene[:, ::97], material.valid.words]
-    return fingerprint(config.model_dump_json(), str(seed), *(array.cpu().numpy() for array in arrays))
+    return fingerprint(config.model_dump_json(exclude=ASIDE), str(seed), *(array.cpu().numpy() for array in arrays))
