@@ -132,12 +132,13 @@ def _measured(metric: str) -> str:
 
 
 def _write(shop: Shop, vectors: NDArray[np.float32], file: Path) -> None:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from features.errors import InputError
 
-    rows = vectors.any(axis=1).nonzero()[0]
+    rows = np.flatnonzero(vectors.any(axis=1))
     ids = pa.array([shop.catalog.items[row] for row in rows.tolist()], type=pa.string())
     flat = pa.array(vectors[rows].ravel(), type=pa.float32())
     table = pa.table({"item_id": ids, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
