@@ -13,7 +13,6 @@ memory-mapped, and only those asked for; what stays in memory is 16 bytes a row 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from features.encoders.keys import KEY_BYTES, KeyIndex
 from features.errors import InputError
+from features.locks import alone_in
 
 FORMAT = 1
 
@@ -58,13 +58,7 @@ class VectorCache:
         self._held = ExitStack()
 
     def __enter__(self) -> VectorCache:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self._held.enter_context((self.folder / "lock").open("w"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for another process that encodes into the same cache", folder=str(self.folder))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        self._held.enter_context(alone_in(self.folder, doing="encodes into the same cache"))
         try:
             self._read_meta()
             self._vectors = self._held.enter_context((self.folder / "vectors.f32").open("ab"))

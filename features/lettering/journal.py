@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from types import TracebackType
 import structlog
 
 from features.lettering.reader import Line
+from features.locks import alone_in
 
 log = structlog.get_logger()
 
@@ -34,14 +34,8 @@ class LetteringJournal:
         self._lines: dict[bytes, tuple[Line, ...]] = {}
 
     def __enter__(self) -> LetteringJournal:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        lock = self._held.enter_context((self.file.parent / "lock").open("w"))
+        self._held.enter_context(alone_in(self.file.parent, doing="reads lettering"))
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("waiting for another process that reads lettering", folder=str(self.file.parent))
-                fcntl.flock(lock, fcntl.LOCK_EX)
             self._load()
             self._out = self._held.enter_context(self.file.open("ab"))
         except BaseException:

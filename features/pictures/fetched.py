@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from features.locks import alone_in
 from features.pictures.sources import ImageSource, UnreadableImage
 
 
@@ -100,9 +100,7 @@ class FetchedImages:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from fetching into this folder; waits for one that does, and takes in what it left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone_in(self.folder, doing="fetches into the same cache"):
             if self._journal.is_file():
                 self._load()
             yield
