@@ -23,7 +23,6 @@ from recsys.bundle_files import check_axes, check_file, map_array, neighbor_arra
 from recsys.bundle_format import (
     ATTRIBUTE_COUNTS,
     CATEGORIES,
-    COLD,
     DISPLAY,
     INDEX,
     ITEMS,
@@ -36,60 +35,9 @@ from recsys.bundle_format import (
     Manifest,
     read_manifest,
 )
+from recsys.bundle_parts import ColdNodes, NeighborList
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import COLUMNS, Standing
-
-
-@dataclass(frozen=True, eq=False)
-class NeighborList:
-    """Each item's nearest items by one kind of likeness.
-
-    Args:
-        idx: int32 [n_items, k], best first; -1 pads.
-        score: float32 [n_items, k]; cosines.
-    """
-
-    idx: NDArray[np.int32]
-    score: NDArray[np.float32]
-
-    def of(self, item_idx: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The neighbors of one item without padding: int64 [<= k] and their cosines."""
-        idx = self.idx[item_idx]
-        kept = idx >= 0
-        return idx[kept].astype(np.int64), self.score[item_idx][kept]
-
-    def nearest(self, rows: NDArray[np.int64], depth: int) -> NDArray[np.int32]:
-        """The nearest neighbors of some items, int32 [n, <= depth]; -1 pads."""
-        return self.idx[rows, :depth]
-
-    def near(self, ours: NDArray[np.int64], theirs: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
-        """Whether each of theirs is among the first `depth` neighbors of ours, and alike at all (score > 0): bool [n].
-
-        Args:
-            ours: int64 [n]; row of one item of each pair.
-            theirs: int64 [n]; row of the other.
-            depth: how far the lists are read.
-        """
-        listed = (self.idx[ours, :depth] == theirs[:, None]) & (self.score[ours, :depth] > 0)
-        found: NDArray[np.bool_] = np.any(listed, axis=1)
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class ColdNodes:
-    """What an item that joins later hears from the nodes it is tied to; see `graph/cold_tower.py`.
-
-    Args:
-        values: (attribute, value) → row of `value_messages`.
-        value_messages: float32 [n_values, dim].
-        item_messages: float32 [n_items, dim].
-        prior: of new items, as the last column of `Bundle.item_vectors`.
-    """
-
-    values: Mapping[tuple[str, str], int]
-    value_messages: NDArray[np.float32]
-    item_messages: NDArray[np.float32]
-    prior: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,18 +268,7 @@ class Bundle:
     @cached_property
     def cold(self) -> ColdNodes | None:
         """What new items are placed by; None where the bundle was written without."""
-        about, *arrays = COLD
-        if about not in self.manifest.files:
-            return None
-        known = orjson.loads((self.path / about).read_bytes())
-        rows = {(name, value): row for row, (name, value) in enumerate(known["values"])}
-        from_values, from_items = (map_array(self.path, name, self.manifest.files[name]) for name in arrays)
-        for messages, n, name in ((from_values, len(rows), arrays[0]), (from_items, len(self), arrays[1])):
-            if messages.shape != (n, self.item_embeddings.shape[1]):
-                raise BundleError(
-                    f"{self.path / name}: shape must be {(n, self.item_embeddings.shape[1])}, it is {messages.shape}"
-                )
-        return ColdNodes(rows, from_values, from_items, float(known["prior"]))
+        return ColdNodes.read(self.path, self.manifest, n_items=len(self), dim=self.item_embeddings.shape[1])
 
     @cached_property
     def _display_map(self) -> mmap.mmap:

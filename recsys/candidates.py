@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle import Bundle, NeighborList
+from recsys.bundle import Bundle
+from recsys.bundle_parts import NeighborList
 from recsys.index import ItemIndex
 from recsys.recommendation import Source
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from features.onnx.session import open_network, run_network
 from graph.cold_tower import message
 from graph.price_bands import PRICE, band_of
-from recsys.bundle import Bundle, ColdNodes
+from recsys.bundle import Bundle
 from recsys.bundle_format import BundleError
+from recsys.bundle_parts import ColdNodes
 from recsys.index import dot_products, top_k
 
 COLD_ITEM = "cold_item.onnx"

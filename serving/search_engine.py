@@ -7,7 +7,7 @@ from serving.answers import search_json, user_state
 from serving.engine import Engine
 from serving.ids import new_id
 from serving.impressions import Shown
-from serving.schemas import SearchIn
+from serving.search_schemas import SearchIn
 from serving.searching import SearchDesk, Uploaded
 from serving.settings import Settings
 from serving.steering import NOBODY, Steerer

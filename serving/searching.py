@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recsys.search.query import Examples, SearchQuery
 from recsys.search.searcher import SearchAnswer, Searcher
 from serving.problems import ProblemError
-from serving.schemas import ExamplesIn, SearchIn
+from serving.search_schemas import ExamplesIn, SearchIn
 from serving.settings import Settings
 
 if TYPE_CHECKING:

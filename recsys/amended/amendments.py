@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from features.vocabulary import Vocabulary
 from recsys.amended.bundle import AmendedBundle, AmendedList, AmendedVocabulary, Listed
 from recsys.amended.placed import Floats, Placed
-from recsys.bundle import Bundle, NeighborList
+from recsys.bundle import Bundle
+from recsys.bundle_parts import NeighborList
 from recsys.display_table import DISPLAY_FIELDS
 from recsys.pipeline.likeness import FUSED, Likeness
 from recsys.recommendation import Part

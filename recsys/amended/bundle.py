@@ -15,7 +15,8 @@ import orjson
 from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
-from recsys.bundle import Bundle, NeighborList
+from recsys.bundle import Bundle
+from recsys.bundle_parts import NeighborList
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import COLUMNS, COUNTED, DAY_S, Standing, dated
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from pathlib import Path
+
+from recsys.clock import peak_bytes
 
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -22,18 +22,13 @@ class Growth:
                 _REFS.write_text("5")
             except OSError:  # a container may forbid it
                 self._linux = False
-        self._before = self._held("VmRSS") if self._linux else _peak()
+        self._before = self._held("VmRSS") if self._linux else peak_bytes()
 
     def bytes(self) -> int:
         """The growth so far, in bytes."""
-        return max((self._held("VmHWM") if self._linux else _peak()) - self._before, 0)
+        return max((self._held("VmHWM") if self._linux else peak_bytes()) - self._before, 0)
 
     @staticmethod
     def _held(name: str) -> int:
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
         return int(line.split()[1]) * 1024
-
-
-def _peak() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -19,10 +19,9 @@ from serving.schemas import (
     ItemOut,
     ItemsOut,
     ReadyOut,
-    SearchIn,
-    SearchOut,
     UserOut,
 )
+from serving.search_schemas import SearchIn, SearchOut
 
 T = TypeVar("T", bound=BaseModel)
 

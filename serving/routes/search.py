@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from serving.problems import ProblemError
 from serving.routes.common import HotRoute, engine_of, invalid, no_query, problems
-from serving.schemas import SearchIn, SearchOut
 from serving.search_engine import SearchEngine
+from serving.search_schemas import SearchIn, SearchOut
 from serving.searching import Uploaded
 
 PATH = "/v1/search"

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recsys.bundle import Bundle, NeighborList
+from recsys.bundle import Bundle
+from recsys.bundle_parts import NeighborList
 from recsys.candidates import Candidates, Neighbors, Personalized, Popular, PopularInCategory, Query, climb_down
 from recsys.index import ExactIndex
 
