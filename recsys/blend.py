@@ -5,10 +5,11 @@
 
 Standardized by user, members of any scale can be added, and one that has nothing to say to a user (all scores equal)
 adds 0. A p below 1 holds down members whose few best items stand far above the rest. The weights go up a hill on
-recall@k + ndcg@k, one weight at a time over a coarse grid, from the best single member. Validation users are dealt into
-folds; the weights are chosen on each fold's complement, and the mean of these choices is used: a weight that pleases
-only some users by chance is averaged down, and what the choices reach on the folds they did not see says what the blend
-is worth ("cross_fit" in the params), and which p is better.
+ndcg@`depth`, one weight at a time over a coarse grid, from the best single member: far down the list an item that rises
+from place 60 to 40 counts, too, where users with one held-out item would else decide by who happens to cross place k.
+Validation users are dealt into folds; the weights are chosen on each fold's complement, and the mean of these choices
+is used: a weight that pleases only some users by chance is averaged down, and the recall@k + ndcg@k that the choices
+reach on the folds they did not see says what the blend is worth ("cross_fit" in the params), and which p is better.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class BlendConfig(Section):
     """How the weights are chosen."""
 
     k: PositiveInt = 20
-    """List length that decides."""
+    """List length that a blend is for, and judged by."""
+    depth: PositiveInt = 100
+    """List length whose ndcg chooses the weights."""
     users: PositiveInt = 6_000
     """At most so many validation users, chosen at random, decide."""
     folds: int = Field(default=4, ge=2)
@@ -126,11 +129,19 @@ class Shortlists:
 
     def worth(self, blended: NDArray[np.float32], k: int) -> float:
         """recall@k + ndcg@k of a blend's scores [n_users, width], averaged over the users."""
+        hits = self._hits(blended, k)
+        return float((metrics.recall(hits, self.n_held, k) + metrics.ndcg(hits, self.n_held, k)).mean())
+
+    def order(self, blended: NDArray[np.float32], depth: int) -> float:
+        """ndcg@depth of a blend's scores [n_users, width], averaged over the users."""
+        return float(metrics.ndcg(self._hits(blended, depth), self.n_held, depth).mean())
+
+    def _hits(self, blended: NDArray[np.float32], k: int) -> NDArray[np.bool_]:
+        """Whether the k best are held out, best first: bool [n_users, min(k, width)]."""
         width = min(k, blended.shape[1])
         top = np.argpartition(-blended, width - 1, axis=1)[:, :width]
         order = np.argsort(-np.take_along_axis(blended, top, axis=1), axis=1, kind="stable")
-        hits = np.take_along_axis(self.liked, np.take_along_axis(top, order, axis=1), axis=1)
-        return float((metrics.recall(hits, self.n_held, k) + metrics.ndcg(hits, self.n_held, k)).mean())
+        return np.take_along_axis(self.liked, np.take_along_axis(top, order, axis=1), axis=1)
 
 
 def shortlists(members: Sequence[Scorer], split: Split, config: BlendConfig, *, seed: int) -> Shortlists:
@@ -208,9 +219,9 @@ def _climb(lists: Shortlists, config: BlendConfig) -> NDArray[np.float64]:
     What the other members say together is summed once a member; that weights sum to 1 changes no order.
     """
     n_members = len(lists.scores)
-    worths = [lists.worth(said, config.k) for said in lists.scores]
-    best = max(worths)
-    best_weights: NDArray[np.float64] = np.eye(n_members)[worths.index(best)]
+    alone = [lists.order(said, config.depth) for said in lists.scores]
+    best = max(alone)
+    best_weights: NDArray[np.float64] = np.eye(n_members)[alone.index(best)]
     for _ in range(config.passes):
         before = best
         for member in range(n_members):
@@ -221,11 +232,11 @@ def _climb(lists: Shortlists, config: BlendConfig) -> NDArray[np.float64]:
                 weight = factor * start[member] if start[member] > 0 else factor / n_members
                 if not others.sum() + weight > 0:
                     continue
-                worth = lists.worth(rest + np.float32(weight) * own, config.k)
-                if worth > best:
+                reached = lists.order(rest + np.float32(weight) * own, config.depth)
+                if reached > best:
                     weights = others.copy()
                     weights[member] = weight
-                    best, best_weights = worth, weights / weights.sum()
+                    best, best_weights = reached, weights / weights.sum()
         if best <= before:
             break
     return best_weights
