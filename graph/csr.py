@@ -89,17 +89,32 @@ class Adjacency:
 def csr_tensor(csr: sparse.csr_matrix, dtype: torch.dtype, device: str) -> torch.Tensor:
     """A scipy matrix as sparse CSR tensor, with 32-bit indices where they suffice."""
     index = np.int32 if max(csr.nnz, *csr.shape) < np.iinfo(np.int32).max else np.int64
+    there = sparse_csr(
+        torch.from_numpy(csr.indptr.astype(index)),
+        _as_tensor(csr.indices.astype(index)),
+        _as_tensor(csr.data).to(dtype),
+        csr.shape,
+        check=True,
+    )
+    return there.to(device)  # checked before: on CUDA the check refuses a matrix without entries
+
+
+def sparse_csr(
+    start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, size: tuple[int, int], *, check: bool = False
+) -> torch.Tensor:
+    """A sparse CSR tensor in the memory of its parts, without PyTorch's warnings.
+
+    Args:
+        start: int [n_rows + 1].
+        column: int [n_entries], of the same dtype.
+        value: float [n_entries].
+        size: rows and columns.
+        check: whether the parts are made sure to fit each other.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
-        warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")  # they are asked for below
-        there = torch.sparse_csr_tensor(
-            torch.from_numpy(csr.indptr.astype(index)),
-            _as_tensor(csr.indices.astype(index)),
-            _as_tensor(csr.data).to(dtype),
-            size=csr.shape,
-            check_invariants=True,
-        )
-        return there.to(device)  # checked before: on CUDA the check refuses a matrix without entries
+        warnings.filterwarnings("ignore", "Sparse invariant checks are implicitly disabled")
+        return torch.sparse_csr_tensor(start, column, value, size=size, check_invariants=check)
 
 
 def _as_tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -7,7 +7,7 @@ import warnings
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
     from torch_geometric.data import Data, HeteroData
-    from torch_geometric.loader import LinkLoader, NodeLoader
+    from torch_geometric.loader import LinkLoader, NodeLoader, PrefetchLoader
     from torch_geometric.sampler import (
         BaseSampler,
         EdgeSamplerInput,
@@ -28,6 +28,7 @@ __all__ = [
     "NegativeSampling",
     "NodeLoader",
     "NodeSamplerInput",
+    "PrefetchLoader",
     "SamplerOutput",
     "edge_sample",
     "node_sample",

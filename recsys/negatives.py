@@ -99,6 +99,37 @@ def draw_batch(
     return Batch(users, items, chance, user[kept], np.searchsorted(items, item_idx[kept]), rows.data[kept])
 
 
+def batch_of_pairs(
+    user: NDArray[np.int64],
+    item: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    *,
+    known: NDArray[np.int64],
+    n_others: int,
+    rng: np.random.Generator,
+) -> Batch:
+    """Some pairs, with their own items and a uniform sample of the others as candidates.
+
+    Args:
+        user: int64 [n_pairs].
+        item: int64 [n_pairs].
+        weight: float32 [n_pairs].
+        known: int64, rising; the items that somebody likes, among which the others are drawn (see `draw_batch`).
+        n_others: how many of them, all where there are not so many.
+        rng: source of chance.
+    """
+    users, of_user = np.unique(user, return_inverse=True)
+    certain = np.unique(item)
+    pool = np.setdiff1d(known, certain, assume_unique=True)
+    n_sampled = min(n_others, len(pool))
+    items = np.concatenate([certain, rng.choice(pool, n_sampled, replace=False)])
+    chance = np.zeros(len(items), dtype=np.float32)
+    if n_sampled:
+        chance[len(certain) :] = np.log(n_sampled / len(pool))
+    order = np.argsort(items)
+    return Batch(users, items[order], chance[order], of_user, np.searchsorted(items[order], item), weight)
+
+
 def draw_others(
     liked: sparse.csr_matrix,
     users: NDArray[np.int64],

@@ -21,14 +21,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from features.checkpoint import fingerprint
+from features.errors import InputError
 from features.interactions import Interactions
 from graph.cold_tower import ColdTower
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.kg_gnn import KGGNN, GNNConfig
+from graph.sampling.neighborhood import Neighborhood
 from graph.schema import spell
+from recsys.negatives import Batch
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.parallel import Team, team
+from recsys.sampled import LikedPairs, SamplingConfig, drawn_ahead
 from recsys.trainer import Entry, Look, Trained, Watch, chosen_device, train_model, value_at
 from recsys.validation import Validator
 
@@ -42,6 +46,8 @@ class TrainConfig(ObjectiveConfig):
     """Share of the items treated as new in each step, so that new items learn to be placed by their content."""
     content_dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of the content dimensions left out in each step, so that content is not learned by heart."""
+    sampling: SamplingConfig = SamplingConfig.field()
+    """Whether each step goes over neighborhoods drawn for its batch instead of over the whole graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +113,11 @@ def fit_gnn(
         watch: told of every look at validation.
 
     Raises:
-        InputError: a checkpoint in `run_dir` is damaged.
+        InputError: a checkpoint in `run_dir` is damaged, or `config.sampling` does not fit the model.
     """
-    model = KGGNN(graph, content, model_config, seed=seed, device=chosen_device(config.device))
+    config.sampling.check(model_config.layers)
+    device, fanouts = chosen_device(config.device), config.sampling.fanouts
+    model = KGGNN(graph, content, model_config, seed=seed, device=device, fanouts=fanouts)
     if len(train) == 0:
         log.info("nothing to train on, items are placed by content", items=graph.n_nodes["item"])
         return _fitted(Trained(_embeddings(model, 0.0), [], 0))
@@ -124,8 +132,9 @@ def fit_gnn(
         valid.user_idx,
         valid.item_idx,
     )
+    learn = SampledGNNLearner if config.sampling else GNNLearner
     trained = train_model(
-        GNNLearner(model, train, config, team=team()),
+        learn(model, train, config, team=team()),
         Validator(train.matrix(binary=True), valid.matrix(binary=True), max_users=config.validation_users, seed=seed),
         config,
         seed=seed,
@@ -153,16 +162,21 @@ class GNNLearner:
 
     def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         """One loss a batch of users."""
-        n_items, device = len(self.model.prior), self.model.node.device
         for batch in self._softmax.batches(rng):
-            hidden = rng.random(n_items) < self._config.hidden_share
-            kept = rng.random(self.model.projection.shape[0]) >= self._config.content_dropout
-            gain = kept.astype(np.float32) / (1 - self._config.content_dropout)
-            users_z, items_z, prior = self.model(torch.from_numpy(hidden).to(device), torch.from_numpy(gain).to(device))
+            users_z, items_z, prior = self.model(*self._left_out(rng))
             mine, _, share = batch.part(self._team)
-            items = torch.from_numpy(mine.items).to(device)
-            cosines = users_z[torch.from_numpy(mine.users).to(device)] @ items_z[items].T
+            items = self._moved(mine.items)
+            cosines = users_z[self._moved(mine.users)] @ items_z[items].T
             yield share * self._softmax.loss(cosines, prior[items], mine)
+
+    def _left_out(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The items hidden in a step and the gains of the content's dimensions, see `KGGNN.forward`."""
+        hidden = rng.random(len(self.model.prior)) < self._config.hidden_share
+        kept = rng.random(self.model.projection.shape[0]) >= self._config.content_dropout
+        return self._moved(hidden), self._moved(kept.astype(np.float32) / (1 - self._config.content_dropout))
+
+    def _moved(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.model.node.device)
 
     def look(self, validator: Validator) -> Look:
         """The embeddings, with the bonus for newcomers that validation asks for."""
@@ -175,6 +189,54 @@ class GNNLearner:
         embeddings["items"][:, -1] += bonus * newcomers
         embeddings["newcomer_prior"] += bonus
         return Look(embeddings, recall, {"newcomer_bonus": bonus})
+
+
+class SampledGNNLearner(GNNLearner):
+    """The same on drawn neighborhoods, with batches of pairs: a user whose items were all to be predicted would have
+    no neighbors left.
+
+    Args:
+        model: what is trained, with fan-outs.
+        train: events to learn from.
+        config: how.
+        team: with whom the batches are shared.
+
+    Raises:
+        InputError: `sampling.past` is asked for.
+    """
+
+    def __init__(self, model: KGGNN, train: Interactions, config: TrainConfig, *, team: Team | None = None) -> None:
+        super().__init__(model, train, config, team=team)
+        if config.sampling.past:
+            raise InputError("sampling.past is for LightGCN: the GNN's graph tells no single events apart")
+        liked = liked_pairs(train, config)
+        liked.sort_indices()
+        self._pairs = LikedPairs(liked, None, min_steps=config.min_steps)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
+        """One loss a batch of pairs."""
+        sampling = self._config.sampling
+        epoch = self._pairs.epoch(sampling.batch_pairs, rng)
+
+        def batch(step: int, chance: np.random.Generator) -> tuple[Batch, float]:
+            whole = self._pairs.batch(epoch.runs[step], sampling.others, chance)
+            mine, _, share = whole.part(self._team)
+            return mine, share
+
+        def draw(step: int) -> Neighborhood:
+            chance, run = epoch.rng(step), epoch.runs[step]
+            mine = batch(step, chance)[0]
+            hidden = self.model.rows(self._pairs.user[run], self._pairs.item[run]).view(2, -1)
+            rows = self.model.rows(mine.users, mine.items)
+            return self.model.neighborhoods.draw(rows, without=hidden, seed=int(chance.integers(2**62)))
+
+        device = str(self.model.node.device)
+        ahead = drawn_ahead(draw, len(epoch.runs), workers=sampling.workers, device=device)
+        for step, drawn in enumerate(ahead):
+            mine, share = batch(step, epoch.rng(step))
+            seen = self.model.near(drawn, len(mine.users), self._moved(mine.items), *self._left_out(rng))
+            users_z, items_z, prior = seen
+            yield share * self._softmax.loss(users_z @ items_z.T, prior, mine)
 
 
 @torch.no_grad()

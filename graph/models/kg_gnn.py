@@ -20,6 +20,7 @@ Volkovs et al. 2017, carried over to the graph).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -27,12 +28,15 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding, normalize
 
+from features.errors import InputError
 from features.section import Section
-from graph.csr import Adjacency, propagate
+from graph.blocks import Blocks, spread
+from graph.csr import Adjacency
 from graph.joint import join
 from graph.knowledge_graph import KnowledgeGraph
+from graph.sampling.neighborhood import Neighborhood, Neighborhoods, Step
 from graph.schema import ITEM, USER, is_item_attribute
 
 
@@ -73,13 +77,23 @@ class KGGNN(nn.Module):
         config: shape of the model.
         seed: of the starting embeddings.
         device: where the model lives, such as "cuda"; it does not move afterwards.
+        fanouts: edges drawn of each node, a number a layer, where it is to be trained by `near`: the graph then stays
+            in the host's memory, and `forward` goes over it block by block, without gradients. Empty for the whole.
 
     Raises:
         ValueError: the content has not a row an item.
+        InputError: bfloat16 without CUDA, or with fan-outs.
     """
 
     def __init__(
-        self, graph: KnowledgeGraph, content: NDArray[np.float32], config: GNNConfig, *, seed: int, device: str = "cpu"
+        self,
+        graph: KnowledgeGraph,
+        content: NDArray[np.float32],
+        config: GNNConfig,
+        *,
+        seed: int,
+        device: str = "cpu",
+        fanouts: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if len(content) != graph.n_nodes[ITEM]:
@@ -97,8 +111,17 @@ class KGGNN(nn.Module):
         n_values = sum(count for kind, count in graph.n_nodes.items() if is_item_attribute(kind))
         self._values = slice(self._items.stop, self._items.stop + n_values)  # types stand in the order of their names
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.precision]
-        self._behavior = Adjacency.of(joint.behavior, dtype=dtype, device=device)
-        self._knowledge = Adjacency.of(joint.knowledge, dtype=dtype, device=device)
+        self._behavior: Adjacency | Blocks
+        self._knowledge: Adjacency | Blocks
+        if fanouts:
+            if dtype != torch.float32:
+                raise InputError("drawn neighborhoods are propagated over in float32, model.precision is 'bfloat16'")
+            self._behavior, self._knowledge = (Blocks(one, device=device) for one in (joint.behavior, joint.knowledge))
+            relations = {"behavior": joint.behavior, "knowledge": joint.knowledge}
+            self.neighborhoods = Neighborhoods({name: one for name, one in relations.items() if one.nnz}, fanouts)
+        else:
+            self._behavior = Adjacency.of(joint.behavior, dtype=dtype, device=device)
+            self._knowledge = Adjacency.of(joint.knowledge, dtype=dtype, device=device)
         met = np.ones(joint.n_nodes, dtype=np.float32)
         met[: self._items.stop] = joint.met[: self._items.stop] > 0
         start = np.random.default_rng(seed)
@@ -138,14 +161,58 @@ class KGGNN(nn.Module):
             users float32 [n_users, dim] and items float32 [n_items, dim], each row of length 1, or 0 where nothing is
             known; priors float32 [n_items].
         """
-        seen = self._met
-        if hidden is not None:
-            seen = seen.clone()
-            seen[self._items] = seen[self._items] * ~hidden[:, None]
-        projection = self.projection if content_gain is None else self.projection * content_gain[:, None]
-        z = torch.stack(self._layers(seen, projection)).mean(0)
-        prior = torch.where(seen[self._items, 0] > 0, self.prior, self.newcomer_prior) * float(self.config.item_prior)
-        return normalize(z[self._users]), normalize(z[self._items]), prior
+        seen = self._seen(hidden)
+        z = torch.stack(self._layers(seen, self._projected(content_gain))).mean(0)
+        return normalize(z[self._users]), normalize(z[self._items]), self._priors(seen)
+
+    def near(
+        self,
+        drawn: Neighborhood,
+        n_users: int,
+        items: torch.Tensor,
+        hidden: torch.Tensor | None = None,
+        content_gain: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same for some users and items, from what was drawn for their rows (see `rows`), users first.
+
+        Args:
+            drawn: by `neighborhoods`.
+            n_users: how many of the rows are users'.
+            items: int64 [n]; the items of the other rows.
+            hidden: as for `forward`.
+            content_gain: as for `forward`.
+        """
+        seen = self._seen(hidden)
+        of_node = seen[drawn.node]
+        item = torch.nonzero((drawn.node >= self._items.start) & (drawn.node < self._items.stop)).ravel()
+        content = self._content[drawn.node[item] - self._items.start] @ self._projected(content_gain)
+        x = (embedding(drawn.node, self.node) * of_node).index_add(0, item, content)
+
+        def step(relations: dict[str, Step], x: torch.Tensor) -> torch.Tensor:
+            heard = relations["behavior"](of_node[: len(x)] * x)
+            heard = of_node[: len(heard)] * heard
+            return heard + relations["knowledge"](x) if "knowledge" in relations else heard
+
+        z = normalize(drawn.mean_of_layers(x, step))
+        return z[:n_users], z[n_users:], self._priors(seen)[items]
+
+    def rows(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> torch.Tensor:
+        """Rows of users, then items, in the numbering of all nodes, int64 [n]."""
+        return torch.from_numpy(np.concatenate([self._users.start + users, self._items.start + items]))
+
+    def _seen(self, hidden: torch.Tensor | None) -> torch.Tensor:
+        """1 for nodes with an embedding of their own and behavior, else 0: float32 [n_nodes, 1]."""
+        if hidden is None:
+            return self._met
+        seen = self._met.clone()
+        seen[self._items] = seen[self._items] * ~hidden[:, None]
+        return seen
+
+    def _projected(self, content_gain: torch.Tensor | None) -> torch.Tensor:
+        return self.projection if content_gain is None else self.projection * content_gain[:, None]
+
+    def _priors(self, seen: torch.Tensor) -> torch.Tensor:
+        return torch.where(seen[self._items, 0] > 0, self.prior, self.newcomer_prior) * float(self.config.item_prior)
 
     def _layers(self, seen: torch.Tensor, projection: torch.Tensor) -> list[torch.Tensor]:
         """x(0) ... x(L), each [n_nodes, dim]."""
@@ -153,8 +220,8 @@ class KGGNN(nn.Module):
         x = torch.cat([x[: self._items.start], x[self._items] + self._content @ projection, x[self._items.stop :]])
         layers = [x]
         for _ in range(self.config.layers):
-            heard = seen * propagate(self._behavior, seen * x)
-            x = heard + propagate(self._knowledge, x) if self._knowledge.n_entries else heard
+            heard = seen * spread(self._behavior, seen * x)
+            x = heard + spread(self._knowledge, x) if self._knowledge.n_entries else heard
             layers.append(x)
         return layers
 

@@ -145,16 +145,20 @@ class GraphSampler(BaseSampler):  # type: ignore[misc]
         if targets is None:
             return {}
         group = torch.arange(len(targets.source)) if self._disjoint else None
-        found: dict[EdgeType, Hidden] = {}
-        if targets.edge_type in self._incoming and self._hetero:
-            found[targets.edge_type] = self._incoming[targets.edge_type].hide(targets.source, targets.target, group)
+        ends: dict[EdgeType, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        ends.setdefault(targets.edge_type, []).append((targets.source, targets.target))
         back = self._reverse_of(targets.edge_type)
-        if back is not None and back in self._incoming and self._hetero:
-            found[back] = self._incoming[back].hide(targets.target, targets.source, group)
-        if not self._hetero and ONLY in self._incoming:
-            ends = torch.cat([targets.source, targets.target]), torch.cat([targets.target, targets.source])
-            found[ONLY] = self._incoming[ONLY].hide(*ends, None if group is None else group.repeat(2))
-        return found
+        if back is not None:
+            ends.setdefault(back, []).append((targets.target, targets.source))
+        return {
+            edge_type: self._incoming[edge_type].hide(
+                torch.cat([source for source, _ in pairs]),
+                torch.cat([target for _, target in pairs]),
+                None if group is None else group.repeat(len(pairs)),
+            )
+            for edge_type, pairs in ends.items()
+            if edge_type in self._incoming
+        }
 
     def _rng(self) -> torch.Generator:
         """The generator; a worker process of a loader has one of its own."""

@@ -35,10 +35,17 @@ class Walk:
         self._hidden: dict[EdgeType, Hidden] = {}
         self._done: dict[str, int] = {}
         self._edges: dict[EdgeType, list[tuple[torch.Tensor, ...]]] = {edge_type: [] for edge_type in incoming}
+        self._allowed: dict[EdgeType, list[torch.Tensor]] = {edge_type: [] for edge_type in incoming}
         self._n_new: dict[str, list[int]] = {}
 
-    def start(self, seeds: Tensors, time: Tensors | None, hidden: dict[EdgeType, Hidden], n_links: int | None) -> None:
-        """Begin at the seeds, whose trees are numbered through all types."""
+    def start(
+        self,
+        seeds: Tensors,
+        time: Tensors | torch.Tensor | None,
+        hidden: dict[EdgeType, Hidden],
+        n_links: int | None,
+    ) -> None:
+        """Begin at the seeds, whose trees are numbered through all types; a single time, [], is that of all."""
         self._hidden, self._n_links = hidden, n_links
         first = 0
         for kind, number in self._numbers.items():
@@ -50,7 +57,7 @@ class Walk:
             self._numbers[kind].start(nodes, torch.arange(first, first + len(nodes)))
             first += len(nodes)
         if time is not None:
-            self._time = torch.cat([time[kind] for kind in seeds])
+            self._time = time if isinstance(time, torch.Tensor) else torch.cat([time[kind] for kind in seeds])
 
     def step(self, fanouts: Mapping[EdgeType, int]) -> None:
         """One hop: draw edges into the nodes met last, then number the nodes at their other ends."""
@@ -61,14 +68,15 @@ class Walk:
             ends, here = self._numbers[target], newest[target]
             node, tree = ends.node[here], None if ends.tree is None else ends.tree[here]
             group = tree % self._n_links if tree is not None and self._n_links else None
-            owner, found, edge = self._incoming[edge_type].draw(
+            owner, found, edge, allowed = self._incoming[edge_type].draw(
                 node,
                 k,
                 self._generator,
-                before=None if self._time is None or tree is None else self._time[tree],
+                before=self._time if self._time is None or tree is None else self._time[tree],
                 hidden=self._hidden.get(edge_type),
                 group=group,
             )
+            self._allowed[edge_type].append(allowed)
             of_tree = None if tree is None else tree[owner]
             met.setdefault(source, []).append((edge_type, owner + here.start, found, edge, of_tree))
         for kind, number in self._numbers.items():
@@ -83,6 +91,10 @@ class Walk:
                 self._edges[edge_type].append((row, column, edge))
         for kind, number in self._numbers.items():
             self._n_new[kind].append(len(number.node) - self._done[kind])
+
+    def allowed(self, edge_type: EdgeType) -> torch.Tensor:
+        """How many edges of a relation each node that drew had to draw from, int64, in the order of the nodes."""
+        return torch.cat(self._allowed[edge_type])
 
     def hetero(self) -> HeteroSamplerOutput:
         """As PyG wants it of a heterogeneous graph."""

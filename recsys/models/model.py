@@ -95,6 +95,6 @@ def changed(config: C, changes: Changes) -> C:
         *sections, field = name.split(".")
         inner = values
         for section in sections:
-            inner = inner[section]
+            inner = inner.setdefault(section, {})  # one that is not used is not dumped
         inner[field] = value
     return type(config).model_validate(values)

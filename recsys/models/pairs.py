@@ -26,7 +26,7 @@ from features.interactions import Interactions
 from recsys.held_out import Split
 from recsys.losses import bpr_loss
 from recsys.models.model import Job
-from recsys.negatives import draw_others
+from recsys.negatives import Batch, draw_others
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.parallel import Team, team
 from recsys.scorer import EmbeddingScorer
@@ -99,7 +99,14 @@ Build = Callable[[sparse.csr_matrix, P, int, str], PairModel]
 
 
 def fit_pairs(
-    name: str, build: Build[P], split: Split, config: P, job: Job, *, depends_on: str = ""
+    name: str,
+    build: Build[P],
+    split: Split,
+    config: P,
+    job: Job,
+    *,
+    depends_on: str = "",
+    learn: type[PairLearner] | None = None,
 ) -> EmbeddingScorer:
     """Train a model and return its best epoch as embeddings.
 
@@ -110,6 +117,7 @@ def fit_pairs(
         config: its settings.
         job: seed and checkpoints.
         depends_on: fingerprint of what it knows beside the events.
+        learn: its steps, where they are not those of `PairLearner`.
     """
     if len(split.train) == 0:
         nothing = np.zeros((len(split.train.users), 1), np.float32), np.zeros((len(split.train.items), 1), np.float32)
@@ -123,9 +131,8 @@ def fit_pairs(
         depends_on,
         *(part for side in (split.train, split.valid) for part in (side.user_idx, side.item_idx, side.weight)),
     )
-    learner = PairLearner(
-        build(liked, config, job.seed, device).to(device), split.train, config, device=device, team=team()
-    )
+    model = build(liked, config, job.seed, device).to(device)
+    learner = (learn or PairLearner)(model, split.train, config, device=device, team=team())
     trained = train_model(
         learner,
         Validator(liked, split.valid.matrix(binary=True), max_users=config.validation_users, seed=job.seed),
@@ -178,32 +185,48 @@ class PairLearner:
         order = rng.permutation(self._liked.nnz)
         others = draw_others(self._liked, self._pair_user, self._chance, rng)
         for batch in np.array_split(order, math.ceil(len(order) / self._config.batch_pairs)):
-            pairs = batch[self._team.part(len(batch))]
-            share = float(self._liked.data[pairs].sum() / self._liked.data[batch].sum()) * self._team.size
-            user, liked, other = (
-                self._moved(rows[pairs].astype(np.int64)) for rows in (self._pair_user, self._liked.indices, others)
-            )
-            seen = self.model(user, torch.cat([liked, other]))
-            scores = (seen.users.repeat(2, 1) * seen.items).sum(dim=1)
-            if seen.bias is not None:
-                scores = scores + seen.bias
-            weight = self._moved(self._liked.data[pairs]) if self._config.event_weights else None
-            loss = bpr_loss(*scores.chunk(2), weight=weight)
-            yield share * loss + self._even(pairs, batch) * self._further(seen.users, user, liked, other)
+            user, liked, other = self._triples(batch, others)
+            yield self._bpr(self.model(user, torch.cat([liked, other])), batch, user, liked, other)
 
     def _by_users(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         for batch in self._softmax.batches(rng):
             others = rng.integers(len(batch.items), size=len(batch.item))
-            part, of_batch, share = batch.part(self._team)
-            users, items = self._moved(part.users), self._moved(part.items)
-            seen = self.model(users, items)
-            cosines = normalize(seen.users) @ normalize(seen.items).T
-            loss = self._softmax.loss(cosines, 0.0 if seen.bias is None else seen.bias, part)
-            user = self._moved(part.user)
-            liked = items[self._moved(part.item)]
-            other = items[self._moved(others[of_batch])]
-            further = self._further(seen.users[user], users[user], liked, other)
-            yield share * loss + self._even(part.item, batch.item) * further
+            part = batch.part(self._team)[0]
+            yield self._against(self.model(self._moved(part.users), self._moved(part.items)), batch, others)
+
+    def _triples(
+        self, batch: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Users, liked and other items of this process's part of a batch of pairs."""
+        pairs = batch[self._team.part(len(batch))]
+        rows = (self._pair_user, self._liked.indices, others)
+        user, liked, other = (self._moved(row[pairs].astype(np.int64)) for row in rows)
+        return user, liked, other
+
+    def _bpr(
+        self, seen: Scored, batch: NDArray[np.int64], user: torch.Tensor, liked: torch.Tensor, other: torch.Tensor
+    ) -> torch.Tensor:
+        """Loss of a part of a batch of pairs, whose users and liked, then other items are seen."""
+        pairs = batch[self._team.part(len(batch))]
+        share = float(self._liked.data[pairs].sum() / self._liked.data[batch].sum()) * self._team.size
+        scores = (seen.users.repeat(2, 1) * seen.items).sum(dim=1)
+        if seen.bias is not None:
+            scores = scores + seen.bias
+        weight = self._moved(self._liked.data[pairs]) if self._config.event_weights else None
+        loss = bpr_loss(*scores.chunk(2), weight=weight)
+        return share * loss + self._even(pairs, batch) * self._further(seen.users, user, liked, other)
+
+    def _against(self, seen: Scored, batch: Batch, others: NDArray[np.int64]) -> torch.Tensor:
+        """Loss of a part of a batch whose users and candidates are seen; `others` has the place of one a pair."""
+        part, of_batch, share = batch.part(self._team)
+        users, items = self._moved(part.users), self._moved(part.items)
+        cosines = normalize(seen.users) @ normalize(seen.items).T
+        loss = self._softmax.loss(cosines, 0.0 if seen.bias is None else seen.bias, part)
+        user = self._moved(part.user)
+        liked = items[self._moved(part.item)]
+        other = items[self._moved(others[of_batch])]
+        further = self._further(seen.users[user], users[user], liked, other)
+        return share * loss + self._even(part.item, batch.item) * further
 
     def _even(self, part: NDArray[np.int64], batch: NDArray[np.int64]) -> float:
         """Weight of the mean over a part's pairs in a mean over the team that shall be the whole batch's."""

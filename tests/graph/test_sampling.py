@@ -120,7 +120,7 @@ def test_draws_beside_a_hidden_edge_are_uniform_over_the_others() -> None:
     incoming = Incoming.of(torch.stack([torch.arange(6), torch.zeros(6, dtype=torch.int64)]), 6, 1)
     hidden = incoming.hide(torch.tensor([2, 4]), torch.tensor([0, 0]), None)
     nodes = torch.zeros(n, dtype=torch.int64)
-    _, source, _ = incoming.draw(nodes, 2, torch.Generator().manual_seed(0), hidden=hidden)
+    source = incoming.draw(nodes, 2, torch.Generator().manual_seed(0), hidden=hidden).source
     sets = Counter(tuple(sorted(pair)) for pair in source.view(n, 2).tolist())
     assert set(sets) == {(0, 1), (0, 3), (0, 5), (1, 3), (1, 5), (3, 5)}
     assert stats.chisquare(list(sets.values())).pvalue > 1e-3
