@@ -194,7 +194,7 @@ class Neighborhoods:
         for k in self._fanouts:
             walk.step(dict.fromkeys(self._incoming, k))
         found = walk.hetero()
-        node = found.node[ALL]
+        node = found.node[ALL].clone()  # the numbering keeps its own; what a process sends is moved behind its back
         met = np.cumsum(found.num_sampled_nodes[ALL])
         whole = {}
         for kind in self._incoming:
