@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         purchases=settings.purchase_types,
     )
     pictures = open_pictures(settings.shop)
-    shelf = ItemShelf(store)
+    shelf = ItemShelf(store, restore=settings.restore)
     policies = PolicyKeeper(store, settings, telemetry)
     keeper = ItemKeeper(shelf, pictures, telemetry, prepare=policies.prepare)
     settings, recommender, release = _answering(settings, tracing, telemetry)

@@ -143,6 +143,9 @@ class Telemetry:
             "outcome",
         )
         self.items_changed = self._counter("recsys_items_changed", "Changes of items that a worker took in.").labels()
+        self.items_restored = self._counter(
+            "recsys_items_restored", "Changed items that a worker put back as Redis had lost them."
+        ).labels()
         self.items_unplaced = self._counter(
             "recsys_items_unplaced", "New items that the current bundle cannot place."
         ).labels()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -148,25 +148,46 @@ class ItemKeeper:
                 log.exception("looking for changed items failed")
 
     async def load(self) -> None:
-        """Read all that was said, as after a start or when Redis was away.
+        """Read all that was said, as after a start or when Redis was away; put back what it has lost meanwhile.
 
         Raises:
             StoreDownError: it is away.
         """
+        lost = self._after is not None and await self._shelf.since(self._after) is None
+        if lost and self._known:
+            n_back = await self._shelf.put_back(dict(self._known), self._after or "0-0")
+            if n_back:
+                self._telemetry.items_restored.inc(n_back)
+                log.warning("redis had lost changes of items, they are put back", items=n_back)
         every, after = await self._shelf.every()
         async with self._lock:
             changed = {item_id: said for item_id, said in every.items() if not _same(self._known.get(item_id), said)}
             self._after = after
+            if not lost:
+                self._forget(self._known.keys() - every.keys())
             self._known.update(changed)
             self._meanwhile.update(changed)
             await self._apply(changed)
 
     async def _look(self) -> None:
-        item_ids, after = await self._shelf.since(self._after or "0-0")
+        before = self._after or "0-0"
+        news = await self._shelf.since(before)
+        if news is None:
+            await self.load()
+            return
+        item_ids, after = news
         if item_ids:
             found = await self._shelf.read(item_ids)
             await self.take({one: said for one, said in found.items() if not _same(self._known.get(one), said)})
+            dropped = set(item_ids) - found.keys()
+            if dropped and await self._shelf.since(before) is not None:  # else they are not dropped, but lost
+                self._forget(dropped)
         self._after = after
+
+    def _forget(self, item_ids: Iterable[str]) -> None:
+        """No longer lay over the next bundle what is said no more, as the models say it by themselves."""
+        for item_id in list(item_ids):
+            self._known.pop(item_id, None)
 
     async def _apply(self, changes: Mapping[str, Said]) -> None:
         if not changes or self._base is None or self._amendments is None:

@@ -10,6 +10,7 @@ import structlog
 
 from recsys.bundle import Bundle
 from serving.items.said import FIELDS, Said
+from serving.items.shelf import CHANGES_CAP
 from serving.keys import Keys
 
 log = structlog.get_logger()
@@ -46,6 +47,7 @@ def prune_items(client: redis.Redis, keys: Keys, bundles: Sequence[Bundle]) -> i
             if packed and all(says_the_same(item_id, Said.unpacked(packed), bundle) for bundle in bundles):
                 pipeline.delete(key, keys.item_picture(item_id))
                 pipeline.srem(keys.items, item_id)
+                pipeline.xadd(keys.item_changes, {"item_id": item_id}, maxlen=CHANGES_CAP, approximate=True)
 
         dropped += bool(client.transaction(drop, key))
     if dropped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import redis.asyncio
@@ -13,6 +14,21 @@ from serving.store import Store
 CHANGES_CAP = 100_000
 """Changes that are kept, roughly, for workers to learn of; one that missed more reads everything again."""
 BATCH = 500
+_PUT_BACK = """
+local function moment(id) local ms, n = string.match(id, '(%d+)-(%d+)') return tonumber(ms), tonumber(n) end
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local others = false
+if newest then
+  local ms, n = moment(newest[1])
+  local known_ms, known_n = moment(ARGV[1])
+  others = ms > known_ms or (ms == known_ms and n > known_n)
+end
+if not others then redis.call('DEL', KEYS[3])
+elseif redis.call('HEXISTS', KEYS[3], 'whole') == 1 or redis.call('HEXISTS', KEYS[3], 'deleted') == 1 then return 0 end
+local new = redis.call('SADD', KEYS[2], ARGV[2])
+for i = 3, #ARGV, 2 do new = new + redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
+return math.min(new, 1)
+"""
 
 
 class ItemShelf:
@@ -20,10 +36,12 @@ class ItemShelf:
 
     Args:
         store: Redis.
+        restore: whether what Redis has lost is put back.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, restore: bool = True) -> None:
         self._store = store
+        self._restore = restore
 
     @property
     def up(self) -> bool:
@@ -96,21 +114,67 @@ class ItemShelf:
         found = await self.read(sorted(member.decode() for member in members))
         return found, newest[0][0].decode() if newest else "0-0"
 
-    async def since(self, change: str) -> tuple[list[str], str]:
+    async def since(self, change: str) -> tuple[list[str], str] | None:
         """The items that changed after a change, each once, and the last change now.
+
+        Args:
+            change: the last one known, "0-0" where none was there.
+
+        Returns:
+            None where Redis does not have that change any more: so many came after it, or it has lost them.
 
         Raises:
             StoreDownError: Redis is away.
         """
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
-            return cast(
-                "list[Any]", await client.xrange(self._store.keys.item_changes, min=f"({change}", count=10 * BATCH)
-            )
+            return cast("list[Any]", await client.xrange(self._store.keys.item_changes, min=change, count=10 * BATCH))
 
         entries = await self._store.asked(ask)
+        if change != "0-0":
+            if not entries or entries[0][0].decode() != change:
+                return None
+            entries = entries[1:]
         item_ids = list(dict.fromkeys(fields[b"item_id"].decode() for _, fields in entries))
         return item_ids, entries[-1][0].decode() if entries else change
+
+    async def put_back(self, known: Mapping[str, Said], change: str) -> int:
+        """Give a Redis that lost them what was known of items; what was said of one since stands, and lies over it.
+
+        Args:
+            known: all that was known.
+            change: the last one it holds for.
+
+        Returns:
+            How many items were not there, or not whole.
+
+        Raises:
+            StoreDownError: Redis is away.
+        """
+        if not self._restore:
+            return 0
+        keys = self._store.keys
+
+        async def put(client: redis.asyncio.Redis, item_ids: Sequence[str]) -> list[int]:
+            pipeline: Any = client.pipeline(transaction=False)
+            for item_id in item_ids:
+                fields = [part for pair in known[item_id].packed().items() for part in pair]
+                names = (keys.item_changes, keys.items, keys.item_now(item_id))
+                pipeline.eval(_PUT_BACK, len(names), *names, change, item_id, *fields)
+            return cast("list[int]", await pipeline.execute())
+
+        async def tell(client: redis.asyncio.Redis, item_ids: Sequence[str]) -> None:
+            pipeline: Any = client.pipeline(transaction=False)
+            for item_id in item_ids:
+                pipeline.xadd(keys.item_changes, {"item_id": item_id}, maxlen=CHANGES_CAP, approximate=True)
+            await pipeline.execute()
+
+        every = list(known)
+        batches = [every[start : start + BATCH] for start in range(0, len(every), BATCH)]
+        n_back = sum([sum(await self._store.asked(partial(put, item_ids=batch))) for batch in batches])
+        for batch in batches:  # last, as a change that is told is taken for one that somebody has made
+            await self._store.asked(partial(tell, item_ids=batch))
+        return n_back
 
     async def picture(self, item_id: str) -> bytes | None:
         """The picture that was sent for an item.
