@@ -20,7 +20,7 @@ from recsys.run_folder import write_atomically
 
 FORMAT = 2
 TABLE, ABOUT = "counters.parquet", "counters.json"
-# both in the order of `CounterHistory`
+# by the names of `CounterHistory`
 _NUMBERS = ("shown_s", "known_s", "shown", "clicks", "fair_shown", "fair_clicks")
 _SAID = ("randomized", "half_life_s", "window_s", "until_s")
 
@@ -82,16 +82,20 @@ def read_counters(folder: Path) -> CounterHistory:
     for name, known in names.items():
         there, codes = _coded(table[name])
         rows[f"{name}_idx"] = np.array([known.index(one) for one in there], dtype=np.int64)[codes]
+    numbers = {name: table[name].to_numpy().astype(np.float64) for name in _NUMBERS}
     return CounterHistory(
-        Vocabulary(items),
-        scenarios,
-        surfaces,
-        item_idx,
-        rows["scenario_idx"],
-        rows["surface_idx"],
-        table["position"].to_numpy().astype(np.int64),
-        *(table[name].to_numpy().astype(np.float64) for name in _NUMBERS),
-        *said.values(),
+        items=Vocabulary(items),
+        scenarios=scenarios,
+        surfaces=surfaces,
+        item_idx=item_idx,
+        scenario_idx=rows["scenario_idx"],
+        surface_idx=rows["surface_idx"],
+        position=table["position"].to_numpy().astype(np.int64),
+        **numbers,
+        randomized=said["randomized"],
+        half_life_s=said["half_life_s"],
+        window_s=said["window_s"],
+        until_s=said["until_s"],
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import lru_cache
 
 import numpy as np
 
 from features.vocabulary import Vocabulary
 from recsys.appeal.history import CounterHistory
-from recsys.appeal.shrinkage import standing_by
+from recsys.appeal.shrinkage import F32, standing_by
 from recsys.ranking.standing import COLUMNS, Standing
 
 KEPT_BYTES = 1 << 28
@@ -30,19 +31,31 @@ class StandingThen:
         self._rows = history.items.idxs(items.ids)
         self._uncounted = standing.uncounted()
         numbers = len(items) * (len(COLUMNS) + 2 * len(history.scenarios))
-        self._kept = lru_cache(max(1, KEPT_BYTES // (4 * max(1, numbers))))(self._by_what_became_known)
+        self._memory = lru_cache(max(1, KEPT_BYTES // 2 // (4 * max(1, numbers))))
+        self._told = self._memory(self._by_what_became_known)
+        self._kept = self._memory(self._counted)
+
+    def over(self, standing: Standing) -> StandingThen:
+        """The same counters over another standing of the same items; what was worked out of them is remembered."""
+        other = copy(self)
+        other._uncounted = standing.uncounted()
+        other._kept = self._memory(other._counted)
+        return other
 
     def __call__(self, moment: float) -> Standing:
         """The standing at a moment, UTC seconds, by what became known last."""
         place = int(np.searchsorted(self._history.moments, moment, side="right"))
         return self._kept(place) if place else self._uncounted
 
-    def _by_what_became_known(self, place: int) -> Standing:
-        """At the end of so many of the history's moments."""
+    def _counted(self, place: int) -> Standing:
+        return self._uncounted.counting(*self._told(place))
+
+    def _by_what_became_known(self, place: int) -> tuple[F32, dict[str, F32]]:
+        """What is counted at the end of so many of the history's moments."""
         history = self._history
         then = float(history.moments[place - 1])
         counts = history.counts(then, history.examination(then))
-        return self._uncounted.counting(*standing_by(counts, history.scenarios, self._rows))
+        return standing_by(counts, history.scenarios, self._rows)
 
 
 def standing_then(standing: Standing, items: Vocabulary, history: CounterHistory | None) -> Callable[[float], Standing]:

@@ -22,7 +22,7 @@ from features.vocabulary import Vocabulary
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placed
 from recsys.appeal.history import CounterHistory
-from recsys.appeal.then import standing_then
+from recsys.appeal.then import StandingThen
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
 from recsys.rules.amended import facts_of, trained_facts
@@ -141,7 +141,7 @@ class CatalogThen:
         rules: RuleSet | None = None,
         counters: CounterHistory | None = None,
     ) -> None:
-        self._trained, self._changes, self._rules, self._counters = bundle, changes, rules, counters
+        self._trained, self._changes, self._rules = bundle, changes, rules
         self._facts = None if rules is None else trained_facts(bundle)
         self._recommender = BundleRecommender(bundle)
         self._amendments = Amendments(bundle, None)
@@ -151,7 +151,7 @@ class CatalogThen:
         self._now = Now(
             bundle, self._recommender, None if rules is None or self._facts is None else RuleBook(rules, self._facts)
         )
-        self._standing = standing_then(bundle.standing, bundle.items, counters)
+        self._counted = None if counters is None else StandingThen(bundle.standing, bundle.items, counters)
         if changes is not None:
             self._take(changes.at_first())
 
@@ -172,7 +172,8 @@ class CatalogThen:
             self._done = until
             if changed:
                 self._take(changed)
-        self._now.recommender.standing = self._standing(moment)
+        counted = self._counted
+        self._now.recommender.standing = self._now.bundle.standing if counted is None else counted(moment)
         return self._now
 
     def _take(self, changed: Mapping[str, Mapping[str, Any]]) -> None:
@@ -184,7 +185,8 @@ class CatalogThen:
             self._displays[item_id] = before | plain | {"attributes": attributes}
             placed[item_id] = Placed(self._displays[item_id], {})
         bundle, _, spaces = self._amendments.apply(placed)
-        self._standing = standing_then(bundle.standing, bundle.items, self._counters)
+        if self._counted is not None:  # when an item came may have changed, what was counted of it has not
+            self._counted = self._counted.over(bundle.standing)
         rules = None
         if self._rules is not None and self._facts is not None:
             rules = RuleBook(self._rules, facts_of(bundle, self._facts))

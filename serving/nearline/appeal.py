@@ -8,6 +8,7 @@ asks names them, and must not fill Redis.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
@@ -16,6 +17,7 @@ import numpy as np
 import orjson
 from redis import Redis
 
+from features.errors import InputError
 from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
 from serving.keys import Keys
@@ -62,8 +64,8 @@ def field(scenario: str, item: str) -> bytes:
 
 
 def named(field: bytes) -> tuple[str, str]:
-    """Scenario and item of a `field`."""
-    scenario, _, item = field.partition(_BETWEEN)
+    """Scenario and item of a `field`; one that was written before there were scenarios is an item's, everywhere."""
+    scenario, _, item = field.rpartition(_BETWEEN)
     return scenario.decode(), item.decode()
 
 
@@ -76,12 +78,14 @@ class LiveCounting:
         scenarios: those that are counted by themselves, after "" for all others.
         half_life_s: counts are worth half after so long.
         until_s: answers up to here were counted before, from the log.
+        begun_s: when counting began, UTC seconds; another number where it began anew, as after all was lost.
     """
 
     examination: Examination
     scenarios: tuple[str, ...]
     half_life_s: float
     until_s: float
+    begun_s: float = 0.0
 
     def dump(self) -> bytes:
         """As JSON."""
@@ -89,10 +93,19 @@ class LiveCounting:
 
     @classmethod
     def read(cls, raw: bytes) -> LiveCounting:
-        """From `dump`."""
-        said = orjson.loads(raw)
-        curves = {surface: tuple(curve) for surface, curve in said["examination"].items()}
-        return cls(Examination(curves), tuple(said["scenarios"]), said["half_life_s"], said["until_s"])
+        """From `dump`, also as it was before there were scenarios: then all counts are of everywhere.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            said = orjson.loads(raw)
+            curves = {str(surface): tuple(map(float, curve)) for surface, curve in said["examination"].items()}
+            scenarios = tuple(map(str, said.get("scenarios", ("",))))
+            numbers = (float(said["half_life_s"]), float(said["until_s"]), float(said.get("begun_s", 0.0)))
+            return cls(Examination(curves), scenarios, *numbers)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"how live counts are made must be JSON as it was written, it is {raw[:80]!r}") from error
 
     def field(self, scenario: str, item: str) -> bytes:
         """Where an item is counted in an answer for a scenario."""
@@ -113,7 +126,8 @@ def begin(client: Redis, keys: Keys, history: CounterHistory) -> LiveCounting:
         history: the log's counters.
     """
     at, examination = history.end_s, history.examination(history.end_s)
-    counting = LiveCounting(examination, history.scenarios, history.half_life_s, history.until_s)
+    begun_s = time.time()
+    counting = LiveCounting(examination, history.scenarios, history.half_life_s, history.until_s, begun_s)
     counts = history.counts(at, examination)
     seeds = [
         [field(scenario, item).decode(), clicks, looks, squared, at]

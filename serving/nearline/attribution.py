@@ -94,6 +94,10 @@ class Attribution:
         self._answer, self._click = client.register_script(ANSWER), client.register_script(CLICK)
         self.counted: Counter[str] = Counter()
 
+    def go_by(self, counting: LiveCounting) -> None:
+        """Count items in another way from now on."""
+        self._counting = counting
+
     def answers(self, group: StreamGroup, batch: Batch) -> None:
         """Count the answers of a batch and acknowledge them; those of no arm are only acknowledged."""
         rest = []
@@ -204,7 +208,14 @@ def attribute(
         name: StreamGroup(client, stream, group=GROUP, worker=worker, size=size, abandoned_after_s=abandoned_after_s)
         for name, (stream, _) in streams.items()
     }
+
+    def handle(name: str, batch: Batch) -> None:
+        if counters is not None and not client.exists(keys.appeal_about):  # Redis has lost it: on from the log again
+            counting.go_by(begin(client, keys, counters))
+            log.warning("redis had lost how items do, counting goes on from the log's counters")
+        streams[name][1](groups[name], batch)
+
     began = time.monotonic()
-    follow(groups, lambda name, batch: streams[name][1](groups[name], batch), stop=stop, once=once, wait_s=wait_s)
+    follow(groups, handle, stop=stop, once=once, wait_s=wait_s)
     log.info("attribution ends", seconds=round(time.monotonic() - began, 1), **counting.counted)
     return counting.counted

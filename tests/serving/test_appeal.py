@@ -82,7 +82,7 @@ def test_counting_may_begin_with_nothing_and_a_scenario_that_is_not_counted_by_i
 ) -> None:
     recommender = BundleRecommender(make_bundle(np.eye(3)))
     about = LiveCounting(Examination({}), ("", "home"), half_life_s=1e9, until_s=0.0)
-    counts = {("", "i0"): (30, 100), ("elsewhere", "i0"): (20, 100), ("", "i1"): (200, 400)}
+    counts = {("", "i0"): (30, 100), ("elsewhere", "i0"): (20, 100), ("", "i1"): (100, 200)}
 
     async def story(client: Any) -> None:
         store = Store(redis_server.url, Settings(), Telemetry())
@@ -95,6 +95,8 @@ def test_counting_may_begin_with_nothing_and_a_scenario_that_is_not_counted_by_i
             packed = np.array([(n_clicks, n_looks, n_looks, time.time())], dtype=PACKED).tobytes()
             client.hset(Keys().appeal, field(scenario, item), packed)
             client.zadd(Keys().appeal_changed, {field(scenario, item): 1})
+        client.hset(Keys().appeal, "i1", np.array([(100, 200, 200, time.time())], dtype=PACKED).tobytes())
+        client.zadd(Keys().appeal_changed, {"i1": 1})  # from before there were scenarios
         await keeper.look()
         await store.close()
 

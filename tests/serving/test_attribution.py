@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -20,11 +20,12 @@ import pytest
 from redis import Redis
 from redis.crc import key_slot
 
+from features.errors import InputError
 from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
 from serving.events import Event
 from serving.keys import Keys
-from serving.nearline.appeal import PACKED, begin, named
+from serving.nearline.appeal import PACKED, LiveCounting, begin, named
 from serving.nearline.attribution import FIELDS, GROUP, Attribution, attribute
 from serving.nearline.group import Batch, StreamGroup
 
@@ -236,6 +237,48 @@ def test_a_killed_worker_counts_no_item_twice(client: Redis, log_counters: Any) 
     count_until_killed(client, counting)
     run(client, counters=log_counters())
     assert appeals(client)["q"] == pytest.approx((1.0, 1.0, 1.0, 100.0))
+
+
+def test_where_redis_forgets_everything_counting_goes_on_from_the_log_s_counters_and_says_that_it_began_anew(
+    client: Redis, log_counters: Any, eventually: Any
+) -> None:
+    stop = threading.Event()
+    counting = {"worker": "w", "stop": stop, "wait_s": 0.02, "counters": log_counters()}
+    thread = threading.Thread(target=attribute, args=(client,), kwargs=counting)
+    thread.start()
+    try:
+        feed(client, "one", "q", at=100.0)
+        eventually(lambda: "q" in appeals(client))
+        before = LiveCounting.read(cast("bytes", client.get(KEYS.appeal_about)))
+        client.flushall()
+        feed(client, "two", "r", at=100.0)
+        eventually(lambda: "r" in appeals(client), within_s=20)
+        click(client, "two", "r")
+        eventually(lambda: appeals(client)["r"] == pytest.approx((1.0, 1.0, 1.0, 100.0)))
+    finally:
+        stop.set()
+        thread.join(20)
+    after = LiveCounting.read(cast("bytes", client.get(KEYS.appeal_about)))
+    assert appeals(client)["y"] == pytest.approx((0.5, 1.0, 1.0, 90.0))
+    assert "q" not in appeals(client)  # what the stream held is lost
+    assert replace(after, begun_s=before.begun_s) == before
+    assert after.begun_s > before.begun_s  # by which workers know to read all of it again
+
+
+def test_counts_from_before_there_were_scenarios_are_of_everywhere_and_add_to_what_comes(
+    client: Redis, log_counters: Any
+) -> None:
+    about = {"examination": {"feed": [1.0, 0.5]}, "half_life_s": HALF_LIFE, "until_s": 90.0}
+    client.set(KEYS.appeal_about, orjson.dumps(about))
+    client.hset(KEYS.appeal, "x", np.array([(3.0, 8.0, 8.0, 100.0)], dtype=PACKED).tobytes())
+    feed(client, "new", "xq", at=100.0, scenario="home")
+    run(client, counters=log_counters())
+    fields: Any = client.hkeys(KEYS.appeal)
+    assert sorted(named(one) for one in fields) == [("", "q"), ("", "x"), ("", "x")]
+    counting = LiveCounting.read(cast("bytes", client.get(KEYS.appeal_about)))
+    assert (counting.scenarios, counting.until_s) == (("",), 90.0)
+    with pytest.raises(InputError, match="how live counts are made must be JSON as it was written"):
+        LiveCounting.read(b'{"examination": {}}')
 
 
 def test_what_cannot_be_read_stops_nothing(client: Redis) -> None:

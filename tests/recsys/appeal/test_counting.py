@@ -136,6 +136,8 @@ def test_who_asks_for_moments_in_turn_is_told_each_its_own_and_each_is_worked_ou
     standing = StandingThen(Standing.of_nothing(2), history.items, history)
     told = [standing(moment).columns[0, 0] for moment in (100.0, 250.0, 150.0, 200.0, 50.0)]
     np.testing.assert_array_equal(told, [1, 2, 1, 2, np.nan])
+    again = standing.over(Standing(np.array([[0, 0, 7.0], [0, 0, 8.0]], dtype=np.float32)))  # they came otherwise
+    np.testing.assert_array_equal(again(150.0).columns, [[1, 1, 7], [1, 1, 8]])
     assert worked_out == [100.0, 200.0]
 
 
