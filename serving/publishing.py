@@ -27,7 +27,7 @@ from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
 from serving.shadow.report import ShadowReport, shadow_report
-from serving.vectors import held, load_vectors, must_be_offered, predicted_vector_bytes, vector_recall
+from serving.vectors import held, load_vectors, must_be_offered, offered, predicted_vector_bytes, vector_recall
 from serving.versions import Versions
 
 log = structlog.get_logger()
@@ -115,14 +115,15 @@ class Publisher:
             if if_none and previous is not None:
                 return Published(previous, self._versions.previous_of(previous), 0, 0, 0, time.monotonic() - began)
             if previous == bundle.version and self._versions.intact(bundle):
-                before, recall = self._versions.previous_of(bundle.version), self._with_vectors(bundle)
+                before = self._versions.previous_of(bundle.version)
+                recall = self._with_vectors(bundle) if self._vectors else None
                 return Published(bundle.version, before, 0, 0, 0, time.monotonic() - began, recall)
             if self._versions.shadowed() == bundle.version and self._versions.intact(bundle):  # loaded and read back
                 n_keys, predicted, measured = int(self._versions.meta(bundle.version)["n_keys"]), 0, 0
                 self._versions.record(bundle, previous, n_keys=n_keys)
             else:
-                n_keys, predicted, measured = self._loaded(bundle, previous)
-            recall = self._with_vectors(bundle)
+                n_keys, predicted, measured = self._loaded(bundle, previous, vectors=self._vectors)
+            recall = self._with_vectors(bundle) if self._vectors else None
             self._switch(bundle.version, if_none=if_none)
             prune_items(self._client, self._keys, self._bundles(self._versions.retire(self._keep)))
         log.info("published", version=bundle.version, previous=previous, keys=n_keys, bytes=measured)
@@ -130,6 +131,8 @@ class Publisher:
 
     def shadow(self, bundle: Bundle, share: float) -> Published:
         """Load a bundle beside the current version, and let workers try it on a share of their traffic.
+
+        Where the current version has its vectors in Redis, so gets this one.
 
         Args:
             bundle: the one to try; in place of another that is tried now, which then expires.
@@ -144,14 +147,17 @@ class Publisher:
             if current is None or current == bundle.version:
                 why = "nothing is published that it could stand beside" if current is None else "it is current already"
                 raise InputError(f"version {bundle.version} cannot be a shadow: {why}")
+            key = self._keys.vectors(current)
+            vectors = self._vectors or (offered(self._client, key) and held(self._client, key) > 0)
             n_keys = predicted = measured = 0
             if not (self._versions.kept(bundle.version) and self._versions.intact(bundle)):
-                n_keys, predicted, measured = self._loaded(bundle, current)
+                n_keys, predicted, measured = self._loaded(bundle, current, vectors=vectors)
+            recall = self._with_vectors(bundle) if vectors else None  # workers look for them once, when they open it
             self._versions.cast_shadow(bundle.version, share)
             if before is not None and before != bundle.version:
                 self._versions.retire(self._keep)
         log.info("shadowed", version=bundle.version, current=current, share=share, keys=n_keys)
-        return Published(bundle.version, current, n_keys, predicted, measured, time.monotonic() - began)
+        return Published(bundle.version, current, n_keys, predicted, measured, time.monotonic() - began, recall)
 
     def shadow_report(self) -> ShadowReport:
         """How the shadowed version compares with the current one.
@@ -226,12 +232,12 @@ class Publisher:
         if self._versions.shadowed() == version:
             self._versions.lift_shadow()
 
-    def _loaded(self, bundle: Bundle, previous: str | None) -> tuple[int, int, int]:
+    def _loaded(self, bundle: Bundle, previous: str | None, *, vectors: bool) -> tuple[int, int, int]:
         """Load a version, read it back and record it; how many keys, and the memory predicted and measured, bytes."""
         recommender = BundleRecommender(bundle)
         predicted = predicted_bytes(bundle, recommender, self._keys)
         used = self._used_bytes()
-        self._check_budget(predicted + (predicted_vector_bytes(bundle.item_vectors) if self._vectors else 0), used)
+        self._check_budget(predicted + (predicted_vector_bytes(bundle.item_vectors) if vectors else 0), used)
         known = previous == bundle.version or self._versions.kept(bundle.version)
         self._versions.announce(bundle.version)
         try:
@@ -245,10 +251,8 @@ class Publisher:
             raise
         return n_keys, predicted, self._used_bytes() - used
 
-    def _with_vectors(self, bundle: Bundle) -> float | None:
-        """Load the items' vectors, where they are asked for; the recall of a search among them."""
-        if not self._vectors:
-            return None
+    def _with_vectors(self, bundle: Bundle) -> float:
+        """Load the items' vectors, where they are not there; the recall of a search among them."""
         vectors, key = np.asarray(bundle.item_vectors), self._keys.vectors(bundle.version)
         if held(self._client, key) == len(vectors):  # workers may be searching them, and they are what they were
             self._client.persist(key)

@@ -153,7 +153,8 @@ class Settings(BaseSettings):
     """Where feeds look for the items nearest to a user: in the worker, or in Redis (8 or later) where the version was
     published with --vectors."""
     restore: bool = True
-    """What Redis has lost is put back by the workers that knew it: the version, rules, experiments."""
+    """What Redis has lost is put back by the workers that knew it: the version, rules, experiments, changed
+    items."""
     thread_above_items: int = 200_000
     """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others; below, handing it
     over would take a good part of the time that it saves."""

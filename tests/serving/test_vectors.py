@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -121,3 +123,34 @@ def test_a_version_without_vectors_and_a_server_without_vector_sets_are_searched
     assert service.feed_ids("u7", 12) == expected
     with redis_server.client() as client, pytest.raises(InputError, match=r"vector sets \(Redis 8 or later\)"):
         Publisher(client, state_dir=tmp_path / "state", vectors=True).publish(crowded)
+
+
+def test_a_version_that_is_tried_and_then_current_is_searched_in_redis_where_the_one_before_was(
+    redis_8: tuple[redis.Redis, Any],
+    crowded: Bundle,
+    make_bundle: Callable[..., Bundle],
+    start_service: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    client, _ = redis_8
+    Publisher(client, state_dir=tmp_path / "state", vectors=True).publish(crowded)
+    service = start_service(bundle=crowded.path, redis_url=url_of(client), vectors="redis")
+    rng = np.random.default_rng(1)
+    tried = make_bundle(rng.normal(size=(N_ITEMS, DIM)), users=rng.normal(size=(40, DIM)))
+    command = [str(Path(sys.executable).with_name("recsys")), "shadow", "start", str(tried.path), "--share", "1"]
+    environment = {**os.environ, "REDIS_URL": url_of(client), "RECSYS_STATE_DIR": str(tmp_path / "state")}
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, env=environment).stdout
+    assert float(told.partition("vectors: recall@100 of a search in Redis ")[2]) >= 0.97
+    key = Keys().vectors(tried.version)
+    assert cast("Any", client).execute_command("VCARD", key) == N_ITEMS
+    state = service.app.state
+    wait_for(lambda: state.shadow.live is not None)
+    assert state.shadow.live.recommender.index.searcher._key == key
+    for number in range(5):
+        service.feed(f"visitor{number}", 12)
+    wait_for(lambda: service.metric("recsys_shadow_requests_total", outcome="compared") == 5)
+    assert service.metric("recsys_shadow_requests_total", outcome="failed") == 0
+    subprocess.run([command[0], "shadow", "switch"], check=True, timeout=120, env=environment)
+    wait_for(lambda: state.watcher.live.version == tried.version)
+    assert state.watcher.live.recommender.index.searcher._key == key
+    assert client.ttl(key) == -1
