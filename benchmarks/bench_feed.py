@@ -4,7 +4,8 @@
 
 One worker's application in this process, on a real embedded Redis, asked through its ASGI interface: a bare Starlette
 route that gets 2 KB from the same Redis (the limit), a feed that was kept, and feeds of visitors with 200 recent
-events, each after another event, which is sent before and not counted. A learned ranker orders the feeds and five rules
+events, each after another event, which is sent before and not counted: one by one, and 16 that wait at once, as they do
+where a worker is busy, so that they are ranked as one block. A learned ranker orders the feeds and five rules
 hold for them, as in `bench_serve.py`. CPU time of the process, so that a busy machine changes the figures little;
 medians.
 "The rest" is the reading of the live state from Redis, rules bound to the request, items, the answer's bytes and the
@@ -43,7 +44,8 @@ from serving.live import Live
 from serving.settings import Settings
 
 App = Callable[..., Awaitable[None]]
-VISITORS = 100
+VISITORS, AT_ONCE = 100, 16
+TOGETHER = f"{AT_ONCE} after events at once"
 
 
 async def asked(app: App, method: str, path: str, said: Any = None) -> tuple[int, bytes, float]:
@@ -104,7 +106,12 @@ def watched(live: Live, took: dict[str, list[float]]) -> None:
         setattr(recommender, step, told(name, getattr(recommender, step)))
 
 
-STEPS = {"moment": "the moment", "ranked": "candidates and stages", "_learned": "of it ranking", "reasons": "reasons"}
+STEPS = {
+    "moment": "the moment",
+    "ranked_all": "candidates and stages",
+    "_learned": "of it ranking",
+    "reasons_all": "reasons",
+}
 
 
 async def measured(folder: Path, url: str, requests: int, *, stages: bool) -> dict[str, Any]:
@@ -153,6 +160,15 @@ async def measured(folder: Path, url: str, requests: int, *, stages: bool) -> di
                 assert status == 200, (name, status, body)
                 took[name].append(ms)
             took["event"].append(of_event)
+        for number in range(-2, 0 if stages else requests // AT_ONCE):
+            paths = [f"/v1/users/{quote(visitor)}/feed?k=12" for visitor in visitors[:AT_ONCE]]
+            for visitor in visitors[:AT_ONCE]:
+                await asked(app, "POST", "/v1/events", {"events": [event(visitor)]})
+            began = time.process_time()
+            answers = await asyncio.gather(*(asked(app, "GET", path) for path in paths))
+            assert {status for status, *_ in answers} == {200}
+            if number >= 0:
+                took[TOGETHER].append(1000 * (time.process_time() - began) / AT_ONCE)
     return {name: round(float(np.median(of)), 4) for name, of in took.items()}
 
 
@@ -171,9 +187,8 @@ def main() -> None:
         os.environ["RECSYS_STATE_DIR"] = state
         ms = asyncio.run(measured(folder, running.url, given.requests, stages=False))
         steps = asyncio.run(measured(folder, running.url, given.requests, stages=True))
-    made = ms["after an event"]
     print(f"{'CPU of a request':28} {'ms':>8} {'bare route / this':>18}")
-    for name in ("bare", "kept", "event", "after an event"):
+    for name in ("bare", "kept", "event", "after an event", TOGETHER):
         print(f"{name:28} {ms[name]:8.3f} {ms['bare'] / ms[name]:18.2f}")
     print("of a feed after an event")
     of_feed = {name: steps[name] for name in STEPS.values()}
@@ -185,7 +200,8 @@ def main() -> None:
     if given.json is not None:
         about = {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
         settings = {"items": given.items, "users": given.users, "dim": given.dim, "requests": given.requests}
-        figures = {"cpu_ms": ms, "ratio_to_bare": round(ms["bare"] / made, 4), "stages_ms": of_feed}
+        ratios = {name: round(ms["bare"] / ms[name], 4) for name in ("after an event", TOGETHER)}
+        figures = {"cpu_ms": ms, "ratio_to_bare": ratios, "stages_ms": of_feed}
         given.json.write_text(json.dumps(figures | {"machine": about, "settings": settings}, indent=1))
 
 

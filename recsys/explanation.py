@@ -7,7 +7,7 @@ an answer are explained together, and what an item's display data say of it is k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
@@ -95,17 +95,17 @@ class Explainer:
         sources: Sequence[Source],
         *,
         anchors: Rows,
-        roles: Mapping[int, Anchor],
-        category: str = "",
+        roles: Sequence[Anchor],
+        categories: Sequence[str],
     ) -> list[Reasons]:
-        """Why items are in a user's feed.
+        """Why items are in feeds, of one user or of many.
 
         Args:
             items: int64 [n]; rows of the suggestions.
             sources: the tier each came from.
             anchors: int64 [n]; row of the item that led to each, -1 where none did.
-            roles: what each anchor is to the user.
-            category: the category of the page.
+            roles: what each anchor is to its user.
+            categories: the category of each one's page, "" for none.
         """
         led_by = anchors.tolist()
         telling = [
@@ -115,13 +115,14 @@ class Explainer:
         ]
         relations = iter(self.relations(anchors[telling], items[telling]))
         found: list[Reasons] = []
-        for item, source, anchor in zip(items.tolist(), sources, led_by, strict=True):
+        slots = zip(items.tolist(), sources, led_by, roles, categories, strict=True)
+        for item, source, anchor, role, category in slots:
             if source in _SAYS_ITSELF:
                 found.append(self._by_itself(item, source, anchor, category))
             elif anchor < 0:
                 found.append(())
             else:
-                first = _BECAUSE[roles[anchor]].format(self._shown(anchor).title)
+                first = _BECAUSE[role].format(self._shown(anchor).title)
                 found.append((first, *next(relations)[: MAX_REASONS - 1]))
         return found
 

@@ -6,6 +6,7 @@ candidates (`index_choice.py` measures whether it should); their scores are then
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,12 @@ class ItemIndex(Protocol):
         Returns:
             int64 [<= k] and float32 [<= k]; ties are broken by row number.
         """
+        ...
+
+    def search_all(
+        self, queries: NDArray[np.float32], k: int, hidden: Sequence[NDArray[np.bool_]]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """As `search`, of some queries, float32 [n, dim], each with what is hidden from it."""
         ...
 
     def over(self, vectors: NDArray[np.float32]) -> ItemIndex:
@@ -79,6 +86,12 @@ class ExactIndex:
         """As `ItemIndex.search`; exact."""
         return top_k(dot_products(self.vectors, query), k, hidden)
 
+    def search_all(
+        self, queries: NDArray[np.float32], k: int, hidden: Sequence[NDArray[np.bool_]]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """As `ItemIndex.search_all`."""
+        return [self.search(query, k, of) for query, of in zip(queries, hidden, strict=True)]
+
     def over(self, vectors: NDArray[np.float32]) -> ExactIndex:
         """As `ItemIndex.over`."""
         return ExactIndex(vectors)
@@ -108,19 +121,39 @@ class ApproximateIndex:
         self, query: NDArray[np.float32], k: int, hidden: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """As `ItemIndex.search`; may miss items, at the rate measured when the index was chosen."""
-        self.asked = query
+        return self.search_all(query[None], k, [hidden])[0]
+
+    def search_all(
+        self, queries: NDArray[np.float32], k: int, hidden: Sequence[NDArray[np.bool_]]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """As `ItemIndex.search_all`."""
+        self.asked = queries[-1]
         wanted = min(len(self.vectors), 2 * k + 64)
-        near, rows = self.searcher.search(np.ascontiguousarray(query, dtype=np.float32)[None], wanted)
-        named = np.flatnonzero((rows[0] >= 0) & ~hidden.take(rows[0], mode="clip"))
+        near, rows = self.searcher.search(np.ascontiguousarray(queries, dtype=np.float32), wanted)
+        return [
+            self._best(query, its_near, its_rows, its_hidden, k)
+            for query, its_near, its_rows, its_hidden in zip(queries, near, rows, hidden, strict=True)
+        ]
+
+    def _best(
+        self,
+        query: NDArray[np.float32],
+        near: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        hidden: NDArray[np.bool_],
+        k: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k best of what was named for one query."""
+        named = np.flatnonzero((rows >= 0) & ~hidden.take(rows, mode="clip"))
         behind = self._behind[~hidden[self._behind]] if len(self._behind) else self._behind
         if len(named) + len(behind) < k:
             return ExactIndex(self.vectors).search(query, k, hidden)
-        found = rows[0].take(named)
+        found = rows.take(named)
         if not self._whole:
             found = np.concatenate([found, behind])
             scores = dot_products(self.vectors[found], query)
         else:
-            scores = near[0].take(named)
+            scores = near.take(named)
             if not len(behind) and not np.any(scores[1:] == scores[:-1]):
                 return found[:k], scores[:k]  # they come best first
             found = np.concatenate([found, behind])

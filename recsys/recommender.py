@@ -8,7 +8,9 @@ slots are filled from the top. `recsys/pipeline/` holds the parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +27,10 @@ from recsys.pipeline.moment import Moment, hiding, moment_of
 from recsys.pipeline.ranked import Ranked, in_unit
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
+from recsys.ranking.askers import Asker, Block
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
-from recsys.recommendation import SOURCES, Recommendation, UserState
+from recsys.recommendation import SOURCES, Anchor, Recommendation, UserState
 from recsys.search.spaces import Spaces
 
 LED_BY_ALL = [SOURCES.index("personalized"), SOURCES.index("fresh")]
@@ -153,66 +156,79 @@ class BundleRecommender:
             stages: what changes the order of the candidates, in turn.
             told: is told what each step made: "candidates", then each stage by its name.
         """
-        request = moment.request
-        for hidden in moment.relaxed():
-            if hidden.all():
-                continue
-            ranked = self._found(moment, hidden, max(request.k, request.pool) if stages else request.k)
-            if told is not None:
+        return self.ranked_all([moment], [stages], told=told)[0]
+
+    def ranked_all(
+        self,
+        moments: Sequence[Moment],
+        stages: Sequence[Sequence[Stage]],
+        *,
+        told: Callable[[str, Ranked], None] | None = None,
+    ) -> list[Ranked]:
+        """As `ranked`, of some requests with the stages of each: feeds go through the learned ranker as one block."""
+        answers = []
+        for moment, its_stages, found in zip(moments, stages, self._candidates(moments, stages), strict=True):
+            ranked = found
+            if told is not None and len(ranked):
                 told("candidates", ranked)
-            for stage in stages:
+            for stage in its_stages if len(ranked) else ():
                 ranked = stage.apply(ranked, moment)
                 if told is not None:
                     told(stage.name, ranked)
-            return ranked.take(slice(request.k))
-        return Ranked.nothing()
+            answers.append(ranked.take(slice(moment.request.k)))
+        return answers
 
-    def _found(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
-        """At most n candidates from the sources that the request asks for, then from the ladder below them."""
-        weights = moment.request.weights
-        if moment.page < 0 and self.ranks(moment):
-            learned = self._learned(moment, hidden, n)
-            if len(learned) == n:
-                return learned
+    def _candidates(self, moments: Sequence[Moment], stages: Sequence[Sequence[Stage]]) -> list[Ranked]:
+        """The candidates of some requests, before their stages."""
+        found = [Ranked.nothing()] * len(moments)
+        asked = [
+            Sought(place, moment, hidden, max(moment.request.k, moment.request.pool if some else 0))
+            for place, (moment, some) in enumerate(zip(moments, stages, strict=True))
+            if (hidden := next((hidden for hidden in moment.relaxed() if not hidden.all()), None)) is not None
+        ]
+        by_ranker = [one for one in asked if self.ranks(one.moment)]
+        for one, learned in zip(by_ranker, self._learned(by_ranker) if by_ranker else (), strict=True):
+            found[one.place] = learned
+        for one in asked:
+            found[one.place] = self._found(one, found[one.place])
+        return found
+
+    def _found(self, sought: Sought, learned: Ranked) -> Ranked:
+        """At most n candidates: those that the ranker has ordered, where it has, then from the sources that the request
+        asks for and the ladder below them.
+        """
+        moment, hidden, n = sought.moment, sought.hidden, sought.n
+        above, weights = learned, moment.request.weights
+        if moment.page >= 0 and weights is not None:
+            above = self.likeness.ranked(moment.page, weights, hidden, n)
+        if len(above) == n:
+            return above
+        if len(above):
             hidden = hidden.copy()
-            hidden[learned.rows] = True
-            rest = climb_down(self._feed_tiers, hiding(moment.query, hidden), n - len(learned))
-            return learned.above(Ranked.of(rest))
-        if moment.page < 0:
-            return Ranked.of(climb_down(self._feed_tiers, hiding(moment.query, hidden), n))
-        if weights is None:
-            return Ranked.of(climb_down(self._similar_tiers, hiding(moment.query, hidden), n))
-        alike = self.likeness.ranked(moment.page, weights, hidden, n)
-        hidden = hidden.copy()
-        hidden[alike.rows] = True
-        return alike.above(Ranked.of(climb_down(self._similar_tiers, hiding(moment.query, hidden), n - len(alike))))
+            hidden[above.rows] = True
+        tiers = self._feed_tiers if moment.page < 0 else self._similar_tiers
+        return above.above(Ranked.of(climb_down(tiers, hiding(moment.query, hidden), n - len(above))))
 
     def ranks(self, moment: Moment) -> bool:
-        """Whether the bundle's learned ranker orders the candidates of a feed: its user must be known by something."""
-        return self.bundle.ranker is not None and moment.query.vector is not None and len(moment.history) > 0
+        """Whether the bundle's learned ranker orders the candidates: of a feed whose user is known by something."""
+        by_something = moment.query.vector is not None and len(moment.history) > 0
+        return moment.page < 0 and self.bundle.ranker is not None and by_something
 
-    def _learned(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
-        """At most n candidates of all sources in the order of the learned ranker."""
-        ranker, vector = self.bundle.ranker, moment.query.vector
-        assert ranker is not None and vector is not None  # noqa: S101, PT018 - `ranks` has looked
-        found = gather(self.catalog, self.index, vector[:-1], moment.history, hidden)
-        score = ranker.score(self._features(moment, found.rows))
-        best = np.lexsort((found.rows, -score))[:n]
-        merit, ones = in_unit(score)[best], np.ones(len(best))
-        return Ranked(found.rows[best], score[best], found.source[best], found.anchor[best], merit, ones, ones)
-
-    def _features(self, moment: Moment, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        vector = moment.query.vector
-        user, request = None if vector is None else vector[:-1], moment.request
-        return features(
-            self.catalog,
-            user,
-            moment.history,
-            rows,
-            standing=self.standing,
-            now_s=request.now_s,
-            scenario=request.scenario,
-        )
+    def _learned(self, sought: Sequence[Sought]) -> list[Ranked]:
+        """At most n candidates of all sources for each, in the order of the learned ranker."""
+        ranker = self.bundle.ranker
+        assert ranker is not None  # noqa: S101 - `ranks` has looked
+        block = Block.of(*(_asker(one.moment) for one in sought))
+        found = gather(self.catalog, self.index, block, [one.hidden for one in sought])
+        score = ranker.score(features(self.catalog, block, found.rows, found.start, standing=self.standing))
+        ranked = []
+        for one, begin, end in zip(sought, found.start[:-1].tolist(), found.start[1:].tolist(), strict=True):
+            mine = score[begin:end]
+            best = np.argsort(-mine, kind="stable")[: one.n]  # of the same score, the lower row
+            merit, ones, place = in_unit(mine).take(best), np.ones(len(best)), best + begin
+            rows, source, anchor = found.rows.take(place), found.source.take(place), found.anchor.take(place)
+            ranked.append(Ranked(rows, mine.take(best), source, anchor, merit, ones, ones))
+        return ranked
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -247,15 +263,37 @@ class BundleRecommender:
 
     def reasons(self, moment: Moment, ranked: Ranked) -> list[tuple[str, ...]]:
         """Why each slot is there."""
-        sources = ranked.source_names()
-        if moment.page >= 0:
-            return self.explainer.similar(moment.page, ranked.rows, sources)
-        anchors = ranked.anchor.copy()
-        led_by_all = (ranked.source == LED_BY_ALL[0]) | (ranked.source == LED_BY_ALL[1])
-        personal = np.flatnonzero(led_by_all & (anchors < 0))
-        anchors[personal] = moment.strongest(ranked.rows[personal])
-        roles = {anchor: moment.role(anchor) for anchor in set(anchors.tolist())}
-        return self.explainer.feed(ranked.rows, sources, anchors=anchors, roles=roles, category=moment.query.category)
+        return self.reasons_all([moment], [ranked])[0]
+
+    def reasons_all(self, moments: Sequence[Moment], ranked: Sequence[Ranked]) -> list[list[tuple[str, ...]]]:
+        """As `reasons`, of some answers; the slots of all feeds are explained together."""
+        answers = list(zip(moments, ranked, strict=True))
+        feeds = [(moment, of) for moment, of in answers if moment.page < 0 and len(of)]
+        of_feeds = iter(self._reasons_of_feeds(feeds) if feeds else ())
+        return [
+            list(islice(of_feeds, len(of)))
+            if moment.page < 0
+            else self.explainer.similar(moment.page, of.rows, of.source_names())
+            for moment, of in answers
+        ]
+
+    def _reasons_of_feeds(self, feeds: Sequence[tuple[Moment, Ranked]]) -> list[tuple[str, ...]]:
+        """Of the slots of all feeds, one feed after the other."""
+        anchors, roles = list[NDArray[np.int64]](), list[Anchor]()
+        for moment, ranked in feeds:
+            led = ranked.anchor.copy()
+            by_all = (ranked.source == LED_BY_ALL[0]) | (ranked.source == LED_BY_ALL[1])
+            personal = np.flatnonzero(by_all & (led < 0))
+            led[personal] = moment.strongest(ranked.rows[personal])
+            anchors.append(led)
+            roles += map(moment.role, led.tolist())
+        return self.explainer.feed(
+            np.concatenate([ranked.rows for _, ranked in feeds]),
+            [name for _, ranked in feeds for name in ranked.source_names()],
+            anchors=np.concatenate(anchors),
+            roles=roles,
+            categories=[moment.query.category for moment, ranked in feeds for _ in range(len(ranked))],
+        )
 
     def split(self, moment: Moment, ranked: Ranked) -> list[dict[str, float | None]]:
         """What the score of each slot is made of.
@@ -266,8 +304,10 @@ class BundleRecommender:
         """
         rows, vector = ranked.rows, moment.query.vector
         parts: dict[str, NDArray[np.float32]] = {}
-        if moment.page < 0 and self.ranks(moment) and vector is not None and self.bundle.ranker is not None:
-            of_each = self.bundle.ranker.parts(self._features(moment, rows))
+        if self.bundle.ranker is not None and self.ranks(moment):
+            block, whole = Block.of(_asker(moment)), np.array([0, len(rows)])
+            known = features(self.catalog, block, rows, whole, standing=self.standing)
+            of_each = self.bundle.ranker.parts(known)
             parts = dict(zip(FEATURES, of_each.T, strict=True))
         elif moment.page >= 0:
             parts = {str(part): of for part, of in self.likeness.split(moment.page, rows).items()}
@@ -281,6 +321,28 @@ class BundleRecommender:
         """What is known of a user now as a vector, float32 [dim], as `Bundle.user_embeddings`; None for a stranger."""
         vector = self.moment(Request(1, user)).query.vector
         return None if vector is None else vector[:-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Sought:
+    """Candidates that are looked for.
+
+    Args:
+        place: of the request among those that are answered together.
+        moment: the request.
+        hidden: bool [n_items]; not to be found.
+        n: how many at most.
+    """
+
+    place: int
+    moment: Moment
+    hidden: NDArray[np.bool_]
+    n: int
+
+
+def _asker(moment: Moment) -> Asker:
+    request = moment.request
+    return Asker(moment.query.vector, moment.history, request.now_s, request.scenario)
 
 
 def index_of(bundle: Bundle) -> ItemIndex:

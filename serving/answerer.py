@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 from recsys.pipeline.request import Request
-from recsys.pipeline.stage import Stage
 from recsys.recommendation import Part
 from recsys.rules.dry_run import both
 from serving.answers import Origin, list_json
+from serving.blocks import Blocks, Ranking, Wanted
 from serving.codec import Slot
 from serving.engine import Engine
 from serving.filtering import Filters
@@ -22,23 +20,6 @@ from serving.policies import Policies
 from serving.question import Asked
 from serving.ready import About, Ready, ReadyAnswers
 from serving.steering import Steerer
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What fills the slots of an answer.
-
-    Args:
-        slots: the slots.
-        propensities: the probability with which each stands in its place, given those above it.
-        marginals: the same over all that could have been shown, NaN where unknown; () where nothing is drawn.
-        splits: what each score is made of, where that was asked for.
-    """
-
-    slots: Sequence[Slot]
-    propensities: Sequence[float]
-    marginals: Sequence[float] = ()
-    splits: Sequence[Mapping[str, float | None]] | None = None
 
 
 class Answerer:
@@ -54,6 +35,7 @@ class Answerer:
         self._engine = engine
         self._steerer = steerer
         self._filters = filters
+        self._blocks = Blocks(engine)
         self.ready = ReadyAnswers(engine.settings.kept_answers_bytes)
 
     async def request(self, live: Live, asked: Asked, weights: Mapping[Part, float] | None) -> Request:
@@ -78,9 +60,8 @@ class Answerer:
         self, live: Live, asked: Asked, weights: Mapping[Part, float] | None, origin: Origin
     ) -> tuple[Shown, bytes]:
         """Rank for this request, in this worker."""
-        query = asked.query
         request = await self.request(live, asked, weights)
-        ranking = await self._engine.ranked(live, partial(_rank, live, request, asked.stages(), split=query.split))
+        ranking = await self._blocks.ranking(live, Wanted(request, asked.stages(), asked.query.split))
         items = self._engine.own_items(live, [slot.item_idx for slot in ranking.slots])
         return self._told(live, asked, ranking, items, origin)
 
@@ -165,16 +146,3 @@ class Answerer:
         self.ready.keep(
             key, answer, about=asked.about, live=live, policies=policies, until_s=until_s, proof=proof, shown=shown
         )
-
-
-def _rank(live: Live, request: Request, stages: Sequence[Stage], *, split: bool) -> Ranking:
-    recommender = live.recommender
-    moment = recommender.moment(request)
-    ranked = recommender.ranked(moment, stages)
-    columns = (ranked.rows.tolist(), ranked.score.tolist(), ranked.source_names(), recommender.reasons(moment, ranked))
-    return Ranking(
-        [Slot(*slot) for slot in zip(*columns, strict=True)],
-        ranked.propensity.tolist(),
-        ranked.marginal.tolist(),
-        recommender.split(moment, ranked) if split else None,
-    )

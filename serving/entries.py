@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from recsys.bundle import Bundle
-from recsys.pipeline.request import STRANGER, Request
+from recsys.pipeline.request import Request
 from recsys.recommendation import SOURCES, UserState
 from recsys.recommender import BundleRecommender
 from serving.codec import LIST_LENGTH, pack_columns
@@ -21,6 +21,9 @@ SAMPLE = 100
 """Items, and users, whose lists are made ahead to predict the memory of all."""
 BLOCK = 250
 """Items, or users, whose entries are made, written and noted together."""
+
+TOGETHER = 16
+"""Lists that are ranked together, as many as the service does at once (`serving/blocks.py`)."""
 
 Entry = tuple[str, bytes]
 """A key and its value."""
@@ -88,23 +91,29 @@ def spaced(n: int) -> range:
 
 
 def _of_items(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Iterator[Entry]:
-    for row in rows:
-        item_id = bundle.items[row]
+    ids = [bundle.items[row] for row in rows]
+    packed = _packed(recommender, [Request(LIST_LENGTH, page=item_id) for item_id in ids])
+    for row, item_id, similar in zip(rows, ids, packed, strict=True):
         yield keys.item(bundle.version, item_id), item_json(bundle, row)
-        yield keys.similar(bundle.version, item_id), _packed(recommender, STRANGER, item_id)
+        yield keys.similar(bundle.version, item_id), similar
 
 
 def _of_users(bundle: Bundle, recommender: BundleRecommender, keys: Keys, rows: range) -> Iterator[Entry]:
     """Feeds as of training; what was personal then is the "published" tier from now on."""
-    for row in rows:
-        yield keys.feed(bundle.version, bundle.users[row]), _packed(recommender, UserState(bundle.users[row]), None)
+    ids = [bundle.users[row] for row in rows]
+    packed = _packed(recommender, [Request(LIST_LENGTH, UserState(user_id)) for user_id in ids])
+    for user_id, feed in zip(ids, packed, strict=True):
+        yield keys.feed(bundle.version, user_id), feed
 
 
-def _packed(recommender: BundleRecommender, user: UserState, page: str | None) -> bytes:
-    moment = recommender.moment(Request(LIST_LENGTH, user, page=page))
-    ranked = recommender.ranked(moment)
-    reasons, source = recommender.reasons(moment, ranked), ranked.source
-    return pack_columns(ranked.rows, ranked.score, np.where(source == _PERSONAL, _PUBLISHED, source), reasons)
+def _packed(recommender: BundleRecommender, requests: list[Request]) -> Iterator[bytes]:
+    """The answers as they lie in Redis."""
+    for start in range(0, len(requests), TOGETHER):
+        moments = [recommender.moment(request) for request in requests[start : start + TOGETHER]]
+        answers = recommender.ranked_all(moments, [()] * len(moments))
+        for ranked, reasons in zip(answers, recommender.reasons_all(moments, answers), strict=True):
+            source = np.where(ranked.source == _PERSONAL, _PUBLISHED, ranked.source)
+            yield pack_columns(ranked.rows, ranked.score, source, reasons)
 
 
 _PERSONAL, _PUBLISHED = SOURCES.index("personalized"), SOURCES.index("published")

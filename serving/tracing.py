@@ -11,9 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-import numpy as np
 import redis.asyncio
-from numpy.typing import NDArray
 from opentelemetry import propagate
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -28,7 +26,7 @@ from recsys.pipeline.moment import Moment
 from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
-from recsys.recommender import BundleRecommender
+from recsys.recommender import BundleRecommender, Sought
 from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import TIER, Telemetry
@@ -125,32 +123,36 @@ class TracedRecommender(BundleRecommender):
 
     tracer: ClassVar[Tracer]
 
-    def ranked(
-        self, moment: Moment, stages: Sequence[Stage] = (), *, told: Callable[[str, Ranked], None] | None = None
-    ) -> Ranked:
-        """As `BundleRecommender.ranked`."""
-        traced = [TracedStage(stage, self.tracer) for stage in stages]
-        return super().ranked(moment, traced, told=told)
+    def ranked_all(
+        self,
+        moments: Sequence[Moment],
+        stages: Sequence[Sequence[Stage]],
+        *,
+        told: Callable[[str, Ranked], None] | None = None,
+    ) -> list[Ranked]:
+        """As `BundleRecommender.ranked_all`."""
+        traced = [[TracedStage(stage, self.tracer) for stage in its_stages] for its_stages in stages]
+        return super().ranked_all(moments, traced, told=told)
 
     def moment(self, request: Request) -> Moment:
         """As `BundleRecommender.moment`."""
         with self.tracer.start_as_current_span("moment"):
             return super().moment(request)
 
-    def reasons(self, moment: Moment, ranked: Ranked) -> list[tuple[str, ...]]:
-        """As `BundleRecommender.reasons`."""
+    def reasons_all(self, moments: Sequence[Moment], ranked: Sequence[Ranked]) -> list[list[tuple[str, ...]]]:
+        """As `BundleRecommender.reasons_all`."""
         with self.tracer.start_as_current_span("reasons"):
-            return super().reasons(moment, ranked)
+            return super().reasons_all(moments, ranked)
 
-    def _found(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
+    def _candidates(self, moments: Sequence[Moment], stages: Sequence[Sequence[Stage]]) -> list[Ranked]:
         with self.tracer.start_as_current_span("candidates") as span:
-            found = super()._found(moment, hidden, n)
-            span.set_attribute("recsys.candidates", len(found))
+            found = super()._candidates(moments, stages)
+            span.set_attribute("recsys.candidates", sum(map(len, found)))
             return found
 
-    def _learned(self, moment: Moment, hidden: NDArray[np.bool_], n: int) -> Ranked:
+    def _learned(self, sought: Sequence[Sought]) -> list[Ranked]:
         with self.tracer.start_as_current_span("ranking"):
-            return super()._learned(moment, hidden, n)
+            return super()._learned(sought)
 
 
 @dataclass(frozen=True)

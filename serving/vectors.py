@@ -129,15 +129,16 @@ class RedisSearcher:
         self._not_before = 0.0
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, NDArray[np.int64]]:
-        """As of a faiss index, of one query, float32 [1, dim]: cosines and rows [1, k], -1 where none was found."""
-        rows = np.full((1, k), -1, dtype=np.int64)
-        found = self._found(np.append(queries[0], np.float32(0)), k)
-        if not found:
-            if self._otherwise is not None:
-                return cast("tuple[Floats, NDArray[np.int64]]", self._otherwise.search(queries, k))
-            return rows.astype(np.float32), rows  # nobody is named, so every item is scored
-        rows[0, : len(found)] = found
-        return np.full((1, k), np.nan, dtype=np.float32), rows
+        """As of a faiss index, of queries, float32 [n, dim]: no products (NaN), and rows [n, k], -1 for none."""
+        rows = np.full((len(queries), k), -1, dtype=np.int64)
+        for query, of in zip(queries, rows, strict=True):
+            found = self._found(np.append(query, np.float32(0)), k)
+            if not found:
+                if self._otherwise is not None:
+                    return cast("tuple[Floats, NDArray[np.int64]]", self._otherwise.search(queries, k))
+                break  # nobody is named, so every item is scored
+            of[: len(found)] = found
+        return np.full(rows.shape, np.nan, dtype=np.float32), rows
 
     def _found(self, query: Floats, k: int) -> list[int]:
         if time.monotonic() < self._not_before:

@@ -26,16 +26,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.ranking.places import Places
+from recsys.ranking.askers import Block, Floats, Rows
 from recsys.ranking.standing import COLUMNS, COUNTED, DAY_S, Standing
 
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
 Listed = NDArray[np.int32] | NDArray[np.int64]
+Parts = Sequence[tuple[int, int]]
+"""Where the candidates of each user begin and end."""
 FEATURES = (
     "taste",
     "prior",
@@ -54,8 +55,6 @@ FEATURES = (
     "ctr",
     "ctr_known",
 )
-NEWEST = 20
-"""Items of the history that are looked at, the newest."""
 HALF_LIFE = 10.0
 """An item of the history counts half after so many newer ones."""
 
@@ -103,14 +102,9 @@ class Catalog:
         """Items without an embedding, of which a dot product says nothing, int64."""
         return np.flatnonzero(self.facts[:, 3] == 0)
 
-    @cached_property
-    def places(self) -> Places:
-        """Finds rows in lists of them."""
-        return Places(len(self.item_vectors))
-
     def warm(self) -> None:
         """Work out what every feed asks for, so that the first need not."""
-        _ = self.voiceless, self.places
+        _ = self.voiceless
 
 
 FACTS = ("popularity", "match", "log_price", "length", "rarity")
@@ -119,98 +113,128 @@ sqrt(users), where an item that nobody met is taken for one that one user did.""
 _AT = {name: place for place, name in enumerate(FEATURES)}
 
 
-def features(
-    catalog: Catalog,
-    user: Floats | None,
-    history: Rows,
-    rows: Rows,
-    *,
-    standing: Standing,
-    now_s: float,
-    scenario: str = "",
-) -> Floats:
-    """The features of some candidates for one user, float32 [n, len(FEATURES)].
+def features(catalog: Catalog, block: Block, rows: Rows, start: Rows, *, standing: Standing) -> Floats:
+    """The features of some candidates of each user of a block, float32 [n, len(FEATURES)].
 
     Args:
         catalog: what is known of the items.
-        user: float32 [dim]; the user's vector; None for a stranger.
-        history: int64; rows of what the user met, newest last.
-        rows: int64 [n]; the candidates, all different.
+        block: the users.
+        rows: int64 [n]; the candidates, one user's after another's; a user's are all different.
+        start: int64 [users + 1]; those of user i are `rows[start[i]:start[i + 1]]`.
         standing: what is known of the items at the moment.
-        now_s: the moment, UTC seconds; what comes after it has no age yet.
-        scenario: what the answer is for, "" for nothing in particular.
     """
+    askers, counts = block.askers, np.diff(start)
     found = np.full((len(FEATURES), len(rows)), np.nan, dtype=np.float32)  # one feature after the other: see `score`
     vectors = catalog.item_vectors.take(rows, axis=0)  # in half the time of an index
-    if user is not None:
-        np.dot(vectors[:, :-1], user, out=found[_AT["taste"]])
     found[_AT["prior"]] = vectors[:, -1]
     found[_AT["popularity"]], found[_AT["match"]], prices, lengths, rarity = catalog.facts.take(rows, axis=0).T
-    found[_AT["history"]] = math.log1p(len(history))
-    known = standing.at(rows, scenario).T
-    found[_AT["ctr"] : _AT["ctr_known"] + 1] = known[COUNTED]
-    age = np.float32(now_s / DAY_S) - known[_SINCE]
+    found[_AT["history"]] = np.repeat([math.log1p(len(asker.history)) for asker in askers], counts)
+    parts = list(pairwise(start.tolist()))
+    for asker, (begin, end) in zip(askers, parts, strict=True):
+        if asker.vector is not None:
+            np.dot(vectors[begin:end, :-1], asker.vector[:-1], out=found[_AT["taste"], begin:end])
+    _moving(found, block, rows, parts, standing)
+    if not len(block.led):
+        return found.T
+    _, _, paid, their_lengths, their_rarity = catalog.facts.take(block.led, axis=0).T
+    together = _together(catalog, block, rows, parts, (their_rarity, rarity))
+    found[_AT["together"]], found[_AT["together_max"]] = together
+    theirs = catalog.item_vectors.take(block.led, axis=0)[:, :-1]
+    np.divide(theirs, their_lengths[:, None], where=their_lengths[:, None] > 0, out=theirs)
+    dots, _ = _cosines(theirs, vectors[:, :-1], block, parts)
+    np.divide(dots, lengths, where=lengths > 0, out=found[_AT["behavior"]])
+    found[_AT["text"]], found[_AT["text_mean"]] = _content(catalog.text, block, rows, parts)
+    found[_AT["image"]] = _content(catalog.image, block, rows, parts)[0]
+    known = np.flatnonzero(paid == paid)  # noqa: PLR0124 - those that are known
+    n_known, users = np.bincount(block.whose[known], minlength=len(askers)), np.full(len(askers), np.nan)
+    np.divide(np.bincount(block.whose[known], paid[known], len(askers)), n_known, where=n_known > 0, out=users)
+    np.abs(prices - np.repeat(users.astype(np.float32), counts), out=found[_AT["price"]])
+    return found.T
+
+
+def _moving(found: Floats, block: Block, rows: Rows, parts: Parts, standing: Standing) -> None:
+    """Fill in what moves with time."""
+    scenarios = [asker.scenario for asker in block.askers]
+    if len(set(scenarios)) == 1:
+        known = standing.at(rows, scenarios[0])
+    else:
+        known = np.concatenate(
+            [standing.at(rows[begin:end], of) for of, (begin, end) in zip(scenarios, parts, strict=True)]
+        )
+    now = np.array([asker.now_s / DAY_S for asker in block.askers], dtype=np.float32)
+    found[_AT["ctr"] : _AT["ctr_known"] + 1] = known[:, COUNTED].T
+    age = np.repeat(now, [end - begin for begin, end in parts]) - known[:, _SINCE]
     here = age >= 0
     found[_AT["dated"]] = here
     np.negative(np.log1p(age, where=here, out=age), where=here, out=found[_AT["freshness"]])
-    newest = history[-NEWEST:]
-    if not len(newest):
-        return found.T
-    _, _, paid, their_lengths, their_rarity = catalog.facts.take(newest, axis=0).T
-    found[_AT["together"]], found[_AT["together_max"]] = _together(catalog, newest, rows, their_rarity, rarity)
-    theirs = catalog.item_vectors.take(newest, axis=0)[:, :-1]
-    if not their_lengths.all():
-        theirs, their_lengths = theirs[their_lengths > 0], their_lengths[their_lengths > 0]
-    if len(theirs):
-        dots = (theirs / their_lengths[:, None]) @ vectors[:, :-1].T
-        np.divide(dots.max(axis=0), lengths, where=lengths > 0, out=found[_AT["behavior"]])
-    found[_AT["text"]], found[_AT["text_mean"]] = _cosines(catalog.text, newest, rows)
-    found[_AT["image"]] = _cosines(catalog.image, newest, rows)[0]
-    paid = paid[paid == paid]  # noqa: PLR0124 - those that are known
-    if len(paid):
-        np.abs(prices - paid.mean(), out=found[_AT["price"]])
-    return found.T
 
 
 _SINCE = COLUMNS.index("since")
 
 
 def _together(
-    catalog: Catalog, newest: Rows, rows: Rows, their_rarity: Floats, our_rarity: Floats
+    catalog: Catalog, block: Block, rows: Rows, parts: Parts, rarity: tuple[Floats, Floats]
 ) -> tuple[Floats, Floats]:
-    met, users = catalog.together(newest)
-    at = catalog.places.find(met.ravel(), rows)
-    here = np.flatnonzero(at >= 0)
-    at, item = at.take(here), here // met.shape[1]
-    value = users.ravel().take(here) * (their_rarity.take(item) * our_rarity.take(at))
-    largest = np.zeros(len(rows), dtype=np.float32)
+    """Sum and largest of what joins each candidate to its user's history; `rarity` is that of `block.led`, and ours."""
+    whose = np.repeat(np.arange(len(parts)), [end - begin for begin, end in parts])
+    n_items, n = len(catalog.item_vectors), len(rows)
+    met, users = catalog.together(block.led)
+    candidate = np.zeros(n_items, dtype=np.bool_)  # of whomever: few others need be looked for
+    candidate[rows] = True
+    here = np.flatnonzero(candidate.take(met.ravel(), mode="clip") & (met.ravel() >= 0))
+    led = here // met.shape[1]
+    pairs = whose * n_items + rows
+    order = np.argsort(pairs, kind="stable")
+    asked = block.whose.take(led) * n_items + met.ravel().take(here)
+    at = order.take(pairs.take(order).searchsorted(asked), mode="clip")
+    there = np.flatnonzero(pairs.take(at) == asked)
+    at, led, here = at.take(there), led.take(there), here.take(there)
+    value = users.ravel().take(here) * (rarity[0].take(led) * rarity[1].take(at))
+    largest = np.zeros(n, dtype=np.float32)
     np.maximum.at(largest, at, value.astype(np.float32))
-    fading = _FADING[-len(newest) :].take(item)
-    return np.bincount(at, value * fading, len(rows)).astype(np.float32), largest
+    fading = 0.5 ** (block.turn.take(led) / HALF_LIFE)
+    return np.bincount(at, value * fading, n).astype(np.float32), largest
 
 
-_FADING = 0.5 ** (np.arange(NEWEST - 1, -1, -1) / HALF_LIFE)
-_NAN = np.float32(np.nan)
-
-
-def _cosines(
-    vectors: Callable[[Rows], Floats], newest: Rows, rows: Rows
+def _content(
+    vectors: Callable[[Rows], Floats], block: Block, rows: Rows, parts: Parts
 ) -> tuple[Floats, Floats] | tuple[np.float32, np.float32]:
-    """Largest and mean cosine of each row's vector with those of the newest; NaN where one side has none.
+    """Largest and mean cosine of each candidate's vector with those of its user's history; NaN where one side has none.
 
     The vectors of the candidates are not looked up without need.
     """
-    theirs = vectors(newest)
-    there = theirs.any(axis=1)
-    if not there.any():
+    theirs = vectors(block.led)
+    if not theirs.any():
         return _NAN, _NAN
-    if not there.all():
-        theirs = theirs[there]
     ours = vectors(rows)
-    largest = (theirs @ ours.T).max(axis=0)  # one row an item of the history: its largest goes along the long side
-    mean = ours @ (np.full(len(theirs), 1 / len(theirs), dtype=np.float32) @ theirs)
+    largest, mean = _cosines(theirs, ours, block, parts)
     nothing = np.flatnonzero(largest == 0)
     if len(nothing):
         missing = nothing[~ours[nothing].any(axis=1)]
         largest[missing] = mean[missing] = np.nan
     return largest, mean
+
+
+def _cosines(theirs: Floats, ours: Floats, block: Block, parts: Parts) -> tuple[Floats, Floats]:
+    """Largest and mean dot product of each of ours with those of theirs that are not 0; NaN where all are.
+
+    Args:
+        theirs: float32 [n, d]; of `block.led`.
+        ours: float32 [m, d]; of the candidates.
+        block: the users.
+        parts: where the candidates of each begin and end.
+    """
+    largest, mean = np.full((2, len(ours)), np.nan, dtype=np.float32)
+    there, start = theirs.any(axis=1), block.start
+    if not there.all():
+        theirs, start = theirs[there], np.append(0, np.cumsum(there))[start]
+    for (first, last), (begin, end) in zip(pairwise(start.tolist()), parts, strict=True):
+        if first < last:
+            dots = theirs[first:last] @ ours[begin:end].T  # a row an item of the history: its largest goes along it
+            dots.max(axis=0, out=largest[begin:end])
+            np.add.reduce(dots, axis=0, out=mean[begin:end])
+            mean[begin:end] /= last - first
+    return largest, mean
+
+
+_NAN = np.float32(np.nan)

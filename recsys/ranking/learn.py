@@ -17,8 +17,9 @@ import structlog
 from recsys import metrics
 from recsys.bootstrap import bootstrap_means, interval
 from recsys.prepare import Prepared
+from recsys.ranking.askers import Floats, Rows
 from recsys.ranking.config import RankingConfig
-from recsys.ranking.features import FEATURES, Floats, Rows
+from recsys.ranking.features import FEATURES
 from recsys.ranking.linear import LinearRanker, fit_linear
 from recsys.ranking.lists import (
     K,

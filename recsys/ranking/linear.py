@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.errors import InputError
-from recsys.ranking.features import FEATURES, Floats
+from recsys.ranking.askers import Floats
+from recsys.ranking.features import FEATURES
 
 FORMAT = 1
 
@@ -49,7 +50,8 @@ class LinearRanker:
         """Scores, float32 [n], of candidates with these features, float32 [n, len(FEATURES)]."""
         away = features - self.mean
         np.copyto(away, 0, where=np.isnan(away))
-        score: Floats = away @ (self.weights / self.scale)
+        away *= self.weights / self.scale
+        score: Floats = away.sum(axis=1)  # no product of matrices, whose last bits depend on how many are scored
         return score
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from features.interactions import Interactions
 from recsys.index import ExactIndex
 from recsys.prepare import Prepared
-from recsys.ranking.features import Catalog, Floats, Rows, features
+from recsys.ranking.askers import Asker, Block, Floats, Rows
+from recsys.ranking.features import Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.standing import Standing, came
 from recsys.similar import co_liked
@@ -102,16 +103,16 @@ def lists_of(
         vector, history = user_embeddings[user], histories.get(user, nothing)
         hidden = np.zeros(len(catalog.item_vectors), dtype=np.bool_)
         hidden[history] = hidden[but.get(user, nothing)] = True
-        rows = gather(catalog, index, vector, history, hidden).rows
-        standing, moment = standing_at(moments[user]), moments[user]
+        block = Block.of(Asker(np.append(vector, np.float32(1)), history, moments[user]))
+        found = gather(catalog, index, block, [hidden])
         by_user[user] = (
-            features(catalog, vector, history, rows, standing=standing, now_s=moment),
-            np.isin(rows, held[user]),
-            catalog.item_vectors[rows] @ np.append(vector, np.float32(1)),
+            features(catalog, block, found.rows, found.start, standing=standing_at(moments[user])),
+            np.isin(found.rows, held[user]),
+            catalog.item_vectors[found.rows] @ np.append(vector, np.float32(1)),
         )
-    found = [by_user[user] for user in users]
+    lists = [by_user[user] for user in users]
     n_held = np.array([len(held[user]) for user in users], dtype=np.int64)
-    return Lists([one[0] for one in found], [one[1] for one in found], [one[2] for one in found], n_held)
+    return Lists([one[0] for one in lists], [one[1] for one in lists], [one[2] for one in lists], n_held)
 
 
 def hits_of(scores: Floats, liked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from recsys.evaluation import Side
 from recsys.index import ExactIndex
 from recsys.prepare import Prepared
-from recsys.ranking.features import Catalog, Floats, Rows, features
+from recsys.ranking.askers import Asker, Block, Floats, Rows
+from recsys.ranking.features import Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.lists import StandingAt, histories_of, moments_of, training_catalog
@@ -59,11 +60,11 @@ class ServedScorer:
                 continue
             hidden = np.zeros(len(self.item_vectors), dtype=np.bool_)
             hidden[history] = hidden[between.get(user, nothing)] = True
-            vector = self.user_embeddings[user]
-            rows = gather(catalog, index, vector, history, hidden).rows
-            standing = self.standing_at(moment)
-            ranked = self.ranker.score(features(catalog, vector, history, rows, standing=standing, now_s=moment))
-            scores[place, rows] = ranked - ranked.min(initial=0)
+            block = Block.of(Asker(np.append(self.user_embeddings[user], np.float32(1)), history, moment))
+            found = gather(catalog, index, block, [hidden])
+            known = features(catalog, block, found.rows, found.start, standing=self.standing_at(moment))
+            ranked = self.ranker.score(known)
+            scores[place, found.rows] = ranked - ranked.min(initial=0)
         return scores
 
     @cached_property

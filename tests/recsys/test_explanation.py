@@ -28,7 +28,7 @@ def feed(
 ) -> tuple[str, ...]:
     """Why one item is in a feed."""
     return Explainer(bundle).feed(
-        np.array([item]), [source], anchors=np.array([anchor]), roles={anchor: role}, category=category
+        np.array([item]), [source], anchors=np.array([anchor]), roles=[role], categories=[category]
     )[0]
 
 

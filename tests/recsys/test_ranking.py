@@ -22,13 +22,13 @@ from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.held_out import Split
 from recsys.index import ExactIndex
 from recsys.pipeline.request import Request
+from recsys.ranking.askers import Asker, Block, Floats, Rows
 from recsys.ranking.config import RankingConfig
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker, fit_linear
 from recsys.ranking.lists import training_standing
-from recsys.ranking.places import Places
 from recsys.ranking.served import served_by
 from recsys.ranking.standing import Standing, came
 from recsys.recommendation import SOURCES, UserState
@@ -49,6 +49,15 @@ def weighing(**weights: float) -> LinearRanker:
     return LinearRanker(np.zeros(n, dtype=np.float32), np.ones(n, dtype=np.float32), given, {})
 
 
+def asker(user: Floats | None, history: Rows, now_s: float = 0.0, scenario: str = "") -> Asker:
+    vector = None if user is None else np.append(user, np.float32(1)).astype(np.float32)
+    return Asker(vector, history, now_s, scenario)
+
+
+def features_of(catalog: Catalog, one: Asker, rows: Rows, standing: Standing) -> Floats:
+    return features(catalog, Block.of(one), rows, np.array([0, len(rows)]), standing=standing)
+
+
 def with_ranker(bundle: Bundle, ranker: LinearRanker) -> BundleRecommender:
     bundle.__dict__["ranker"] = ranker
     return BundleRecommender(bundle)
@@ -64,7 +73,7 @@ def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
     columns[0, 2], columns[12, 2], columns[57, 0] = np.nan, 20_200.0, np.nan  # 12 comes later than it is asked for
     at_home = columns[:, :2] + np.float32(2)
     standing = Standing(columns, {"home": at_home})
-    found = features(catalog, user, history, rows, standing=standing, now_s=20_100 * 86_400.0)
+    found = features_of(catalog, asker(user, history, 20_100 * 86_400.0), rows, standing)
     prices = [display["price"] for display in bundle.displays()]
     met = [{u for u in range(20) if i in bundle.seen(u)} for i in range(60)]
 
@@ -100,10 +109,10 @@ def test_features_are_those_of_a_naive_loop(small_bundle: Path) -> None:
         np.testing.assert_allclose(found[row], [expected[name] for name in FEATURES], rtol=1e-4, atol=1e-5)
     counted = [FEATURES.index("ctr"), FEATURES.index("ctr_known")]
     for scenario, expected_there in (("home", at_home[rows]), ("elsewhere", columns[rows, :2])):
-        there = features(catalog, user, history, rows, standing=standing, now_s=20_100 * 86_400.0, scenario=scenario)
+        there = features_of(catalog, asker(user, history, 20_100 * 86_400.0, scenario), rows, standing)
         np.testing.assert_array_equal(there[:, counted], expected_there)
         np.testing.assert_array_equal(np.delete(there, counted, axis=1), np.delete(found, counted, axis=1))
-    stranger = features(catalog_of(bundle), None, NOBODY, rows, standing=bundle.standing, now_s=0.0)
+    stranger = features_of(catalog_of(bundle), asker(None, NOBODY), rows, bundle.standing)
     known = {name for name, column in zip(FEATURES, stranger.T, strict=True) if np.isfinite(column).any()}
     assert known == {"prior", "popularity", "match", "history", "dated"}
 
@@ -119,7 +128,7 @@ def test_candidates_come_from_all_sources_once_each_and_never_the_hidden(make_bu
     )
     hidden = np.isin(np.arange(8), [0, 7])
     index = ExactIndex(bundle.item_vectors)
-    found = gather(catalog_of(bundle), index, np.array([1.0, 0]), np.array([0]), hidden, taste=2)
+    found = gather(catalog_of(bundle), index, Block.of(asker(np.array([1.0, 0]), np.array([0]))), [hidden], taste=2)
     told = {
         row: (SOURCES[source], anchor)
         for row, source, anchor in zip(found.rows.tolist(), found.source.tolist(), found.anchor.tolist(), strict=True)
@@ -131,19 +140,6 @@ def test_candidates_come_from_all_sources_once_each_and_never_the_hidden(make_bu
         4: ("content", 0),
         5: ("fresh", -1),
     }
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_places_are_those_of_a_loop_whatever_was_looked_up_before(seed: int) -> None:
-    rng, places = np.random.default_rng(seed), Places(30)
-    for _ in range(50):
-        listed = rng.integers(30, size=rng.integers(20))
-        first = places.first(listed)
-        assert first.tolist() == [row not in listed[:at].tolist() for at, row in enumerate(listed.tolist())]
-        rows, asked = listed[first], rng.integers(-1, 30, size=8)
-        assert places.find(asked, rows).tolist() == [
-            rows.tolist().index(row) if row in rows else -1 for row in asked.tolist()
-        ]
 
 
 def test_weights_planted_in_choices_are_recovered() -> None:
