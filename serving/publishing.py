@@ -6,10 +6,8 @@ bundle's files are kept (hard links) beside the data, so that a rollback finds t
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +24,12 @@ from serving.entries import predicted_bytes
 from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
+from serving.publish_lock import LOCK_S, locked
 from serving.shadow.report import ShadowReport, shadow_report
 from serving.vectors import held, load_vectors, must_be_offered, offered, predicted_vector_bytes, vector_recall
 from serving.versions import Versions
 
 log = structlog.get_logger()
-
-LOCK_S = 120
-"""A publisher that shows no life for so long has died, and another may begin."""
 
 
 @dataclass(frozen=True)
@@ -283,13 +279,5 @@ class Publisher:
             for server in memories(self._client)
         )
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        token = secrets.token_hex(8)
-        if not self._client.set(self._keys.publishing, token, nx=True, ex=LOCK_S):
-            raise InputError(f"another publish is running on this Redis (or ended badly: wait {LOCK_S} s)")
-        try:
-            yield
-        finally:
-            if self._client.get(self._keys.publishing) == token.encode():
-                self._client.delete(self._keys.publishing)
+    def _lock(self) -> AbstractContextManager[None]:
+        return locked(self._client, self._keys.publishing)

@@ -29,6 +29,7 @@ from recsys.bundle_format import read_manifest
 from recsys.run_folder import write_atomically
 from serving.connection import many_async
 from serving.live import Watcher, passed
+from serving.publish_lock import holder
 from serving.settings import Settings, masked
 from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
@@ -193,9 +194,18 @@ class Restorer:
                 await asyncio.to_thread(_end, process)
             if process.returncode == 0:
                 return None
+            await self._let_go(process.pid)
             said.seek(0)
             told = " ".join(said.read().decode(errors="replace").split())
             return f"exit code {process.returncode}: {told.rpartition('error: ')[2][-500:]}"
+
+    async def _let_go(self, pid: int) -> None:
+        """Take from a process that has ended the lock of a publish, which it holds yet where it was killed."""
+        key = self._store.keys.publishing
+        with suppress(StoreDownError):
+            whose = await self._store.asked(lambda client: cast("Any", client.get(key)))
+            if whose is not None and whose.startswith(holder(pid).encode()):
+                await self._store.asked(lambda client: cast("Any", client.eval(_HOLD, 1, key, whose, "0")))
 
     def _start(self, path: Path, said: IO[bytes]) -> subprocess.Popen[bytes]:
         settings = self._settings
