@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
+import pytest
 
 from recsys.bundle import Bundle
 from recsys.experiments import Experiments
 from serving.keys import Keys
+from serving.nearline.attribution import attribute
 from serving.publishing import Publisher
 
 
@@ -184,3 +187,67 @@ def test_experiments_are_rolled_back(service: Any) -> None:
     rolled = httpx.post(service.base_url + "/v1/experiments/rollback", json={}, timeout=10)
     assert rolled.json()["version"] == 1
     assert set(service.feed("u1")["arms"]) == {"first"}
+
+
+def test_shoppers_who_do_not_click_stop_a_bad_arm_on_every_worker_and_a_harmless_experiment_goes_on(
+    start_service: Callable[..., Any], service: Any, redis_server: Any, small_bundle: Path, eventually: Any
+) -> None:
+    """Shoppers click the first cheap thing they see: an arm of "dear" hides it, the arms of "same" are alike."""
+    workers = [
+        service,
+        start_service(bundle=small_bundle, redis_url=redis_server.url, guard_every_s=0.2),
+    ]
+    hides_cheap, _ = put_rules(service, {"name": "dear", "hide": "price < 40"}), put_rules(service)
+    rail = {"metric": "click_rate", "allowed": 0.1, "min_answers": 40}
+    dear, same = two_arms("dear", rules=hides_cheap), two_arms("same")
+    assert put(service, {**dear, "guard_rails": [rail]}, {**same, "guard_rails": [rail]}).status_code == 200
+    eventually(lambda: all(set(one.feed("nobody")["arms"]) == {"dear", "same"} for one in workers))
+    stop = threading.Event()
+    with redis_server.client() as client:
+        nearline = threading.Thread(
+            target=attribute,
+            args=(client,),
+            kwargs={"worker": "w", "stop": stop, "wait_s": 0.05, "abandoned_after_s": 0.2},
+        )
+        nearline.start()
+        try:
+            clicked = {"control": 0, "other": 0}
+            spoiled = ""
+            for number in range(2_000):
+                worker, visitor = workers[number % 2], f"shopper{number}"
+                answer = worker.feed(visitor, 6)
+                arm = answer["arms"].get("dear")
+                if arm is None:
+                    break
+                spoiled = visitor if arm == "other" else spoiled
+                wanted = [slot["item"] for slot in answer["recommendations"] if slot["item"]["price"] < 40]
+                assert (wanted == []) == (arm == "other")
+                for item in wanted[:1]:
+                    event = {"user_id": visitor, "item_id": item["item_id"], "event_type": "click"}
+                    worker.post({**event, "recommendation_id": answer["recommendation_id"]})
+                    clicked[arm] += 1
+            else:
+                pytest.fail("the guard-rail did not stop the bad arm")
+            eventually(lambda: all(set(one.feed(spoiled)["arms"]) == {"same"} for one in workers))
+            for worker in workers:
+                again = worker.feed(spoiled, 6)  # they are shown what everybody is
+                assert min(slot["item"]["price"] for slot in again["recommendations"]) < 40
+                assert worker.get("/v1/experiments").json()["stopped"] == ["dear"]
+
+            def told(experiment: str) -> dict[str, Any]:
+                every = service.get("/v1/experiments/results").json()["experiments"]
+                found: dict[str, Any] = next(one for one in every if one["name"] == experiment)
+                return found
+
+            def attributed() -> dict[str, int]:
+                return {arm["name"]: arm["attributed"]["clicks"] for arm in told("dear")["arms"]}
+
+            eventually(lambda: attributed() == clicked)
+            assert (clicked["control"] >= 40, clicked["other"]) == (True, 0)
+            assert (told("dear")["running"], told("dear")["guard_rails"][0]["broken"]) == (False, True)
+            assert (told("same")["running"], told("same")["guard_rails"][0]["broken"]) == (True, False)
+            stops = [worker.metric("recsys_experiments_stopped_total", experiment="dear") for worker in workers]
+            assert sum(stops) == 1
+        finally:
+            stop.set()
+            nearline.join(20)
