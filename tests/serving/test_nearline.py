@@ -256,3 +256,32 @@ def test_without_probabilities_over_all_lists_nothing_was_drawn_and_they_are_the
     slots = orjson.dumps({"items": ["a", "b"], "sources": ["x", "x"], "propensities": [1.0, 1.0]})
     rows = impression_rows("1-0", {name: str(value).encode() for name, value in answer(1).items()} | {"slots": slots})
     assert [row["marginal"] for row in rows] == [1.0, 1.0]
+
+
+def test_a_collector_goes_on_by_itself_where_redis_forgets_everything(
+    redis_server: Any, tmp_path: Path, eventually: Any
+) -> None:
+    stop = threading.Event()
+
+    def kept() -> list[str]:
+        if not any((tmp_path / "events").glob("part-*.parquet")):
+            return []
+        merge(tmp_path / "events", tmp_path / "events.parquet", kind="events")
+        found: list[str] = pd.read_parquet(tmp_path / "events.parquet")["event_id"].tolist()
+        return found
+
+    with redis_server.client() as client:
+        given = {"worker": "a", "stop": stop, "wait_s": 0.02}
+        collector = threading.Thread(target=collect, args=(client, tmp_path), kwargs=given)
+        collector.start()
+        try:
+            client.xadd(Keys().events, event(0))
+            eventually(lambda: kept() == ["e0"])
+            for number in (1, 2):
+                client.flushall()
+                client.xadd(Keys().events, event(number))
+                eventually(lambda number=number: kept() == [f"e{n}" for n in range(number + 1)])
+        finally:
+            stop.set()
+            collector.join(20)
+        assert not collector.is_alive()
