@@ -69,8 +69,7 @@ class Guard:
         Args:
             probing: look even while Redis is down, as after a change that it took.
         """
-        if self._store.up or probing:
-            await self._keeper.look(self._bundles(), probing=probing)
+        if await self._keeper.look(self._bundles(), probing=probing):
             await self._others.hold(self._keeper.policies.models)
         self._keeper.books.forget(self._bundles())
         now = time.monotonic()

@@ -61,7 +61,7 @@ class PolicyKeeper:
         self._file = settings.home / "policies.json"
         self._own = self.policies
         self._known = Known()
-        self._in_step = True
+        self._in_step, self._asked = True, False
         telemetry.policies_in_step.set(1)
         self._refused: tuple[Standing, Standing] | None = None
         self._lock = asyncio.Lock()
@@ -93,7 +93,7 @@ class PolicyKeeper:
         """Where the rules and experiments are from."""
         if not (self._known.rules.standing.active or self._known.experiments.standing.active):
             return "files"
-        return "redis" if self._in_step and self._store.up else "remembered"
+        return "redis" if self._asked and self._in_step and self._store.up else "remembered"
 
     async def look(self, bundles: Iterable[Bundle], *, probing: bool = False) -> bool:
         """Take over what has changed in Redis, and give it back what it has lost.
@@ -105,14 +105,14 @@ class PolicyKeeper:
         Returns:
             Whether Redis answered.
         """
-        if not (self._store.up or probing):
-            return False
         async with self._lock:  # what is read is taken before anybody reads again
-            try:
-                await self._look(list(bundles))
-            except StoreDownError:
-                return False
-            return True
+            self._asked = self._store.up or probing
+            if self._asked:
+                try:
+                    await self._look(list(bundles))
+                except StoreDownError:
+                    self._asked = False
+            return self._asked
 
     async def _look(self, bundles: list[Bundle]) -> None:
         known = self._known

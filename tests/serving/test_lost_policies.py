@@ -164,9 +164,10 @@ def test_a_worker_that_starts_while_redis_is_down_or_empty_knows_the_rules_of_th
     assert worker.get("/ready").json()["policies"] == "remembered"
     mortal_redis.start()  # with nothing in it
     with mortal_redis.client() as client:
+        eventually(lambda: worker.get("/ready").json()["policies"] == "redis")
+        assert client.exists(RULES)  # it does not say so before it is true
         eventually(lambda: client.hget(RULES, "active") == b"%d" % version)
     assert min(prices(worker.feed("u1"))) >= 30
-    eventually(lambda: worker.get("/ready").json()["policies"] == "redis")
     empty = start_worker("another machine")  # it knows nothing, and finds what was put back
     assert holds(empty, version)
 
