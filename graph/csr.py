@@ -214,7 +214,7 @@ class _SymmetricMean(torch.autograd.Function):
         adjacency: Adjacency = ctx.adjacency
         if ctx.rows is not None:
             spread = adjacency.spare(given.new_empty((1, given.shape[1])).expand(len(adjacency), -1), "gradient")
-            given = spread.zero_().index_put_((ctx.rows,), given, accumulate=True)
+            given = spread.zero_().index_add_(0, ctx.rows, given)
         return _mean_of_powers(adjacency, given, ctx.layers, torch.empty_like(given)), None, None, None
 
 
