@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that draw neighborhoods")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--variants", nargs="+", choices=["whole", "drawn", "unpinned"])
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="results; what stands there already is not measured again")
     parser.add_argument("--plot", type=Path, help="draw sampling-step.svg and sampling-peak.svg for sampling.svg")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -119,24 +119,29 @@ def main() -> None:
         print(json.dumps(one(variant, int(edges), given.device, workers=given.workers, steps=given.steps)), flush=True)
         os._exit(0)  # the workers' queues hold steps that nobody takes
     variants = given.variants or ["whole", "drawn", *(["unpinned"] if given.device.startswith("cuda") else [])]
+    setting = {"device": given.device, "workers": given.workers}
+    there = json.loads(given.json.read_text())["rows"] if given.json and given.json.is_file() else []
+    kept = {(row["edges"], row["variant"]): row for row in there if setting.items() <= row.items()}
     rows: list[dict[str, Any]] = []
-    for edges in given.sizes:
-        first: dict[str, Any] = {}
+    for edges in sorted(given.sizes):
         for variant in variants:
-            command = [sys.executable, __file__, "--one", variant, str(edges), "--device", given.device]
-            command += ["--workers", str(given.workers), "--steps", str(given.steps)]
-            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            row = json.loads(told.splitlines()[-1])
-            first = first or row
-            row |= {f"times_{variants[0]}": row["step_s"] / first["step_s"], "workers": given.workers}
+            row = kept.get((edges, variant))
+            if row is None:
+                command = [sys.executable, __file__, "--one", variant, str(edges), "--device", given.device]
+                command += ["--workers", str(given.workers), "--steps", str(given.steps)]
+                told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                row = json.loads(told.splitlines()[-1]) | setting
             rows.append(row)
+            first = next(one for one in rows if one["edges"] == edges)
+            wall, cpu = (row[key] / first[key] for key in ("step_s", "step_cpu_s"))
             print(
-                f"{edges:>10,} edges  {variant:9} {row['step_s']:8.4f} s a step, {row[f'times_{variants[0]}']:6.3f} x "
-                f"{variants[0]} ({row['step_cpu_s']:.4f} s of this process), {row['peak_bytes'] / 1e6:8.1f} MB",
+                f"{edges:>10,} edges  {variant:9} {row['step_s']:8.4f} s a step, {wall:6.3f} x {first['variant']} "
+                f"({row['step_cpu_s']:.4f} s of processor time, {cpu:.3f} x), {row['peak_bytes'] / 1e6:8.1f} MB",
                 flush=True,
             )
             if given.json:
-                given.json.write_text(json.dumps({"device": given.device, "rows": rows}, indent=2) + "\n")
+                others = [row for row in there if row not in rows]
+                given.json.write_text(json.dumps({"rows": [*others, *rows]}, indent=2) + "\n")
     if given.plot is not None:
         for unit, key in (("seconds a step", "step_s"), ("bytes of training", "peak_bytes")):
             lines = {name: [(row["edges"], row[key]) for row in rows if row["variant"] == name] for name in variants}
