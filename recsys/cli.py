@@ -20,8 +20,10 @@ The flow, each step resumable and each ending in a summary:
 
   synth  ->  check  ->  fit  ->  evaluate  ->  publish  ->  serve
 
+\b
 Try it all at once on a made-up shop:  recsys demo
-On your own:                           recsys demo SHOP_DIR
+On your own:                           recsys demo SHOP
+What a step does and takes:            recsys COMMAND --help
 """
 
 
@@ -32,10 +34,17 @@ def build_app() -> typer.Typer:
     for name in sorted(found, key=lambda name: (FLOW.index(name) if name in FLOW else len(FLOW), name)):
         command = found[name].load()
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            for one in command.registered_commands:
+                one.short_help = _summary(one.callback.__doc__)
+            app.add_typer(command, name=name, short_help=_summary(command.info.help))
         else:
-            app.command(name)(command)
+            app.command(name, short_help=_summary(command.__doc__))(command)
     return app
+
+
+def _summary(told: str | None) -> str:
+    """The first paragraph of a help text, which lists of commands show whole."""
+    return " ".join((told or "").strip().split("\n\n")[0].split())
 
 
 def main() -> None:

@@ -210,7 +210,8 @@ def train(
             "best_epoch": fitted.best_epoch,
             "valid_recall@20": fitted.best_recall,
         }
-        log.info("setting tried", **params)
+        rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in params.items()}
+        log.info("setting tried", **rounded)
         tried.append((fitted, params))
     fitted, params = max(tried, key=lambda pair: pair[0].best_recall) if choosing else tried[0]
     return fitted, {**params, "tried": len(tried)}

@@ -105,8 +105,9 @@ def bench(
     Settings are chosen on validation alone, test is judged once a seed. Each fit has a process of its own. Interrupted,
     it goes on where it was; what OUT/runs holds is not fitted again, whichever models or seeds are asked for next.
 
-    A first look:   recsys bench DATA --models popularity,item_knn,lightgcn --seeds 1 --trials 0
-    The whole:      recsys bench DATA --ablation
+    A first look: recsys bench DATA --models popularity,item_knn,lightgcn --seeds 1 --trials 0
+
+    The whole: recsys bench DATA --ablation
 
     On ratings of 0 and 1 models are judged by AUC, F1 and accuracy, on a random split 6 : 2 : 2 for each seed.
     """

@@ -18,6 +18,13 @@ def test_help_teaches_the_flow_in_order_and_names_every_command(tmp_path: Path) 
     places = [listed.index(f"  {name}") for name in ("synth", "check", "fit", "evaluate", "publish", "serve", "demo")]
     assert places == sorted(places)
     assert "doctor" in listed
+    assert "..." not in listed  # each is told to the end of its sentence
+
+
+def test_help_of_a_group_tells_each_of_its_commands_to_the_end(tmp_path: Path) -> None:
+    listed = recsys("shadow", "--help", cwd=tmp_path).stdout.partition("Commands")[2]
+    assert "End the trial; the version's keys expire within a minute." in " ".join(listed.split())
+    assert "..." not in listed
 
 
 def test_help_does_not_wait_for_the_training_stack(tmp_path: Path) -> None:
