@@ -9,6 +9,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from features.errors import nearest_name
+from features.shop.config import COLUMNS
+
 
 def summary_tables(summary: dict[str, Any]) -> Iterator[Table]:
     """A table of the shop, one of its attributes where it has any, one of what was refused where anything was.
@@ -120,10 +123,16 @@ def _shop(summary: dict[str, Any]) -> Table:
     if summary.get("facts"):
         add("facts", summary["facts"]["read"], f"of {summary['facts']['relations']:,} relations")
     for name, columns in summary["ignored_columns"].items():
-        add("columns not read", len(columns), f"{name}: {', '.join(columns)}")
+        add("columns not read", len(columns), f"{name}: {', '.join(_perhaps(column, name) for column in columns)}")
     for remark in summary["remarks"]:
         add("note", None, remark)
     return table
+
+
+def _perhaps(column: str, table: str) -> str:
+    """A column that is not read, with the one that it may be meant to be."""
+    meant = nearest_name(column, COLUMNS.get(table, ()))
+    return column if meant is None else f"{column} (meant {meant}?)"
 
 
 def _range(dates: dict[str, str] | None) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from features.encoders.config import EncoderConfig
-from features.errors import InputError
+from features.errors import InputError, nearest_name
 from features.lettering.config import LetteringConfig
 from features.match.config import MatchConfig
 from features.section import Section
@@ -127,7 +127,20 @@ def validated(kind: type[Kind], values: dict[str, Any], overrides: Iterable[str]
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{where}: field {field!r}: {first['msg']}, got {first['input']!r}") from error
+        rule = _no_such(kind, first["loc"]) if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"{where}: field {field!r}: {rule}, got {first['input']!r}") from error
+
+
+def _no_such(kind: type[BaseModel], place: tuple[str | int, ...]) -> str:
+    """What to say of a field that does not exist."""
+    *sections, last = place
+    there: type[BaseModel] | None = kind
+    for name in sections:
+        field = None if there is None else there.model_fields.get(str(name))
+        inner = None if field is None else field.annotation
+        there = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    meant = None if there is None else nearest_name(str(last), there.model_fields)
+    return "there is no such setting" + ("" if meant is None else f"; did you mean {meant!r}?")
 
 
 def _parse(override: str) -> dict[str, Any]:

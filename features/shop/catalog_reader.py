@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.catalog import Catalog
-from features.errors import InputError
+from features.errors import InputError, nearest_name
 from features.pictures.sources import ImageSource
 from features.quarantine import Quarantine
 from features.shop import cells
@@ -65,11 +65,16 @@ def require(frame: pd.DataFrame, table: str, path: Path, columns: tuple[str, ...
     Raises:
         InputError: it has not.
     """
+    there = [str(name) for name in frame.columns]
+    between = [sign for sign in "\t;|" if path.suffix == ".csv" and len(there) == 1 and sign in there[0]]
+    if between:
+        raise InputError(f"{path} must have commas between its cells, its first line has {between[0]!r}: {there[0]!r}")
     for column in columns:
-        if column not in frame.columns:
+        if column not in there:
+            likely = nearest_name(column, there) or "..."
             raise InputError(
-                f"{path} must have a column {column!r}, it has {', '.join(map(str, frame.columns)) or 'none'}; "
-                f'name the column that holds it in shop.toml: [columns.{table}] {column} = "..."'
+                f"{path} must have a column {column!r}, it has {', '.join(there) or 'none'}; "
+                f'name the column that holds it in shop.toml: [columns.{table}] {column} = "{likely}"'
             )
 
 

@@ -57,6 +57,12 @@ def test_json_is_all_that_is_printed_and_what_was_refused_is_in_the_file(shop: P
     assert sorted(path.name for path in shop.iterdir()) == ["interactions.csv", "items.csv"]
 
 
+def test_a_column_that_is_not_read_is_told_with_the_one_it_may_be_meant_to_be(shop: Path) -> None:
+    (shop / "interactions.csv").write_text("user_id,item_id,event_tpe,shelf\nu,a,view,3\n")
+    told = run(Path.cwd(), shop).stdout
+    assert "interactions: event_tpe (meant event_type?), shelf" in told
+
+
 def test_reviews_are_counted_and_their_bad_rows_refused(shop: Path) -> None:
     (shop / "reviews.csv").write_text("item_id,text,rating\na,warm and soft,5\na,,2\nb,broke,9\n")
     summary = json.loads(run(Path.cwd(), shop, "--json").stdout)
