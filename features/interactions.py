@@ -23,6 +23,8 @@ class Interactions:
         event_type: object [n] of str, such as "view" or "purchase".
         weight: float32 [n]; how much the event says about taste, > 0.
         timestamp: float64 [n], UTC seconds; None where the shop has no times.
+        placed: bool [n]; where there are no times, whether an event stands among the others in the order in which it
+            happened; None where all do, or times tell.
 
     Raises:
         ValueError: lengths differ, a row number is out of range, or a weight is not positive and finite.
@@ -35,10 +37,11 @@ class Interactions:
     event_type: NDArray[np.object_]
     weight: NDArray[np.float32]
     timestamp: NDArray[np.float64] | None = None
+    placed: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.user_idx)
-        for name in ("item_idx", "event_type", "weight", "timestamp"):
+        for name in ("item_idx", "event_type", "weight", "timestamp", "placed"):
             column = getattr(self, name)
             if column is not None and len(column) != n:
                 raise ValueError(f"{name} must have a row an event ({n}), it has {len(column)}")
@@ -71,6 +74,7 @@ class Interactions:
             event_type=self.event_type[keep],
             weight=self.weight[keep],
             timestamp=None if self.timestamp is None else self.timestamp[keep],
+            placed=None if self.placed is None else self.placed[keep],
         )
 
     def before(self, t: float) -> Interactions:

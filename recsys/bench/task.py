@@ -105,6 +105,9 @@ def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None, va
 
 def _on_the_last(name: str, split: Split, known: Knowledge, *, refit: bool | None) -> Task:
     """The end of the training pairs as validation side, and the data set's own one among what is learned from."""
+    if split.train.timestamp is None:  # the table's order is that of time, but for pairs of another side
+        placed = {side: np.full(len(getattr(split, side)), side == "train") for side in ("train", "valid")}
+        split = replace(split, **{side: replace(getattr(split, side), placed=one) for side, one in placed.items()})
     chosen_on = held_out(split, HELD_SHARE, last=True)
     _require_valid(name, chosen_on)
     chosen_on = replace(chosen_on, train=joined(chosen_on.train, split.valid))
@@ -123,9 +126,11 @@ def _require_valid(name: str, split: Split) -> None:
 
 def joined(earlier: Interactions, later: Interactions) -> Interactions:
     """Events of one vocabulary, one after the other; times stay only where both have them."""
-    times = None
+    times = placed = None
     if earlier.timestamp is not None and later.timestamp is not None:
         times = np.concatenate([earlier.timestamp, later.timestamp])
+    if earlier.placed is not None and later.placed is not None:
+        placed = np.concatenate([earlier.placed, later.placed])
     return replace(
         earlier,
         user_idx=np.concatenate([earlier.user_idx, later.user_idx]),
@@ -133,6 +138,7 @@ def joined(earlier: Interactions, later: Interactions) -> Interactions:
         event_type=np.concatenate([earlier.event_type, later.event_type]),
         weight=np.concatenate([earlier.weight, later.weight]),
         timestamp=times,
+        placed=placed,
     )
 
 

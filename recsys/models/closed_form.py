@@ -39,6 +39,9 @@ class ClosedFormConfig(Section):
     tried for each by itself; 0 leaves them out."""
     sides: dict[str, tuple[NonNegativeFloat, ...]] = Field(default_factory=dict)
     """The same for one kind ("text", "image", "audio", "attributes", "users"), in place of `side_weight`."""
+    recency: tuple[NonNegativeFloat, ...] = Field(default=(0.0,), min_length=1)
+    """How much less a user's older items say of what comes next: the n-th newest counts n to minus this power. 0: all
+    alike. For data that are in an order of time (`recsys.linear.history`)."""
     dense_items: PositiveInt = 12_000
     """Catalogs up to this size are solved exactly, as a matrix of items by items in memory."""
     tuning: BaselinesConfig = BaselinesConfig(tuning_users=2_000)

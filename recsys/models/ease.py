@@ -11,6 +11,7 @@ from scipy import sparse
 
 from recsys.held_out import Split
 from recsys.linear.ease import ease_input, ease_weights, local_ease_weights
+from recsys.linear.history import fading
 from recsys.linear.scaling import column_sums, powers, scaled
 from recsys.linear.scorer import ItemWeightsScorer, Weights
 from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, search_closed_form
@@ -39,6 +40,7 @@ class EASEConfig(ClosedFormConfig):
             "user_exponent": self.user_exponent,
             "ridge": self.ridge,
             "target_exponent": self.target_exponent,
+            "recency": self.recency,
         }
 
 
@@ -50,12 +52,12 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
     last: dict[tuple[Any, ...], Weights] = {}
 
     def build(settings: Settings) -> ItemWeightsScorer:
-        history = sides.beside(pairs, settings)
-        matrix = sides.under(history, settings)
+        matrix = sides.under(sides.beside(pairs, settings), settings)
+        history = sides.beside(fading(split.train, settings["recency"]), settings)
         x, columns = ease_input(
             matrix, user_exponent=settings["user_exponent"], item_exponent=settings["item_exponent"]
         )
-        key = tuple(value for setting, value in settings.items() if setting != "target_exponent")
+        key = tuple(value for setting, value in settings.items() if setting not in ("target_exponent", "recency"))
         if key not in last:
             last.clear()
             last[key] = (

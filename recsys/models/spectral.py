@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from recsys.held_out import Split
+from recsys.linear.history import fading
 from recsys.linear.scaling import powers, scaled
 from recsys.linear.spectral import leading_directions, spectral_input
 from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, search_closed_form
@@ -33,8 +34,15 @@ class SpectralConfig(ClosedFormConfig):
     """Directions that are kept; at most one for 8 users, and one for 8 items."""
 
     def grid(self) -> dict[str, tuple[Any, ...]]:
-        """What changes the directions, then what changes their scale, then their number."""
-        return {"smoothing": self.smoothing, "target_exponent": self.target_exponent, "rank": self.rank}
+        """What changes the directions, then what changes their scale, then their number, then what is
+        filtered.
+        """
+        return {
+            "smoothing": self.smoothing,
+            "target_exponent": self.target_exponent,
+            "rank": self.rank,
+            "recency": self.recency,
+        }
 
     def within(self, shape: tuple[int, int]) -> SpectralConfig:
         """No more directions than make sense for so many users and items."""
@@ -49,13 +57,14 @@ def fit_spectral(name: str, split: Split, sides: Sides, config: SpectralConfig, 
     last: dict[tuple[Any, ...], tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
 
     def build(settings: Settings) -> EmbeddingScorer:
-        key = tuple(value for setting, value in settings.items() if setting != "target_exponent")
+        key = tuple(value for setting, value in settings.items() if setting not in ("target_exponent", "recency"))
         if key not in last:
             last.clear()
             matrix, degrees = spectral_input(sides.under(pairs, settings), settings["smoothing"])
             last[key] = leading_directions(matrix, settings["rank"]), degrees
         directions, degrees = last[key]
-        users = scaled(pairs, columns=powers(degrees, -0.5)) @ directions
+        history = fading(split.train, settings["recency"])
+        users = scaled(history, columns=powers(degrees, -0.5)) @ directions
         return EmbeddingScorer(name, users, powers(degrees, settings["target_exponent"])[:, None] * directions)
 
     within = config.within(pairs.shape)

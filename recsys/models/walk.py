@@ -13,6 +13,7 @@ from pydantic import Field, PositiveInt
 from scipy import sparse
 
 from recsys.held_out import Split
+from recsys.linear.history import fading
 from recsys.linear.scaling import column_sums
 from recsys.linear.scorer import ItemWeightsScorer
 from recsys.linear.walk import WalkShape, half_step, walk_core, walk_scores, walk_weights
@@ -37,12 +38,13 @@ class WalkConfig(ClosedFormConfig):
     """Terms of the series for a catalog beyond `dense_items`."""
 
     def grid(self) -> dict[str, tuple[Any, ...]]:
-        """Length of the walk, then the exponents."""
+        """Length of the walk, then the exponents, then where it starts."""
         return {
             "persistence": self.persistence,
             "target_exponent": self.target_exponent,
             "source_exponent": self.source_exponent,
             "user_exponent": self.user_exponent,
+            "recency": self.recency,
         }
 
 
@@ -52,7 +54,7 @@ class StepScorer:
 
     Args:
         name: short name.
-        history: [n_users, n_items]; what each user has.
+        history: [n_users, n_items]; what each user has, and how much each item says.
         half: B, see `recsys.linear.walk`.
         degrees: float64 [n_items].
         shape: of the walk.
@@ -84,16 +86,17 @@ def fit_walk(name: str, split: Split, sides: Sides, config: WalkConfig, job: Job
     def build(settings: Settings) -> ItemWeightsScorer | StepScorer:
         matrix = sides.under(pairs, settings)
         degrees = column_sums(matrix)
-        shape = WalkShape(**{setting: settings[setting] for setting in config.grid()})
+        shape = WalkShape(**{setting: settings[setting] for setting in config.grid() if setting != "recency"})
+        history = fading(split.train, settings["recency"])
         half = half_step(matrix, shape.user_exponent)
         if pairs.shape[1] > config.dense_items:
-            return StepScorer(name, pairs, half, degrees, shape, config.steps)
-        exponents = ("source_exponent", "target_exponent")
+            return StepScorer(name, history, half, degrees, shape, config.steps)
+        exponents = ("source_exponent", "target_exponent", "recency")
         key = tuple(value for setting, value in settings.items() if setting not in exponents)
-        if key not in last:  # only the exponents at the ends change between most trials
+        if key not in last:  # only the ends of the walk change between most trials
             last.clear()
             last[key] = walk_core(half, shape.persistence)
-        return ItemWeightsScorer(name, pairs, walk_weights(last[key], degrees, shape))
+        return ItemWeightsScorer(name, history, walk_weights(last[key], degrees, shape))
 
     scorer, params = search_closed_form(name, split, sides, config, seed=job.seed, build=build)
     return replace(scorer, params=params, fit_s=time.perf_counter() - started)

@@ -93,6 +93,9 @@ def test_the_end_of_the_training_pairs_may_take_the_place_of_the_validation_side
     assert task.final is not None
     assert len(task.final.train) == 12
     assert len(task.final.valid) == 0
+    for train in (task.split.train, task.final.train):
+        assert train.placed is not None
+        assert train.item_idx[~train.placed].tolist() == [10], "where in the list it stood is not known"
     assert "the last 10% of each user's training pairs" in task.protocol
 
 

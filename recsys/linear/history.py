@@ -1,0 +1,41 @@
+"""A user's items as a closed form takes them: all alike, or the newest more than the oldest.
+
+    x_ui = c_u n_ui^-r,      n_ui: 1 for the item that user u met last, 2 for the one before, ...,
+
+with c_u such that the weights of a user's items are 1 in the mean. Who has met items one after the other goes on from
+the last ones: what comes next is likelier to resemble them. The weights fade as a power, not as an exponential, so that
+of a long list much stays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from features.interactions import Interactions
+
+
+def fading(train: Interactions, recency: float) -> sparse.csr_matrix:
+    """X of the head, float32 [n_users, n_items].
+
+    Args:
+        train: events; an item met several times stands where it was met first, and one whose place in the order is not
+            known weighs 1.
+        recency: r; 0 makes all entries 1.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if recency < 0:
+        raise ValueError(f"recency must be >= 0, got {recency}")
+    if recency == 0:
+        return train.matrix(binary=True)
+    indptr, item = (train if train.placed is None else train.where(train.placed)).met()
+    count = np.diff(indptr)
+    place = np.repeat(indptr[1:], count) - np.arange(len(item))
+    weight = place.astype(np.float64) ** -recency
+    user = np.repeat(np.arange(len(count)), count)
+    weight *= (count / np.maximum(np.bincount(user, weight, minlength=len(count)), 1e-300))[user]
+    history = train.matrix(binary=True)
+    history[user, item] = weight
+    return history
