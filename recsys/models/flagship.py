@@ -7,7 +7,8 @@ rows, tie new items to old ones: the walk by near neighbors, the filter by taste
 (`recsys.blend`). Every member ranks every user, one without parameters of its own included, and a new item is ranked by
 those members that place it by content; the denoiser, which does not, has it stand amid the others. Members that start
 by chance are fitted several times, and the mean of their scores is one member: what they have in common is what the
-data say.
+data say. Further trained members, each a model under settings of its own, may be added: where there are many pairs,
+networks of other widths and temperatures are mistaken about other users.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, cast
 
 import numpy as np
 import structlog
@@ -33,6 +35,7 @@ from features.errors import InputError
 from features.section import Section
 from recsys.blend import BlendConfig, BlendScorer, choose_blend, shortlists
 from recsys.held_out import Split
+from recsys.models import denoiser, freedom, lightgcn, mf
 from recsys.models import gnn as kg_gnn
 from recsys.models.closed_form import Sides
 from recsys.models.denoiser import DenoiserConfig, fit_denoiser
@@ -53,8 +56,36 @@ MEMBERS = ("walk", "ease", "spectral", "denoiser", "gnn", "freedom")
 """All that may be named."""
 TRAINED = ("denoiser", "gnn", "freedom")
 """Members that are trained step by step."""
+FURTHER: dict[str, Model[Any]] = {
+    model.name: model for model in (mf.MODEL, lightgcn.MODEL, freedom.MODEL, *denoiser.MODELS, kg_gnn.MODEL)
+}
+"""Models that a further member may be."""
 SEEDS_APART = 1_000_003
 """Between the seeds of two copies: far, so that fits under the seeds 0, 1, ... share none."""
+
+
+class Further(Section):
+    """One more trained member."""
+
+    model: str
+    """Which model it is, by its name in the comparison."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Field → value, in place of the model's defaults; a field of a section within is named "section.field"."""
+
+    @model_validator(mode="after")
+    def _there(self) -> Self:
+        if self.model not in FURTHER:
+            raise ValueError(f"model must be one of {', '.join(FURTHER)}, got {self.model!r}")
+        try:
+            self.config()
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"settings must be of {self.model}, got {self.settings}: {error}") from error
+        return self
+
+    def config(self) -> Section:
+        """The model's settings."""
+        config: Section = changed(FURTHER[self.model].config, self.settings)
+        return config
 
 
 class FlagshipConfig(Section):
@@ -85,6 +116,8 @@ class FlagshipConfig(Section):
     """The same where they are trained on CUDA."""
     members: tuple[str, ...] = Field(default=MEMBERS[:-1], min_length=1)
     """Who may take part."""
+    further: dict[str, Further] = Field(default_factory=dict)
+    """More trained members beside those of `members`, by names of their own."""
     copies: PositiveInt = 2
     """Fits of each trained member, each under a seed of its own, whose mean is the member."""
     blend: BlendConfig = BlendConfig()
@@ -104,9 +137,13 @@ class FlagshipConfig(Section):
 
     @model_validator(mode="after")
     def _weighted(self) -> Self:
+        for name in self.further:
+            if name in MEMBERS:
+                raise ValueError(f"further members must have names of their own, got {name!r}")
+        names = [*self.members, *self.further]
         for name, weight in (self.weights or {}).items():
-            if weight > 0 and name not in self.members:
-                raise ValueError(f"weights must be of members ({', '.join(self.members)}), got {name!r}: {weight:g}")
+            if weight > 0 and name not in names:
+                raise ValueError(f"weights must be of members ({', '.join(names)}), got {name!r}: {weight:g}")
         return self
 
     def most_pairs(self, device: str) -> int:
@@ -146,11 +183,15 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
         "freedom": lambda: _copied(lambda one: fit_freedom(split, known, config.freedom, one), quiet, config.copies),
     }
     wanted = [name for name in makers if name in config.members]
+    for name, one in config.further.items():
+        makers[name] = partial(_copied_further, one, split, known, quiet, config.copies)
+        wanted.append(name)
     if config.weights is not None:
         wanted = [name for name in wanted if config.weights.get(name, 0.0) > 0]
+    trained_names = (*TRAINED, *config.further)
     device = chosen_device(gnn.train.device)
     if config.weights is None and len(split.train) > config.most_pairs(device):
-        wanted = [name for name in wanted if name not in TRAINED]
+        wanted = [name for name in wanted if name not in trained_names]
     if not wanted:
         raise InputError(
             f"flagship.members must have one that can be fitted, got {', '.join(config.members)}: those with a weight, "
@@ -164,7 +205,7 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
             log.info("member fitted", model="flagship", member=name, seconds=round(time.perf_counter() - started, 1))
         return found
 
-    solved, trained = ([name for name in wanted if (name in TRAINED) is kind] for kind in (False, True))
+    solved, trained = ([name for name in wanted if (name in trained_names) is kind] for kind in (False, True))
     if device.startswith("cuda"):  # they have no use for each other's device
         apart = side_by_side(fitted, [solved, trained])
         members = {name: one for part in apart for name, one in part.items()}
@@ -195,6 +236,11 @@ def fit_flagship(split: Split, known: Knowledge, config: FlagshipConfig, job: Jo
     return BlendScorer("flagship", scorers, weights, power, params, time.perf_counter() - started)
 
 
+def _copied_further(one: Further, split: Split, known: Knowledge, job: Job, copies: int) -> EmbeddingScorer:
+    model, config = FURTHER[one.model], one.config()
+    return _copied(lambda part: cast("EmbeddingScorer", model.fit(split, known, config, part)), job, copies)
+
+
 def _copied(fit: Callable[[Job], EmbeddingScorer], job: Job, copies: int) -> EmbeddingScorer:
     """Fits under several seeds, as one."""
     return as_one([fit(replace(job, seed=job.seed + SEEDS_APART * number)) for number in range(copies)])
@@ -221,7 +267,14 @@ def _settled(config: FlagshipConfig, params: Mapping[str, Any]) -> FlagshipConfi
         "denoiser": settled,
         "freedom": settled,
     }
-    members = {name: one(getattr(config, name), params[name]) for name, one in settle.items() if name in params}
+    members: dict[str, Any] = {
+        name: one(getattr(config, name), params[name]) for name, one in settle.items() if name in params
+    }
+    further = {name: one for name, one in config.further.items() if name in params}
+    for name, one in further.items():
+        chosen = FURTHER[one.model].settle(one.config(), params[name])
+        further[name] = one.model_copy(update={"settings": chosen.model_dump()})
+    members["further"] = further
     if "gnn" in params:  # in one setting, also where the last fit has more pairs a user
         gnn = kg_gnn.MODEL.settle(config.gnn_dense if params["gnn"]["dense"] else config.gnn, params["gnn"])
         members |= {"gnn": gnn, "gnn_dense": gnn}

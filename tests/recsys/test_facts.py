@@ -17,9 +17,10 @@ from features.interactions import Interactions
 from features.match.scores import MatchScores
 from features.vocabulary import Vocabulary
 from recsys.bench.indexed import bare_catalog
+from recsys.blend import standardized
 from recsys.held_out import Split
 from recsys.models.facts import Facts, told
-from recsys.models.flagship import FlagshipConfig, as_one
+from recsys.models.flagship import SEEDS_APART, FlagshipConfig, as_one
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, changed
 from recsys.models.registry import MODELS
@@ -183,3 +184,46 @@ def test_the_last_fit_has_the_epochs_and_the_gnn_setting_that_were_chosen(dense:
         assert gnn.train.epochs == 7
         assert gnn.model.item_prior is not dense
     assert (settled.weights, settled.power) == ({"gnn": 1.0}, 0.5)
+
+
+FURTHER = {"narrow": {"model": "lightgcn", "settings": {"loss": "softmax", "dim": 4, "epochs": 3}}}
+
+
+def test_further_members_are_weighed_like_the_others_and_the_last_fit_repeats_them(tmp_path: Path) -> None:
+    split = Split(
+        "by hand", events([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 2, 0]), events([0, 1, 2], [2, 2, 1]), events([], [])
+    )
+    config = changed(FlagshipConfig(), {"members": ["walk"], "further": FURTHER, "copies": 2})
+    known = Knowledge.of_ids(bare_catalog(split.train.items))
+    alone = changed(config, {"weights": {"narrow": 1.0}})
+    fitted = MODELS["flagship"].fit(split, known, alone, Job(0, tmp_path))
+    told: Any = fitted.params
+    assert told["weights"] == {"narrow": 1.0}
+    assert len(told["narrow"]["best_epochs"]) == 2
+    settled = MODELS["flagship"].settle(alone, told)
+    assert settled.further["narrow"].config().epochs == told["narrow"]["best_epoch"]
+    assert settled.further["narrow"].config().dim == 4
+    both: Any = MODELS["flagship"].fit(split, known, config, Job(0, tmp_path)).params
+    assert set(both["weights"]) <= {"walk", "narrow"}
+    one = MODELS["lightgcn"]
+    copies = [
+        one.fit(split, known, changed(one.config, FURTHER["narrow"]["settings"]), Job(seed, tmp_path / "apart"))
+        for seed in (0, SEEDS_APART)
+    ]
+    users = np.arange(3)
+    mean = sum(copy.score(users) for copy in copies) / 2
+    assert np.allclose(fitted.score(users), standardized(mean.astype(np.float32)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        ({"gnn": {"model": "gnn"}}, r"further members must have names of their own, got 'gnn'"),
+        ({"wide": {"model": "walk"}}, r"model must be one of mf, lightgcn, .*, got 'walk'"),
+        ({"wide": {"model": "gnn", "settings": {"model.dimm": 4}}}, "model.dimm"),
+        ({"wide": {"model": "gnn", "settings": {"modell.dim": 4}}}, r"settings must be of gnn, got .*modell"),
+    ],
+)
+def test_a_further_member_that_cannot_be_is_named(further: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        FlagshipConfig(further=further)
