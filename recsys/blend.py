@@ -9,7 +9,13 @@ ndcg@`depth`, one weight at a time over a coarse grid, from the best single memb
 from place 60 to 40 counts, too, where users with one held-out item would else decide by who happens to cross place k.
 Validation users are dealt into folds; the weights are chosen on each fold's complement, and the mean of these choices
 is used: a weight that pleases only some users by chance is averaged down, and the recall@k + ndcg@k that the choices
-reach on the folds they did not see says what the blend is worth ("cross_fit" in the params), and which p is better.
+reach on the folds they did not see says what the blend is worth ("cross_fit" in the params), and which p is better, and how
+far to move the weights towards equal ones:
+
+    w_m <- (1 - e) w_m + e / n,      n members, e in [0, 1]
+
+Where few users decide, or members are alike in worth, chosen weights follow chance, and equal ones are hard to beat
+(the forecast combination puzzle; Smith & Wallis 2009).
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from features.section import Section
 from recsys import metrics
@@ -50,8 +56,18 @@ class BlendConfig(Section):
     """What a weight is multiplied by, of which the best stays; a member without weight is tried at these shares."""
     passes: PositiveInt = 4
     """Most passes over the weights."""
+    evenness: tuple[float, ...] = Field(default=(0.0,), min_length=1)
+    """Values of e in [0, 1], likewise; 0 leaves the chosen weights as they are."""
     powers: tuple[PositiveFloat, ...] = Field(default=(1.0, 0.5), min_length=1)
     """Values of p, of which the one that is worth more on unseen folds is taken."""
+
+    @field_validator("evenness")
+    @classmethod
+    def _shares(cls, evenness: tuple[float, ...]) -> tuple[float, ...]:
+        for one in evenness:
+            if not 0 <= one <= 1:
+                raise ValueError(f"evenness must be in [0, 1], got {one:g}")
+        return evenness
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,22 +211,35 @@ def choose_blend(
 def choose_weights(
     lists: Shortlists, config: BlendConfig, *, seed: int
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
-    """The mean of the weights chosen on each fold's complement.
+    """The mean of the weights chosen on each fold's complement, moved towards equal ones as unseen folds like it best.
 
     Returns:
         Weights float64 [n_members] that sum to 1, and recall@k + ndcg@k, summed, of the blend on the folds that its
-        weights were not chosen on, and of the best single member: "cross_fit" and "best_member".
+        weights were not chosen on, and of the best single member: "cross_fit" and "best_member"; "evenness" too, where
+        several values are tried.
     """
     n_users = len(lists.n_held)
     fold = np.random.default_rng(seed).permutation(n_users) % config.folds
     chosen = side_by_side(lambda number: _climb(lists.of(np.flatnonzero(fold != number)), config), range(config.folds))
-    unseen = []
+    unseen = np.zeros(len(config.evenness))
     for number, weights in enumerate(chosen):
         apart = lists.of(np.flatnonzero(fold == number))
         n_apart = len(apart.n_held)
-        unseen.append(apart.worth(apart.blended(weights), config.k) * n_apart / n_users if n_apart else 0.0)
+        for place, evenness in enumerate(config.evenness if n_apart else ()):
+            worth = apart.worth(apart.blended(evened(weights, evenness)), config.k)
+            unseen[place] += worth * n_apart / n_users
     alone = max(lists.worth(said, config.k) for said in lists.scores)
-    return np.mean(chosen, axis=0), {"cross_fit": round(sum(unseen), 6), "best_member": round(alone, 6)}
+    best = int(unseen.argmax())
+    told = {"cross_fit": round(float(unseen[best]), 6), "best_member": round(alone, 6)}
+    if len(config.evenness) > 1:
+        told["evenness"] = config.evenness[best]
+    return evened(np.mean(chosen, axis=0), config.evenness[best]), told
+
+
+def evened(weights: NDArray[np.float64], evenness: float) -> NDArray[np.float64]:
+    """Weights moved towards equal ones, float64 [n_members]."""
+    result: NDArray[np.float64] = (1 - evenness) * weights + evenness / len(weights)
+    return result
 
 
 def _climb(lists: Shortlists, config: BlendConfig) -> NDArray[np.float64]:

@@ -146,3 +146,27 @@ def test_training_items_are_not_on_the_lists(split: Split) -> None:
     lists = shortlists([table], split, BlendConfig(shortlist=10), seed=0)
     assert lists.scores.max() < 5
     assert lists.liked.any()
+
+
+@pytest.mark.parametrize("shares", [(0.2, 0.2, 0.2, 0.2), (0.9, 0.0, 0.0)])
+def test_weights_move_towards_equal_ones_as_far_as_unseen_users_like_it(
+    shares: tuple[float, ...], split: Split
+) -> None:
+    config = BlendConfig(powers=(1.0,), evenness=(0.0, 0.5, 1.0))
+    members = [noisy(split, share, seed) for seed, share in enumerate(shares)]
+    lists = shortlists(members, split, config, seed=0)
+    weights, told = choose_weights(lists, config, seed=0)
+    singly = {one: choose_weights(lists, BlendConfig(evenness=(one,)), seed=0) for one in config.evenness}
+    best = max(singly, key=lambda one: singly[one][1]["cross_fit"])
+    assert told == {**singly[best][1], "evenness": best}
+    assert weights == pytest.approx((1 - best) * singly[0.0][0] + best / len(shares))
+    assert singly[1.0][0] == pytest.approx(1 / len(shares))
+    if shares[1] == 0:
+        assert best == 0, "who knows nothing is better left out"
+    else:
+        assert told["cross_fit"] >= singly[0.0][1]["cross_fit"]
+
+
+def test_evenness_is_a_share() -> None:
+    with pytest.raises(ValueError, match=r"evenness must be in \[0, 1\], got 1.5"):
+        BlendConfig(evenness=(1.5,))
