@@ -35,7 +35,7 @@ from features.errors import InputError
 from features.section import Section
 from recsys.blend import BlendConfig, BlendScorer, choose_blend, shortlists
 from recsys.held_out import Split
-from recsys.models import denoiser, freedom, lightgcn, mf
+from recsys.models import denoiser, freedom, lightgcn, mf, relational
 from recsys.models import gnn as kg_gnn
 from recsys.models.closed_form import Sides
 from recsys.models.denoiser import DenoiserConfig, fit_denoiser
@@ -57,7 +57,8 @@ MEMBERS = ("walk", "ease", "spectral", "denoiser", "gnn", "freedom")
 TRAINED = ("denoiser", "gnn", "freedom")
 """Members that are trained step by step."""
 FURTHER: dict[str, Model[Any]] = {
-    model.name: model for model in (mf.MODEL, lightgcn.MODEL, freedom.MODEL, *denoiser.MODELS, kg_gnn.MODEL)
+    model.name: model
+    for model in (mf.MODEL, lightgcn.MODEL, freedom.MODEL, *denoiser.MODELS, kg_gnn.MODEL, relational.MODEL)
 }
 """Models that a further member may be."""
 SEEDS_APART = 1_000_003

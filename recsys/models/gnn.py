@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pydantic import NonNegativeFloat
+
 from graph.models.kg_gnn import GNNConfig
 from recsys.held_out import Split
+from recsys.linear.history import faded
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
 from recsys.models.on_graph import OnGraphConfig
@@ -23,6 +26,9 @@ class KGGNNConfig(OnGraphConfig):
 
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()
+    recency: NonNegativeFloat = 0.0
+    """How much less a user's older items weigh, as in the closed forms: in the graph, and with `train.event_weights` in
+    the loss. 0: all alike."""
 
 
 DENSE: Changes = {
@@ -51,11 +57,12 @@ def _search(trial: Trial) -> Changes:
 
 def fit_kg_gnn(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> EmbeddingScorer:
     """Train on the graph of the training side; the best epoch as embeddings."""
-    graph = config.graph_of(split.train, known)
+    train = faded(split.train, config.recency)
+    graph = config.graph_of(train, known)
     fitted = fit_gnn(
         graph,
         content=known.content(image_share=config.model.image_share),
-        train=split.train,
+        train=train,
         valid=split.valid,
         config=config.train,
         model_config=config.model,

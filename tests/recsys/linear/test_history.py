@@ -12,7 +12,7 @@ from features.interactions import Interactions
 from features.vocabulary import Vocabulary
 from recsys.bench.indexed import bare_catalog
 from recsys.held_out import Split
-from recsys.linear.history import fading
+from recsys.linear.history import faded, fading
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, changed
 from recsys.models.registry import MODELS
@@ -28,6 +28,15 @@ def events(user: list[int], item: list[int], *, n_users: int = 3, n_items: int =
         np.full(n, "like", dtype=object),
         np.ones(n, dtype=np.float32),
     )
+
+
+def turned() -> Interactions:
+    """Two tastes of eight items; one user has six of the first, and then one of the second."""
+    user, item = np.nonzero(np.kron(np.eye(2, dtype=np.int64), np.ones((10, 8), dtype=np.int64)))
+    rng = np.random.default_rng(0)
+    kept = rng.random(len(user)) < 0.8
+    pairs = [*zip(user[kept].tolist(), item[kept].tolist(), strict=True), *((20, one) for one in (0, 1, 2, 3, 4, 5, 8))]
+    return events([one for one, _ in pairs], [other for _, other in pairs], n_users=21, n_items=16)
 
 
 def test_the_nth_newest_item_weighs_n_to_the_minus_r_and_one_in_the_mean() -> None:
@@ -60,12 +69,7 @@ def test_an_item_whose_place_is_not_told_weighs_as_the_mean_of_the_others() -> N
 def test_who_turned_to_another_taste_is_shown_that_one_where_recency_counts(
     model: str, dense: bool, tmp_path: Path
 ) -> None:
-    """Two tastes of eight items; one user has six of the first, and then one of the second."""
-    user, item = np.nonzero(np.kron(np.eye(2, dtype=np.int64), np.ones((10, 8), dtype=np.int64)))
-    rng = np.random.default_rng(0)
-    kept = rng.random(len(user)) < 0.8
-    pairs = [*zip(user[kept].tolist(), item[kept].tolist(), strict=True), *((20, one) for one in (0, 1, 2, 3, 4, 5, 8))]
-    train = events([one for one, _ in pairs], [other for _, other in pairs], n_users=21, n_items=16)
+    train = turned()
     nobody = train.where(np.zeros(0, dtype=np.int64))
     split, first = Split("by hand", train, nobody, nobody), {}
     for recency in (0.0, 3.0):
@@ -75,6 +79,26 @@ def test_who_turned_to_another_taste_is_shown_that_one_where_recency_counts(
         first[recency] = max((6, 7, *range(9, 16)), key=lambda one: mine[one])
     assert first[0.0] < 8
     assert first[3.0] > 8
+
+
+def test_events_fade_by_the_place_of_their_pair() -> None:
+    train = replace(events([0, 0, 0, 1], [1, 2, 1, 3]), weight=np.array([5, 1, 2, 7], dtype=np.float32))
+    gain = fading(train, 1.0).toarray()
+    assert faded(train, 1.0).weight == pytest.approx([5 * gain[0, 1], gain[0, 2], 2 * gain[0, 1], 7])
+    assert faded(train, 0.0) is train
+
+
+def test_the_gnn_follows_a_user_who_turned_to_another_taste_where_recency_counts(tmp_path: Path) -> None:
+    train = turned()
+    nobody = train.where(np.zeros(0, dtype=np.int64))
+    split, known = Split("by hand", train, nobody, nobody), Knowledge.of_ids(bare_catalog(train.items))
+    leaning = {}
+    quick = {"train.epochs": 15, "model.dim": 16, "train.learning_rate": 0.03, "train.event_weights": True}
+    for recency in (0.0, 3.0):
+        config = changed(MODELS["gnn"].config, {**quick, "recency": recency})
+        scores = MODELS["gnn"].fit(split, known, config, Job(0, tmp_path)).score(np.array([20]))[0]
+        leaning[recency] = float(scores[9:].mean() - scores[6:8].mean())
+    assert leaning[0.0] < 0 < leaning[3.0]
 
 
 def test_a_negative_recency_is_refused() -> None:
