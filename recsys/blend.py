@@ -9,8 +9,8 @@ ndcg@`depth`, one weight at a time over a coarse grid, from the best single memb
 from place 60 to 40 counts, too, where users with one held-out item would else decide by who happens to cross place k.
 Validation users are dealt into folds; the weights are chosen on each fold's complement, and the mean of these choices
 is used: a weight that pleases only some users by chance is averaged down, and the recall@k + ndcg@k that the choices
-reach on the folds they did not see says what the blend is worth ("cross_fit" in the params), and which p is better, and how
-far to move the weights towards equal ones:
+reach on the folds they did not see says what the blend is worth ("cross_fit" in the params), and which p is better,
+and how far to move the weights towards equal ones:
 
     w_m <- (1 - e) w_m + e / n,      n members, e in [0, 1]
 

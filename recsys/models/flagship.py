@@ -79,7 +79,7 @@ class Further(Section):
             raise ValueError(f"model must be one of {', '.join(FURTHER)}, got {self.model!r}")
         try:
             self.config()
-        except (KeyError, TypeError) as error:
+        except TypeError as error:
             raise ValueError(f"settings must be of {self.model}, got {self.settings}: {error}") from error
         return self
 

@@ -221,7 +221,8 @@ def test_further_members_are_weighed_like_the_others_and_the_last_fit_repeats_th
         ({"gnn": {"model": "gnn"}}, r"further members must have names of their own, got 'gnn'"),
         ({"wide": {"model": "walk"}}, r"model must be one of mf, lightgcn, .*, got 'walk'"),
         ({"wide": {"model": "gnn", "settings": {"model.dimm": 4}}}, "model.dimm"),
-        ({"wide": {"model": "gnn", "settings": {"modell.dim": 4}}}, r"settings must be of gnn, got .*modell"),
+        ({"wide": {"model": "gnn", "settings": {"modell.dim": 4}}}, "modell"),
+        ({"wide": {"model": "gnn", "settings": {"model.dim.x": 4}}}, r"settings must be of gnn, got .*model.dim.x"),
     ],
 )
 def test_a_further_member_that_cannot_be_is_named(further: Any, message: str) -> None:
