@@ -11,11 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 
 from recsys.bundle import Bundle
 from serving.connection import check_url, connect, several
+from serving.keys import Keys
 from serving.nearline.archive import merge
 from serving.nearline.collect import collect
 from serving.publishing import Publisher
@@ -85,6 +87,19 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     assert service.say("PATCH", "i5", {"available": True}).status_code == 200
     assert (service.get("/v1/items/i5").json()["price"], service.say("DELETE", "i7").status_code) == (0.25, 204)
 
+    collect(connect(shop.servers.url), shop.folder / "log", worker="a", stop=threading.Event(), once=True)
+    hidden = {"rules": [{"name": "not cheap", "hide": "price < 30"}]}
+    assert httpx.put(service.base_url + "/v1/rules", json=hidden, timeout=10).status_code == 200
+    with connect(shop.servers.url) as client:
+        client.flushall()
+        eventually(lambda: client.hget(Keys().rules, "active") == b"1", within_s=30)
+        eventually(lambda: client.smembers(Keys().items) == {b"i5", b"i7"}, within_s=30)
+        eventually(lambda: client.get(Keys().current) == (first or "").encode(), within_s=60)
+    assert service.metric("recsys_policies_restored_total", what="rules") == 1
+    assert all(one["item"]["price"] >= 30 for one in service.feed("w3")["recommendations"])
+    assert service.get("/v1/items/i5").json()["price"] == 0.25
+    assert httpx.put(service.base_url + "/v1/rules", json={"rules": []}, timeout=10).json()["version"] == 2
+
     shop.servers.servers[0].kill()
     for _ in range(10):
         assert service.get("/v1/items/i3/similar").status_code == 200
@@ -98,7 +113,13 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     collect(connect(shop.servers.url), shop.folder / "log", worker="a", stop=threading.Event(), once=True)
     merge(shop.folder / "log" / "events", shop.folder / "events.parquet", kind="events")
     logged = pd.read_parquet(shop.folder / "events.parquet")
-    assert sorted(logged[logged["user_id"] == "w1"]["event_id"]) == ["e1", "e11", "e16", "e6"]
+    assert sorted(logged[logged["user_id"] == "w1"]["event_id"]) == [
+        "e1",
+        "e11",
+        "e16",
+        "e6",
+    ]  # from before all was lost
+    assert (logged["user_id"] == "w9").sum() == 10
 
 
 def test_an_address_of_several_servers_is_read_in_all_its_parts() -> None:
