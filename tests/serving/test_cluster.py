@@ -87,7 +87,8 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     assert service.say("PATCH", "i5", {"available": True}).status_code == 200
     assert (service.get("/v1/items/i5").json()["price"], service.say("DELETE", "i7").status_code) == (0.25, 204)
 
-    collect(connect(shop.servers.url), shop.folder / "log", worker="a", stop=threading.Event(), once=True)
+    with connect(shop.servers.url) as client:
+        collect(client, shop.folder / "log", worker="a", stop=threading.Event(), once=True)
     hidden = {"rules": [{"name": "not cheap", "hide": "price < 30"}]}
     assert httpx.put(service.base_url + "/v1/rules", json=hidden, timeout=10).status_code == 200
     with connect(shop.servers.url) as client:
@@ -110,7 +111,8 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     eventually(lambda: service.get("/ready").json()["pending_events"] == 0, within_s=30)
     eventually(lambda: len(service.get("/v1/users/w9").json()["events"]) == 10, within_s=30)
 
-    collect(connect(shop.servers.url), shop.folder / "log", worker="a", stop=threading.Event(), once=True)
+    with connect(shop.servers.url) as client:
+        collect(client, shop.folder / "log", worker="a", stop=threading.Event(), once=True)
     merge(shop.folder / "log" / "events", shop.folder / "events.parquet", kind="events")
     logged = pd.read_parquet(shop.folder / "events.parquet")
     assert sorted(logged[logged["user_id"] == "w1"]["event_id"]) == [
