@@ -51,7 +51,7 @@ from serving.routes import policies as policy_routes
 from serving.search_engine import SearchEngine
 from serving.settings import Settings
 from serving.shadow.worker import Shadow
-from serving.store import Store, StoreDownError
+from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
 from serving.vectors import StoredVectors
 
@@ -259,8 +259,9 @@ def _handlers() -> dict[int | type[Exception], Any]:
         errors = [{"place": f"body.{error.place}", "rule": error.rule, "value": str(error.value)[:80]}]
         return problem(422, "invalid-request", f"body.{error}", errors=errors)
 
-    async def on_store_down(_: Request, __: StoreDownError) -> Response:
-        detail = "this needs Redis, which is away"
+    async def on_store_down(_: Request, error: StoreDownError) -> Response:
+        refused = isinstance(error, StoreRefusedError)
+        detail = "this needs Redis, which " + ("takes no writes: it is full, or a replica" if refused else "is away")
         return problem(503, "store-down", detail, headers={"retry-after": "2"})
 
     async def on_invalid(_: Request, error: RequestValidationError) -> Response:

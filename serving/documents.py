@@ -25,7 +25,7 @@ KEPT = 200
 """Versions in the history; the oldest go first."""
 _MARK = """
 local now = redis.call('TIME')
-local marked = math.max(now[1] * 1000 + math.floor(now[2] / 1000),
+local marked = math.max(now[1] * 1000000 + now[2],
                         tonumber(redis.call('HGET', KEYS[1], 'changed') or 0) + 1)
 redis.call('HSET', KEYS[1], 'changed', string.format('%.0f', marked))
 """

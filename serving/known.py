@@ -23,7 +23,7 @@ class Standing:
     """How the versions of a document stand.
 
     Args:
-        changed: when a version was last put or made active, milliseconds by Redis' clock; 0 where none was.
+        changed: when a version was last put or made active, microseconds by Redis' clock; 0 where none was.
         active: the version that holds, 0 for none.
         last: the highest number that was given to one.
     """

@@ -14,7 +14,7 @@ from recsys.bundle_format import read_manifest
 from serving.documents import Documents
 from serving.embedded_redis import EmbeddedRedis
 from serving.settings import Settings, masked
-from serving.store import Store, StoreDownError
+from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def with_rules(redis: str | None, run: Callable[[Desk], Awaitable[T]]) -> T:
         run: what to do.
 
     Raises:
-        InputError: Redis does not answer.
+        InputError: Redis does not answer, or takes no writes.
     """
     given = {"redis_timeout_s": PATIENCE_S}
     settings = Settings.load(**(given if redis is None else {**given, "redis_url": redis}))
@@ -68,4 +68,5 @@ def with_rules(redis: str | None, run: Callable[[Desk], Awaitable[T]]) -> T:
         try:
             return asyncio.run(talk())
         except StoreDownError as error:
-            raise InputError(f"Redis at {masked(url)} does not answer: {error}") from error
+            what = "takes no writes" if isinstance(error, StoreRefusedError) else "does not answer"
+            raise InputError(f"Redis at {masked(url)} {what}: {error}") from error

@@ -329,6 +329,8 @@ def test_a_redis_that_lost_them_and_takes_no_writes_has_them_put_back_when_it_do
         client.flushall()  # what came back in between
         eventually(lambda: worker.get("/ready").json()["policies"] == "remembered")
         assert min(prices(worker.feed("u1"))) >= 30
+        refused = httpx.put(worker.base_url + "/v1/rules", json={"rules": []}, timeout=10)
+        assert (refused.status_code, "takes no writes: it is full" in refused.json()["detail"]) == (503, True)
         client.config_set("maxmemory", 0)
         eventually(lambda: client.hget(RULES, "active") == b"1")
 
@@ -347,8 +349,34 @@ def test_rules_known_of_one_redis_are_not_put_into_another_and_a_broken_file_is_
         assert not client.exists(RULES)
 
 
+def test_a_new_version_holds_whether_it_is_put_before_between_or_after_those_who_put_the_old_one_back(
+    redis_server: Any, run_apart: Any
+) -> None:
+    async def race(number: int) -> tuple[int, int]:
+        """The number that a new version got, and how many of two put the old one back."""
+        store = Store(redis_server.url, Settings(redis_timeout_s=2.0), Telemetry())
+        documents = Documents(store, RULES)
+        redis_server.forget_everything()
+        await documents.put(b'{"old": 1}')
+        await documents.put(b'{"old": 2}')
+        known = await documents.copy()
+        redis_server.forget_everything()
+        racers: list[Any] = [documents.put_back(known), documents.put_back(known)]
+        racers.insert(number % 3, documents.put(b'{"new": 3}'))
+        done = await asyncio.gather(*racers)
+        after = await documents.copy()
+        await store.close()
+        assert after.editions[after.standing.active].text == b'{"new": 3}'
+        assert after.standing.changed > known.standing.changed
+        return int(done.pop(number % 3)), sum(done)
+
+    outcomes = {run_apart(race(number)) for number in range(12)}
+    assert outcomes <= {(1, 0), (3, 1)}
+    assert len(outcomes) == 2
+
+
 def test_marks_rise_even_where_the_clock_of_redis_was_set_back(redis_server: Any) -> None:
-    ahead = int(time.time() * 1000) + 3_600_000
+    ahead = int(time.time() * 1e6) + 3_600_000_000
     with redis_server.client() as client:
         client.hset(RULES, mapping={"active": 3, "last": 3, "changed": ahead, "document:3": "{}", "about:3": "{}"})
         assert put_apart(redis_server.url, [HIDE]) == 4
