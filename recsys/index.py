@@ -17,6 +17,10 @@ EXACT_LIMIT = 50_000
 """Items up to which the exact search is used."""
 
 
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Rows and dot products, best first."""
+
+
 class ItemIndex(Protocol):
     """Finds the items of largest dot product with a vector."""
 
@@ -113,6 +117,9 @@ class ApproximateIndex:
         self.vectors = vectors
         self.searcher = searcher
         self._behind = np.arange(searcher.ntotal, len(vectors))
+        self._scans = type(searcher).__name__.startswith("IndexIVF")
+        """It reads the same lists however many are asked for, and more only take longer to sort; the graph of an HNSW
+        index is searched the farther the more are asked for."""
         self._whole = type(searcher).__name__ in ("IndexIVFFlat", "IndexHNSWFlat")  # its dot products are exact
         self.asked: NDArray[np.float32] | None = None
         """The latest query, for whoever wants to know what is missed."""
@@ -128,32 +135,40 @@ class ApproximateIndex:
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """As `ItemIndex.search_all`."""
         self.asked = queries[-1]
-        wanted = min(len(self.vectors), 2 * k + 64)
-        near, rows = self.searcher.search(np.ascontiguousarray(queries, dtype=np.float32), wanted)
+        few, many = (min(len(self.vectors), n) for n in (k + k // 4 + 16, 2 * k + 64))
+        found = self._named(queries, k, hidden, few if self._scans else many)
+        short = [place for place, one in enumerate(found) if one is None]
+        if short and self._scans:
+            again = self._named(queries[short], k, [hidden[place] for place in short], many)
+            found = [again.pop(0) if one is None else one for one in found]
+        exact = ExactIndex(self.vectors)
         return [
-            self._best(query, its_near, its_rows, its_hidden, k)
-            for query, its_near, its_rows, its_hidden in zip(queries, near, rows, hidden, strict=True)
+            exact.search(query, k, of) if one is None else one
+            for query, of, one in zip(queries, hidden, found, strict=True)
         ]
 
-    def _best(
-        self,
-        query: NDArray[np.float32],
-        near: NDArray[np.float32],
-        rows: NDArray[np.int64],
-        hidden: NDArray[np.bool_],
-        k: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The k best of what was named for one query."""
-        named = np.flatnonzero((rows >= 0) & ~hidden.take(rows, mode="clip"))
+    def _named(
+        self, queries: NDArray[np.float32], k: int, hidden: Sequence[NDArray[np.bool_]], wanted: int
+    ) -> list[Found | None]:
+        """The k best of `wanted` that the index names for each query; None where these do not leave so many."""
+        near, rows = self.searcher.search(np.ascontiguousarray(queries, dtype=np.float32), wanted)
+        return [
+            self._best(query, (of_query, its_near), its_hidden, k)
+            for query, of_query, its_near, its_hidden in zip(queries, rows, near, hidden, strict=True)
+        ]
+
+    def _best(self, query: NDArray[np.float32], named: Found, hidden: NDArray[np.bool_], k: int) -> Found | None:
+        rows, near = named
+        shown = np.flatnonzero((rows >= 0) & ~hidden.take(rows, mode="clip"))
         behind = self._behind[~hidden[self._behind]] if len(self._behind) else self._behind
-        if len(named) + len(behind) < k:
-            return ExactIndex(self.vectors).search(query, k, hidden)
-        found = rows.take(named)
+        if len(shown) + len(behind) < k:
+            return None
+        found = rows.take(shown)
         if not self._whole:
             found = np.concatenate([found, behind])
             scores = dot_products(self.vectors[found], query)
         else:
-            scores = near.take(named)
+            scores = near.take(shown)
             if not len(behind) and not np.any(scores[1:] == scores[:-1]):
                 return found[:k], scores[:k]  # they come best first
             found = np.concatenate([found, behind])

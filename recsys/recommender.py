@@ -286,7 +286,7 @@ class BundleRecommender:
             personal = np.flatnonzero(by_all & (led < 0))
             led[personal] = moment.strongest(ranked.rows[personal])
             anchors.append(led)
-            roles += map(moment.role, led.tolist())
+            roles += moment.roles(led)
         return self.explainer.feed(
             np.concatenate([ranked.rows for _, ranked in feeds]),
             [name for _, ranked in feeds for name in ranked.source_names()],

@@ -88,7 +88,7 @@ class _Walk:
         """The first open item at each slot."""
         counts: list[dict[int, int]] = [{} for _ in self._caps]
         for item in self._pins.values():
-            self._count(counts, item)
+            _count(counts, [cap.groups[item] for cap in self._caps])
         blocked: list[int] = []
         opened = self._opened(counts, blocked)
         places: list[int] = []
@@ -212,22 +212,29 @@ class _Walk:
         others are put among the blocked. A full cap stays full, so nobody need look at these again.
         """
         for item in np.flatnonzero(self._free).tolist():
-            for cap, count in zip(self._caps, counts, strict=True):
-                if any(count.get(group, 0) >= cap.at_most for group in cap.groups[item]):
-                    blocked.append(item)
-                    break
+            groups = [cap.groups[item] for cap in self._caps]
+            if self._full(counts, groups):
+                blocked.append(item)
             else:
-                self._count(counts, item)
+                _count(counts, groups)
                 yield item
 
-    def _count(self, counts: list[dict[int, int]], item: int) -> None:
-        for cap, count in zip(self._caps, counts, strict=True):
-            for group in cap.groups[item]:
-                count[group] = count.get(group, 0) + 1
+    def _full(self, counts: list[dict[int, int]], groups: list[Sequence[int]]) -> bool:
+        for cap, count, of in zip(self._caps, counts, groups, strict=True):
+            for group in of:
+                if count.get(group, 0) >= cap.at_most:
+                    return True
+        return False
 
     def _pinned_in(self, member: NDArray[np.float32]) -> NDArray[np.float32]:
         counted: NDArray[np.float32] = member[list(self._pins.values())].sum(axis=0)
         return counted
+
+
+def _count(counts: list[dict[int, int]], groups: list[Sequence[int]]) -> None:
+    for count, of in zip(counts, groups, strict=True):
+        for group in of:
+            count[group] = count.get(group, 0) + 1
 
 
 def _choices(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +64,17 @@ class Moment:
         yield from islice(self._steps(), 1, None)
 
     def _steps(self) -> Iterator[NDArray[np.bool_]]:
-        unavailable = ~self.bundle.available
+        closed = closed_to(self.bundle, self.request.allowed)
         if self.page >= 0:
-            yield self._hidden(unavailable)
+            yield self._hidden(closed)
             return
         viewed = without(self.viewed, self.again)
-        steps = ((self.seen, viewed, unavailable), (viewed, unavailable), (unavailable,), ())
-        for layers in steps if self.request.relax else steps[:1]:
-            yield self._hidden(*layers)
+        yield self._hidden(closed, self.seen, viewed)
+        if self.request.relax:
+            yield self._hidden(closed, viewed)
+            yield self._hidden(closed)
+            allowed = self.request.allowed
+            yield self._hidden(np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed)
 
     def hidden_by(self, item: int) -> tuple[str, ...]:
         """What keeps an item out of an answer, most lasting first; nothing for one that may be shown."""
@@ -89,14 +93,10 @@ class Moment:
             if holds
         )
 
-    def _hidden(self, *layers: NDArray[np.int64] | NDArray[np.bool_]) -> NDArray[np.bool_]:
-        allowed = self.request.allowed
-        hidden = np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed
+    def _hidden(self, closed: NDArray[np.bool_], *layers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        hidden = closed.copy()
         for of in (*layers, self.excluded, self.bundle.removed):
-            if of.dtype == np.bool_:
-                np.logical_or(hidden, of, out=hidden)
-            else:
-                hidden[of] = True
+            hidden[of] = True
         if self.page >= 0:
             hidden[self.page] = True
         return hidden
@@ -111,23 +111,24 @@ class Moment:
         best = added.argmax(axis=1)
         return np.where(added[np.arange(len(rows)), best] > 0, self.history[best], -1)
 
-    def role(self, anchor: int) -> Anchor:
-        """What an anchor is to the user."""
-        return self._roles.get(anchor, "history")
+    def roles(self, anchors: NDArray[np.int64]) -> list[Anchor]:
+        """What each of some items is to the user."""
+        viewed = np.any(self.viewed == anchors[:, None], axis=1).tolist()
+        at_hand = self._at_hand
+        return [
+            at_hand.get(anchor, "viewed" if was_viewed else "history")
+            for anchor, was_viewed in zip(anchors.tolist(), viewed, strict=True)
+        ]
 
     @cached_property
-    def _roles(self) -> dict[int, Anchor]:
-        roles: dict[int, Anchor] = dict.fromkeys(self.viewed.tolist(), "viewed")
+    def _at_hand(self) -> dict[int, Anchor]:
         items, user = self.bundle.items, self.request.user
-        at_hand: tuple[tuple[Anchor, tuple[str, ...]], ...] = (
+        given: tuple[tuple[Anchor, tuple[str, ...]], ...] = (
             ("like", user.like),
             ("page", user.page),
             ("cart", user.cart),
         )
-        for role, item_ids in at_hand:
-            if item_ids:
-                roles.update(dict.fromkeys(known_rows(items, item_ids).tolist(), role))
-        return roles
+        return {row: role for role, item_ids in given for row in known_rows(items, item_ids).tolist()}
 
 
 def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent: int, hide_seen: bool) -> Moment:
@@ -198,6 +199,18 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
             user.category,
         ),
     )
+
+
+_closed: WeakKeyDictionary[Bundle, tuple[NDArray[np.bool_] | None, NDArray[np.bool_]]] = WeakKeyDictionary()
+"""The latest of each bundle; most requests after one another share the array of what the rules allow."""
+
+
+def closed_to(bundle: Bundle, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """What cannot be bought or is not allowed, bool [n_items], not to be written to."""
+    known = _closed.get(bundle)
+    if known is None or known[0] is not allowed:
+        known = _closed[bundle] = allowed, ~bundle.available if allowed is None else ~(bundle.available & allowed)
+    return known[1]
 
 
 ONE = np.ones(1, dtype=np.float32)
