@@ -33,8 +33,8 @@ from recsys.ranking.gather import gather
 from recsys.recommendation import SOURCES, Anchor, Recommendation, UserState
 from recsys.search.spaces import Spaces
 
-LED_BY_ALL = [SOURCES.index("personalized"), SOURCES.index("fresh")]
-"""Sources that go by all of a user's history; the item of it that says most leads to each suggestion."""
+LED_BY_ALL = np.isin(SOURCES, ["personalized", "fresh"])
+"""Whether each source goes by all of a user's history; the item of it that says most leads to each suggestion."""
 
 
 class RecommenderConfig(Section):
@@ -224,10 +224,10 @@ class BundleRecommender:
         ranked = []
         for one, begin, end in zip(sought, found.start[:-1].tolist(), found.start[1:].tolist(), strict=True):
             mine = score[begin:end]
-            best = np.argsort(-mine, kind="stable")[: one.n]  # of the same score, the lower row
-            merit, ones, place = in_unit(mine).take(best), np.ones(len(best)), best + begin
-            rows, source, anchor = found.rows.take(place), found.source.take(place), found.anchor.take(place)
-            ranked.append(Ranked(rows, mine.take(best), source, anchor, merit, ones, ones))
+            best = _falling(mine)[: one.n]
+            rows, source, anchor = (column[begin:end].take(best) for column in (found.rows, found.source, found.anchor))
+            ones = np.ones(len(best))
+            ranked.append(Ranked(rows, mine.take(best), source, anchor, in_unit(mine).take(best), ones, ones))
         return ranked
 
     @cached_property
@@ -282,8 +282,7 @@ class BundleRecommender:
         anchors, roles = list[NDArray[np.int64]](), list[Anchor]()
         for moment, ranked in feeds:
             led = ranked.anchor.copy()
-            by_all = (ranked.source == LED_BY_ALL[0]) | (ranked.source == LED_BY_ALL[1])
-            personal = np.flatnonzero(by_all & (led < 0))
+            personal = np.flatnonzero(LED_BY_ALL.take(ranked.source) & (led < 0))
             led[personal] = moment.strongest(ranked.rows[personal])
             anchors.append(led)
             roles += moment.roles(led)
@@ -338,6 +337,13 @@ class Sought:
     moment: Moment
     hidden: NDArray[np.bool_]
     n: int
+
+
+def _falling(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The order of falling scores, ties in theirs: int64 [n]."""
+    order = np.argsort(-scores)  # a fifth of the time of a stable sort, which few scores need
+    ordered = scores.take(order)
+    return np.argsort(-scores, kind="stable") if np.any(ordered[1:] == ordered[:-1]) else order
 
 
 def _asker(moment: Moment) -> Asker:

@@ -83,7 +83,8 @@ class Answerer:
     ) -> tuple[Shown, bytes]:
         """Log slots and make the answer that is sent; `items` holds the JSON of each slot's item."""
         slots, chances = ranking.slots, ranking.propensities
-        item_ids = [live.bundle.items[slot.item_idx] for slot in slots]
+        ids = live.bundle.items.ids
+        item_ids = [ids[slot.item_idx] for slot in slots]
         drawn = () if all(chance == 1 for chance in chances) else ranking.marginals
         shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
         if asked.told:

@@ -116,7 +116,7 @@ def rankings(live: Live, block: Sequence[Wanted]) -> list[Ranking]:
     reasons = recommender.reasons_all(moments, ranked)
     return [
         Ranking(
-            [Slot(*slot) for slot in zip(of.rows.tolist(), of.score.tolist(), of.source_names(), why, strict=True)],
+            list(map(Slot, of.rows.tolist(), of.score.tolist(), of.source_names(), why)),
             of.propensity.tolist(),
             of.marginal.tolist(),
             recommender.split(moment, of) if wanted.split else None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -27,8 +27,7 @@ MAX_SLOTS = 1000
 MAX_REASONS = 255
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """One place of a ranked list: the item by its row in the bundle."""
 
     item_idx: int

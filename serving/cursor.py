@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -71,11 +72,10 @@ class Cursor:
 
     def after(self, item_ids: Iterable[str]) -> str | None:
         """The text to go on with when these have been shown too; None where the list ends, as it has grown too long."""
-        new = np.array(sorted(zlib.crc32(item_id.encode()) for item_id in item_ids), dtype=np.uint32)
-        shown = new if not len(self.shown) else np.union1d(self.shown, new)
+        shown = sorted({*self.shown.tolist(), *(zlib.crc32(item_id.encode()) for item_id in item_ids)})
         if len(shown) >= MAX_SHOWN:
             return None
-        raw = bytes([FORMAT]) + self.question + shown.astype("<u4").tobytes()
+        raw = bytes([FORMAT]) + self.question + struct.pack(f"<{len(shown)}I", *shown)
         return base64.urlsafe_b64encode(raw).decode("ascii")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -55,8 +55,7 @@ class Event:
         return fields
 
 
-@dataclass(frozen=True)
-class Past:
+class Past(NamedTuple):
     """One of a user's recent events; its id is empty where it was stored before ids were."""
 
     item_id: str
@@ -65,9 +64,9 @@ class Past:
     event_id: str = ""
 
     @classmethod
-    def of_entry(cls, entry: bytes) -> Past:
-        """From `Event.entry`."""
-        return cls(*orjson.loads(entry))
+    def of_entries(cls, entries: Iterable[bytes]) -> tuple[Past, ...]:
+        """From the `Event.entry` of each."""
+        return tuple(cls(*one) for one in orjson.loads(b"[%b]" % b",".join(entries)))
 
 
 @dataclass(frozen=True)

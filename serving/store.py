@@ -149,7 +149,7 @@ class Store:
 
         answer = await self.asked(ask)
         stamp, entries, *scored, profile = answer[:5]
-        recent = tuple(Past.of_entry(entry) for entry in reversed(entries))
+        recent = Past.of_entries(reversed(entries))
         seen, bought = ({item_id.decode(): at for item_id, at in one} for one in scored)
         said = {name.decode(): tuple(orjson.loads(values)) for name, values in profile.items()}
         return UserRead(LiveState(recent, seen, bought, said), stamp, answer[5] if version is not None else None)

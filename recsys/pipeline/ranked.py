@@ -108,5 +108,6 @@ def in_unit(scores: NDArray[np.float32]) -> NDArray[np.float64]:
     values = scores.astype(np.float64)
     if not len(values):
         return values
-    low, span = values.min(), np.ptp(values)
+    low = values.min()
+    span = values.max() - low
     return np.ones(len(values)) if span == 0 else (values - low) / span

@@ -67,8 +67,9 @@ def test_a_forgotten_user_leaves_neither_state_nor_held_events() -> None:
 
 
 def test_an_entry_of_the_recent_list_reads_back() -> None:
-    assert Past.of_entry(event("1", item_id="é").entry()) == Past("é", "view", 1.0, "1")
-    assert Past.of_entry(b'["a","view",1.0]') == Past("a", "view", 1.0, "")
+    entries = [event("1", item_id="é").entry(), b'["a","view",1.0]']
+    assert Past.of_entries(entries) == (Past("é", "view", 1.0, "1"), Past("a", "view", 1.0, ""))
+    assert Past.of_entries([]) == ()
 
 
 def test_an_event_held_and_applied_at_the_same_moment_counts_once() -> None:
