@@ -11,9 +11,13 @@ and five rules hold for them.
 - closed loop (as many connections as `--connections`): what a route can do at most, its ratio to the bare route, and
   the CPU time of the server a request
 - open loop (requests due at random times, at half of the route's own maximum): p50, p95, p99, queueing included
-- feed: users with 200 recent events each, as a page asks that is loaded again or leafed through
-- feed_after_event: the same users, each feed asked for after another event, which is sent before and not timed; "max
-  rps" counts the pairs
+- feed: users with 200 recent events each, as a page asks that is loaded again: all are kept answers, sent again
+- feed_made: the same users, each time under a scenario in which they have not asked lately: none is kept, all are made,
+  and the worker knows the user's state
+- feed_first: as many users with 200 recent events as are asked, each for the first time: none is kept, and the state is
+  read from Redis
+- feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
+  none is kept, and "max rps" counts the pairs
 - feed_known: users with nothing but their history, whom rules keep from getting the published list
 - version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before
 - how long a worker takes until it is ready, its memory and Redis', and the recall of the nearest-neighbor index
@@ -42,6 +46,7 @@ from serve_setup import (
     bare_route,
     cpu_s,
     made_up,
+    newcomers,
     published,
     resident_bytes,
     ruled,
@@ -53,6 +58,14 @@ from serve_setup import (
 from recsys.bundle import Bundle
 from serving.embedded_redis import EmbeddedRedis
 
+ANSWERS = {"similar": "kept", "feed": "kept"} | dict.fromkeys(
+    ("feed_made", "feed_first", "feed_after_event", "feed_known"), "made"
+)
+"""Whether a route's answers were kept, and are sent again under another id, or each is made."""
+SCENARIOS = 40
+"""Feeds of 500 visitors under so many are more than a worker keeps, so that those asked for in turn are always made."""
+FIRST_RPS = 1_200
+"""More than the feeds a second that a worker makes for users it does not know yet."""
 QUIET_S, SWITCH_S = 8, 30
 """Seconds of load before the first switch of the version, and for each."""
 
@@ -73,6 +86,12 @@ def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
     asked: dict[str, Asked] = {
         "similar": [("GET", f"/v1/items/{item}/similar?k=12", None) for item in items],
         "feed": [("GET", f"/v1/users/{user}/feed?k=12", None) for user in visitors],
+        "feed_made": [
+            ("GET", f"/v1/users/{user}/feed?k=12&scenario=s{number}", None)
+            for number in range(SCENARIOS)
+            for user in visitors
+        ],
+        "feed_first": [],
         "feed_after_event": [
             ("GET", f"/v1/users/{user}/feed?k=12", None, event(user, row))
             for user, row in zip(visitors * 4, rows, strict=False)
@@ -151,15 +170,31 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     figures: dict[str, Any] = {"bare": []} | {name: [] for name in all_asked}
     ratios: dict[str, list[float]] = {name: [] for name in all_asked}
 
-    def most(pid: int, at: int, asked: Asked) -> dict[str, Any]:
+    n_first = 0
+
+    def sent(at: int, name: str, **order: Any) -> dict[str, Any]:
+        """A load of one route; users who are asked for the first time must be others each time."""
+        nonlocal n_first
+        if name != "feed_first":
+            return load(at, bare if name == "bare" else all_asked[name], **order)
+        expected = int(
+            (1.2 * order["rate"] if "rate" in order else FIRST_RPS) * (order["seconds"] + order.get("warm_s", 0))
+        )
+        users = newcomers(client, range(n_first, n_first + expected))
+        n_first += expected
+        found = load(at, [("GET", f"/v1/users/{user}/feed?k=12", None) for user in users], **order)
+        assert found["requests"] <= expected, "some users were asked for twice: raise FIRST_RPS"
+        return found
+
+    def most(pid: int, at: int, name: str) -> dict[str, Any]:
         before = cpu_s(pid)
-        found = load(at, asked, **closed)
+        found = sent(at, name, **closed)
         return found | {"cpu_us": 1e6 * (cpu_s(pid) - before) / found["requests"]}
 
     for number in range(given.rounds):
-        for name, asked in all_asked.items():
-            limit = most(bare_process.pid, bare_port, bare)
-            found = most(process.pid, port, asked)
+        for name in all_asked:
+            limit = most(bare_process.pid, bare_port, "bare")
+            found = most(process.pid, port, name)
             figures["bare"].append(limit)
             figures[name].append(found)
             ratios[name].append(found["rps"] / limit["rps"])
@@ -168,10 +203,11 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     for name, found in figures.items():
         assert sum(one["failed"] for one in found) == 0, (name, found)
         rps = float(np.median([one["rps"] for one in found]))
-        asked, at = (bare, bare_port) if name == "bare" else (all_asked[name], port)
-        half = load(at, asked, seconds=2 * given.seconds, connections=256, rate=max(1.0, rps / 2), warm_s=1.0)
+        at, rate = bare_port if name == "bare" else port, max(1.0, rps / 2)
+        half = sent(at, name, seconds=2 * given.seconds, connections=256, rate=rate, warm_s=1.0)
         table[name] = {
             "rps": round(rps, 1),
+            "answers": ANSWERS.get(name, ""),
             "ratio_to_bare": round(float(np.median(ratios[name])), 3) if name in ratios else 1.0,
             "cpu_us": round(float(np.median([one["cpu_us"] for one in found])), 1),
             "half_rate_rps": half["rps"],
@@ -224,10 +260,13 @@ def main() -> None:
         return
     if given.json is not None:
         given.json.write_text(json.dumps(figures, indent=1))
-    print(f"{'route':16} {'max rps':>9} {'of bare':>8} {'cpu us':>7} {'at half: p50':>13} {'p95':>8} {'p99':>8} failed")
+    print(
+        f"{'route':16} {'answers':7} {'max rps':>9} {'of bare':>8} {'cpu us':>7} {'at half: p50':>13} {'p95':>8} "
+        f"{'p99':>8} failed"
+    )
     for name, route in figures["routes"].items():
         print(
-            f"{name:16} {route['rps']:9,.0f} {route['ratio_to_bare']:8.2f} {route['cpu_us']:7.0f} "
+            f"{name:16} {route['answers']:7} {route['rps']:9,.0f} {route['ratio_to_bare']:8.2f} {route['cpu_us']:7.0f} "
             f"{route['p50_ms']:13.2f} {route['p95_ms']:8.2f} {route['p99_ms']:8.2f} {route['failed']:6}"
         )
     for name in ("version_switch", "catalog", "worker", "redis", "machine"):

@@ -143,6 +143,19 @@ def visited(bundle: Bundle, base: str, client: Redis) -> list[str]:
     return visitors
 
 
+def newcomers(client: Redis, numbers: range) -> list[str]:
+    """Users of whom a worker has not heard, each with the recent events of one of the visitors."""
+    keys, names = Keys(), [f"newcomer-{number}" for number in numbers]
+    pipeline = client.pipeline(transaction=False)
+    for number, name in zip(numbers, names, strict=True):
+        like = f"visitor-{number % VISITORS}"
+        for key in (keys.recent, keys.seen, keys.stamp):
+            pipeline.copy(key(like), key(name), replace=True)
+            pipeline.expire(key(name), 120)
+    pipeline.execute()
+    return names
+
+
 def ruled(base: str, user_id: str) -> None:
     """The rules of the feed, once they hold."""
     rules = {"rules": [rule | {"when": FEED_ONLY} for rule in RULES]}

@@ -62,7 +62,7 @@ class Answerer:
         """Rank for this request, in this worker."""
         request = await self.request(live, asked, weights)
         ranking = await self._blocks.ranking(live, Wanted(request, asked.stages(), asked.query.split))
-        items = self._engine.own_items(live, [slot.item_idx for slot in ranking.slots])
+        items = self._engine.items.own(live, [slot.item_idx for slot in ranking.slots])
         return self._told(live, asked, ranking, items, origin)
 
     async def answer(
@@ -73,7 +73,7 @@ class Answerer:
         origin: Origin,
     ) -> tuple[Shown, bytes]:
         """Log slots that were stored and make the answer that is sent."""
-        items, whole = await self._engine.items(live, [slot.item_idx for slot in slots])
+        items, whole = await self._engine.items.published(live, [slot.item_idx for slot in slots])
         if not whole and origin == "redis":
             origin = self._engine.whence(asked.surface, whole=False)
         return self._told(live, asked, Ranking(slots, [1.0] * len(slots)), items, origin)

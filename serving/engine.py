@@ -11,13 +11,13 @@ from functools import partial
 from typing import TypeVar
 
 from serving.answers import Origin, page_json, past_json
-from serving.display import Page, item_json
+from serving.display import Page
 from serving.events import Event
 from serving.impressions import ImpressionLog, Shown
-from serving.kept import Kept
 from serving.live import Catalog, Live
 from serving.memory import LiveState, WorkerMemory
 from serving.settings import Settings
+from serving.shown_items import ShownItems
 from serving.store import Store, StoreDownError, UserRead
 from serving.telemetry import TIER, Telemetry
 
@@ -68,14 +68,12 @@ class Engine:
         self._store = store
         self._memory = memory
         self._impressions = impressions
-        self._shown: Kept[tuple[str, int], bytes] = Kept(settings.kept_items_bytes)
+        self.items = ShownItems(store, telemetry, cap=settings.kept_items_bytes)
+        """As answers show them."""
         self._settings = settings
         self._telemetry = telemetry
         self._happened = happened
-        self._kept_answers, self._kept_items = (
-            tuple(telemetry.cache.labels(cache, outcome) for outcome in ("miss", "hit"))
-            for cache in ("answers", "items")
-        )
+        self._kept_answers = tuple(telemetry.cache.labels("answers", outcome) for outcome in ("miss", "hit"))
 
     @property
     def live(self) -> Live:
@@ -114,14 +112,14 @@ class Engine:
             UnknownItemError: the item is not in the catalog.
         """
         live = self.live
-        return (await self.items(live, [self._known(live, item_id)]))[0][0]
+        return (await self.items.published(live, [self._known(live, item_id)]))[0][0]
 
     async def browse(self, *, k: int, offset: int, category: str | None, q: str | None) -> bytes:
         """A part of the browse grid, as JSON."""
         live = self.live
         ask = partial(live.grid.page, k=k, offset=offset, category=category, q=q)
         page: Page = await (asyncio.to_thread(ask) if q else self.ranked(live, ask))
-        items, _ = await self.items(live, page.item_idx)
+        items, _ = await self.items.published(live, page.item_idx)
         return page_json(page, items)
 
     async def record(self, events: Sequence[Event]) -> Recorded:
@@ -155,7 +153,7 @@ class Engine:
         state, origin = await self.state(live, user_id)
         by_time = sorted(state.recent, key=lambda past: past.timestamp)  # an event may arrive late
         recent = [past for past in by_time if past.item_id in live.bundle.items][-limit:]
-        items, _ = await self.items(live, [live.bundle.items.idx(past.item_id) for past in recent])
+        items, _ = await self.items.published(live, [live.bundle.items.idx(past.item_id) for past in recent])
         return past_json(user_id, recent, items, attributes=state.attributes, store=origin)
 
     async def describe(self, user_id: str, attributes: Mapping[str, Sequence[str]], *, whole: bool) -> None:
@@ -243,41 +241,6 @@ class Engine:
         if len(live.bundle.items) > self._settings.thread_above_items:
             return await asyncio.to_thread(ask)
         return ask()
-
-    async def items(self, live: Live, rows: Sequence[int]) -> tuple[list[bytes], bool]:
-        """Items as JSON; and whether Redis had them all."""
-        said = {} if live.changes is None else live.changes.shown
-        found = {row: kept for row in rows if row not in said and (kept := self._shown.get((live.version, row)))}
-        wanted = [row for row in rows if row not in found and row not in said]
-        self._kept_items[True].inc(len(found))
-        self._kept_items[False].inc(len(wanted))
-        if wanted and self._store.up:
-            with suppress(StoreDownError):
-                fresh = await self._store.items(live.version, [live.bundle.items[row] for row in wanted])
-                for row, item in zip(wanted, fresh, strict=True):
-                    if item is not None:
-                        found[row] = item
-                        self._shown.keep((live.version, row), item, len(item))
-        whole = all(row in found for row in wanted)
-        return [found[row] if row in found else item_json(live.bundle, row) for row in rows], whole
-
-    def own_items(self, live: Live, rows: Sequence[int]) -> list[bytes]:
-        """Items as JSON, from the bundle, as it says them without the trip to Redis that fetching them would take."""
-        said = {} if live.changes is None else live.changes.shown
-        items: list[bytes] = []
-        n_kept = 0
-        for row in rows:
-            kept = None if row in said else self._shown.get((live.version, row))
-            if kept is None:
-                kept = item_json(live.bundle, row)
-                if row not in said:
-                    self._shown.keep((live.version, row), kept, len(kept))
-            else:
-                n_kept += 1
-            items.append(kept)
-        self._kept_items[True].inc(n_kept)
-        self._kept_items[False].inc(len(rows) - n_kept)
-        return items
 
     def log(
         self,

@@ -45,7 +45,7 @@ class SearchEngine:
                 vector = live.recommender.user_vector(user_state(live.bundle.items, asked.user_id, state))
         rules_version, allowed = self._steerer.filters(live, asked.user_id, state, "search")
         answer = await self._desk.search(live.searcher, asked, pictures, user_vector=vector, allowed=allowed)
-        items, whole = await self._engine.items(live, [result.item_idx for result in answer.results])
+        items, whole = await self._engine.items.published(live, [result.item_idx for result in answer.results])
         origin = self._engine.whence("search", whole=whole)
         sources = [result.source for result in answer.results]
         recommendation_id = new_id()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +57,15 @@ class Block:
         newest = [asker.history[: -NEWEST - 1 : -1] for asker in askers]
         return cls(askers, np.concatenate(newest), starts([len(of) for of in newest]))
 
-    @property
+    @cached_property
     def whose(self) -> Rows:
         """The user of each item of `led`, int64 [n]."""
         return np.repeat(np.arange(len(self.askers)), np.diff(self.start))
 
-    @property
+    @cached_property
     def turn(self) -> Rows:
         """How many newer items each item of `led` has before it, int64 [n]."""
-        return np.arange(len(self.led)) - np.repeat(self.start[:-1], np.diff(self.start))
+        return np.arange(len(self.led)) - self.start.take(self.whose)
 
 
 def starts(lengths: Sequence[int] | Rows) -> Rows:

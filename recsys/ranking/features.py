@@ -31,7 +31,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.ranking.askers import Block, Floats, Rows
+from recsys.ranking.askers import NEWEST, Block, Floats, Rows
 from recsys.ranking.standing import COLUMNS, COUNTED, DAY_S, Standing
 
 Listed = NDArray[np.int32] | NDArray[np.int64]
@@ -169,6 +169,7 @@ def _moving(found: Floats, block: Block, rows: Rows, parts: Parts, standing: Sta
     np.negative(np.log1p(age, where=here, out=age), where=here, out=found[_AT["freshness"]])
 
 
+_FADING = 0.5 ** (np.arange(NEWEST) / HALF_LIFE)
 _SINCE = COLUMNS.index("since")
 
 
@@ -192,7 +193,7 @@ def _together(
     value = users.ravel().take(here) * (rarity[0].take(led) * rarity[1].take(at))
     largest = np.zeros(n, dtype=np.float32)
     np.maximum.at(largest, at, value.astype(np.float32))
-    fading = 0.5 ** (block.turn.take(led) / HALF_LIFE)
+    fading = _FADING.take(block.turn.take(led))
     return np.bincount(at, value * fading, n).astype(np.float32), largest
 
 
