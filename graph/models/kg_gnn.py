@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import nn
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from features.errors import InputError
 from features.section import Section
@@ -186,7 +186,7 @@ class KGGNN(nn.Module):
         of_node = seen[drawn.node]
         item = torch.nonzero((drawn.node >= self._items.start) & (drawn.node < self._items.stop)).ravel()
         content = self._content[drawn.node[item] - self._items.start] @ self._projected(content_gain)
-        x = (embedding(drawn.node, self.node) * of_node).index_add(0, item, content)
+        x = (self.node.index_select(0, drawn.node) * of_node).index_add(0, item, content)
 
         def step(relations: dict[str, Step], x: torch.Tensor) -> torch.Tensor:
             heard = relations["behavior"](of_node[: len(x)] * x)

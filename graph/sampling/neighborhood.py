@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch.nn.functional import embedding
 
 from graph.csr import Directed, propagate_directed, sparse_csr
 from graph.sampling.incoming import Incoming
@@ -107,8 +106,7 @@ class Neighborhood:
         for relations in self.steps:
             x = step(relations, x)
             total = total[: len(x)] + x
-        rows: torch.Tensor = embedding(self.place, total / (len(self.steps) + 1))
-        return rows
+        return (total / (len(self.steps) + 1)).index_select(0, self.place)
 
     def pin_memory(self) -> Neighborhood:
         """In memory from which a GPU can copy by itself."""

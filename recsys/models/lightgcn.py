@@ -113,7 +113,7 @@ class SampledLightGCN(SampledPairModel):
 
     def near(self, drawn: Neighborhood) -> torch.Tensor:
         """Propagate over what was drawn."""
-        start = embedding(drawn.node, self.node)
+        start = self.node.index_select(0, drawn.node)
         return drawn.mean_of_layers(start, lambda relations, x: relations["likes"](x))
 
     def forward(self, users: torch.Tensor, items: torch.Tensor) -> Scored:
@@ -123,7 +123,7 @@ class SampledLightGCN(SampledPairModel):
 
     def squares(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Of the embeddings before propagation."""
-        own: torch.Tensor = embedding(torch.cat([users, self._n_users + items]), self.node)
+        own: torch.Tensor = embedding(torch.cat([users, self._n_users + items]), self.node, sparse=True)
         return own.square().sum()
 
 
