@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from features.interactions import Interactions
@@ -39,7 +40,7 @@ def fading(train: Interactions, recency: float) -> sparse.csr_matrix:
     user = np.repeat(np.arange(len(count)), count)
     weight *= (count / np.maximum(np.bincount(user, weight, minlength=len(count)), 1e-300))[user]
     history = train.matrix(binary=True)
-    history[user, item] = weight
+    history.data[_entries(history, user, item)] = weight
     return history
 
 
@@ -47,5 +48,12 @@ def faded(train: Interactions, recency: float) -> Interactions:
     """The same events, their weights times x of their pairs: for models that weigh events."""
     if recency == 0:
         return train
-    gain = np.asarray(fading(train, recency)[train.user_idx, train.item_idx], dtype=np.float32).ravel()
-    return replace(train, weight=train.weight * gain)
+    history = fading(train, recency)
+    return replace(train, weight=train.weight * history.data[_entries(history, train.user_idx, train.item_idx)])
+
+
+def _entries(matrix: sparse.csr_matrix, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where in `data` entries stand that are there, int64 [n]; columns rise in each row."""
+    n_rows, n_columns = matrix.shape
+    keys = np.repeat(np.arange(n_rows), np.diff(matrix.indptr)) * np.int64(n_columns) + matrix.indices
+    return np.searchsorted(keys, row * np.int64(n_columns) + column)
