@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ from serving.filtering import Filters
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
 from serving.items.keeper import ItemKeeper
+from serving.items.kept import KeptItems
+from serving.items.maker import CatalogMaker
 from serving.items.shelf import ItemShelf
 from serving.lists import ListEngine
 from serving.live import Watcher
@@ -49,7 +51,7 @@ from serving.restoring import Restorer
 from serving.routes import events, health, images, items, pages, recommend, search, stock, users
 from serving.routes import policies as policy_routes
 from serving.search_engine import SearchEngine
-from serving.settings import Settings
+from serving.settings import Settings, masked
 from serving.shadow.worker import Shadow
 from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
@@ -87,9 +89,10 @@ def create_app(settings: Settings) -> FastAPI:
         purchases=settings.purchase_types,
     )
     pictures = open_pictures(settings.shop)
-    shelf = ItemShelf(store, restore=settings.restore)
     policies = PolicyKeeper(store, settings, telemetry)
-    keeper = ItemKeeper(shelf, pictures, telemetry, prepare=policies.prepare)
+    shelf = ItemShelf(store, restore=settings.restore)
+    kept = None if url is None else KeptItems(settings.home / "items.jsonl", masked(url))
+    keeper = ItemKeeper(shelf, CatalogMaker(shelf, pictures, telemetry, policies.prepare), telemetry, kept=kept)
     settings, recommender, release = _answering(settings, tracing, telemetry)
     watcher = Watcher(store, memory, keeper, settings, telemetry, recommender=recommender)
     policing = Policing(policies, watcher=watcher, items=keeper, store=store, settings=settings, telemetry=telemetry)
@@ -121,9 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
         log.info("service starts", **settings.shown())
         await policies.start()
         await watcher.start()
-        if store.up:
-            with suppress(StoreDownError):  # then the keeper reads them when it answers again
-                await keeper.load()
+        await keeper.start()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
             for one in (

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     """Redis or Valkey to use: one server (redis://, rediss://, unix://), Sentinels or a cluster, whose addresses
     `serving/connection.py` spells; none: the commands start the embedded server."""
     state_dir: Path = Path(".recsys")
-    """Where the embedded Redis keeps its data, and a worker the rules it read last."""
+    """Where the embedded Redis keeps its data, and a worker what it read last: rules, experiments, changed items."""
     tenants: Path | None = None
     """File of tenants (TOML): several shops in one service, each with settings of its own; see docs/operations.md."""
     tenant: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?$")] = ""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from recsys.amended.placed import CannotPlace, Floats
 from recsys.bundle import Bundle
 from serving.engine import Engine, UnknownItemError
-from serving.items.keeper import ItemKeeper, as_jpeg
+from serving.items.keeper import ItemKeeper
+from serving.items.maker import as_jpeg
 from serving.items.said import Said, source_of, uploaded_name
 from serving.items.shapes import BulkIn, ItemIn
 from serving.items.shelf import ItemShelf

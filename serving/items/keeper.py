@@ -7,18 +7,21 @@ catalog is made anew beside the one that answers, in a thread, and then takes it
 from __future__ import annotations
 
 import asyncio
-import io
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 
 from features.errors import InputError
 from recsys.amended.amendments import Amendments
-from recsys.amended.placed import CannotPlace, Floats, Placed, Placer
+from recsys.amended.placed import Placer
 from recsys.bundle import Bundle
 from recsys.search.encoding import Encoding
-from serving.items.said import UPLOADED, Said, source_of
+from serving.items.kept import KeptItems, Remembered
+from serving.items.maker import CatalogMaker
+from serving.items.said import Said
 from serving.items.shelf import ItemShelf
 from serving.live import Live, passed
 from serving.steady import apart
@@ -28,9 +31,10 @@ from serving.telemetry import Telemetry
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from features.pictures.sources import ImageSource
-
 log = structlog.get_logger()
+
+LEAST_PAUSE_S, PAUSE = 1.0, 20.0
+"""Between two writes of the file: so many seconds at least, and so many times as long as the last one took."""
 
 
 class ItemKeeper:
@@ -38,25 +42,27 @@ class ItemKeeper:
 
     Args:
         shelf: where they lie.
-        pictures: the shop's own pictures, which an item may name; None where it has none.
-        telemetry: counts changes, and items that could not be placed.
-        prepare: called with each bundle in a thread, before anything is answered from it.
+        maker: of catalogs.
+        telemetry: counts changes, and those that were put back.
+        kept: the file that remembers them while Redis does not; None for none.
         every_s: seconds between two looks at what changed.
     """
 
     def __init__(
         self,
         shelf: ItemShelf,
-        pictures: ImageSource | None,
+        maker: CatalogMaker,
         telemetry: Telemetry,
         *,
-        prepare: Callable[[Bundle], None],
+        kept: KeptItems | None = None,
         every_s: float = 0.2,
     ) -> None:
         self._shelf = shelf
-        self._pictures = pictures
+        self._maker = maker
         self._telemetry = telemetry
-        self._prepare = prepare
+        self._kept = kept
+        self._written, self._write_at = "", 0.0
+        self._of_file = False
         self._every_s = every_s
         self._base: Live | None = None
         self._live: Live | None = None
@@ -69,7 +75,11 @@ class ItemKeeper:
 
     def beside(self, telemetry: Telemetry) -> ItemKeeper:
         """Another keeper of the same changes, over another bundle."""
-        return ItemKeeper(self._shelf, self._pictures, telemetry, prepare=self._prepare, every_s=self._every_s)
+        return ItemKeeper(self._shelf, self._maker.beside(telemetry), telemetry, every_s=self._every_s)
+
+    def picture(self, name: str | None, data: bytes | None) -> Image | None:
+        """As `CatalogMaker.picture`."""
+        return self._maker.picture(name, data)
 
     @property
     def live(self) -> Live | None:
@@ -113,9 +123,9 @@ class ItemKeeper:
         placer, amendments = await asyncio.to_thread(_tools, base)
         live = base
         if known:
-            live = await self._made(base, placer, amendments, known, hurry=hurry)
+            live = await self._maker.made(base, placer, amendments, known, hurry=hurry)
         else:
-            await (asyncio.to_thread if hurry else apart)(self._prepare, base.bundle)
+            await (asyncio.to_thread if hurry else apart)(self._maker.prepare, base.bundle)
         if ahead is not None:
             try:
                 await ahead(live)
@@ -123,7 +133,7 @@ class ItemKeeper:
                 log.exception("a version could not be made ready ahead", version=base.version)
         async with self._lock:
             if self._meanwhile:
-                live = await self._made(base, placer, amendments, self._meanwhile, hurry=True)
+                live = await self._maker.made(base, placer, amendments, self._meanwhile, hurry=True)
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
 
     async def take(self, changes: Mapping[str, Said]) -> None:
@@ -136,16 +146,34 @@ class ItemKeeper:
     async def run(self, closing: asyncio.Event) -> None:
         """Look for changes again and again until `closing` is set."""
         was_up = False
+        writing = asyncio.create_task(self._write())
         while not await passed(closing, self._every_s):
             try:
                 up = self._shelf.up
                 if up:
                     await (self._look() if was_up and self._after is not None else self.load())
+                    if writing.done():
+                        writing = asyncio.create_task(self._write())
                 was_up = up
             except StoreDownError:
                 was_up = False
             except Exception:  # a worker that no longer looks would answer from yesterday's shop
                 log.exception("looking for changed items failed")
+        await writing
+        self._write_at = 0.0
+        await self._write()
+
+    async def start(self) -> None:
+        """Go by what Redis says of items, or while it is away by the file."""
+        if self._shelf.up:
+            with suppress(StoreDownError):  # then it is read when it answers again
+                await self.load()
+            return
+        found = await self._read()
+        if found is not None:
+            log.warning("redis is away, going by the last known changes of items", items=len(found.items))
+            self._after, self._of_file = found.change, True
+            await self.take(found.items)
 
     async def load(self) -> None:
         """Read all that was said, as after a start or when Redis was away; put back what it has lost meanwhile.
@@ -153,21 +181,44 @@ class ItemKeeper:
         Raises:
             StoreDownError: it is away.
         """
-        lost = self._after is not None and await self._shelf.since(self._after) is None
-        if lost and self._known:
-            n_back = await self._shelf.put_back(dict(self._known), self._after or "0-0")
+        known, change, of_file = dict(self._known), self._after, self._of_file
+        if change is None and (found := await self._read()) is not None:
+            known, change, of_file = dict(found.items), found.change, True
+        lost = change is not None and await self._shelf.since(change) is None
+        if lost and known:
+            n_back = await self._shelf.put_back(known, change or "0-0", alone=of_file)
             if n_back:
                 self._telemetry.items_restored.inc(n_back)
                 log.warning("redis had lost changes of items, they are put back", items=n_back)
         every, after = await self._shelf.every()
+        whole = change is not None and not lost and await self._shelf.since(change) is not None
         async with self._lock:
             changed = {item_id: said for item_id, said in every.items() if not _same(self._known.get(item_id), said)}
-            self._after = after
-            if not lost:
+            self._after, self._of_file = after, False
+            if whole:
                 self._forget(self._known.keys() - every.keys())
             self._known.update(changed)
             self._meanwhile.update(changed)
             await self._apply(changed)
+
+    async def _read(self) -> Remembered | None:
+        try:
+            return None if self._kept is None else await asyncio.to_thread(self._kept.read)
+        except InputError as error:
+            log.error("the last known changes of items cannot be read", error=str(error))
+            return None
+
+    async def _write(self) -> None:
+        """Keep what is known in the file, where it has changed; what takes long is done seldom."""
+        change, began = self._after or "0-0", time.monotonic()
+        if self._kept is None or change in ("0-0", self._written) or began < self._write_at:
+            return
+        try:
+            await apart(self._kept.write, Remembered(dict(self._known), change))
+        except OSError as error:
+            log.error("changes of items cannot be kept in a file", path=str(self._kept.path), error=str(error))
+        self._written = change
+        self._write_at = time.monotonic() + max(LEAST_PAUSE_S, PAUSE * (time.monotonic() - began))
 
     async def _look(self) -> None:
         before = self._after or "0-0"
@@ -192,88 +243,8 @@ class ItemKeeper:
     async def _apply(self, changes: Mapping[str, Said]) -> None:
         if not changes or self._base is None or self._amendments is None:
             return
-        self._live = await self._made(self._base, self.placer, self._amendments, changes, hurry=True)
+        self._live = await self._maker.made(self._base, self.placer, self._amendments, changes, hurry=True)
         self._telemetry.items_changed.inc(len(changes))
-
-    async def _made(
-        self, base: Live, placer: Placer, amendments: Amendments, changes: Mapping[str, Said], *, hurry: bool
-    ) -> Live:
-        """A catalog with further changes."""
-        pictures = await self._uploaded(base, placer, changes)
-        run = asyncio.to_thread if hurry else apart
-        return await run(self._amended, base, placer, amendments, changes, pictures)
-
-    async def _uploaded(self, base: Live, placer: Placer, changes: Mapping[str, Said]) -> dict[str, bytes]:
-        """Pictures that must be looked at again, as no vector of this bundle's encoder came with them."""
-        found: dict[str, bytes] = {}
-        for item_id, said in changes.items():
-            display = said.display(item_id, base.bundle)
-            if display is None or not str(display["image"] or "").startswith(UPLOADED):
-                continue
-            if said.made_of.get("image") != source_of("image", display, placer.encoders):
-                try:
-                    data = await self._shelf.picture(item_id)
-                except StoreDownError:
-                    data = None
-                found |= {} if data is None else {item_id: data}
-        return found
-
-    def _amended(
-        self,
-        base: Live,
-        placer: Placer,
-        amendments: Amendments,
-        changes: Mapping[str, Said],
-        pictures: Mapping[str, bytes],
-    ) -> Live:
-        placed: dict[str, Placed | None] = {}
-        for item_id, said in changes.items():
-            display = said.display(item_id, base.bundle)
-            if display is None:
-                placed[item_id] = None
-                continue
-            try:
-                vectors = self._vectors(base.bundle, placer, said, display, pictures.get(item_id))
-                placed[item_id] = placer.placed(item_id, display, vectors)
-            except CannotPlace as error:
-                self._telemetry.items_unplaced.inc()
-                log.warning("a new item has no place in this bundle", item_id=item_id, why=str(error))
-        bundle, search, spaces = amendments.apply(placed)
-        self._prepare(bundle)
-        return base.amended(bundle, search, spaces)
-
-    def _vectors(
-        self, base: Bundle, placer: Placer, said: Said, display: Mapping[str, Any], data: bytes | None
-    ) -> dict[str, Floats]:
-        """Vectors of an item's words and picture that the bundle does not have."""
-        item_id = display["item_id"]
-        before = base.display(base.items.idx(item_id)) if item_id in base.items else None
-        vectors: dict[str, Floats] = {}
-        for kind in ("text", "image"):
-            source = source_of(kind, display, placer.encoders)
-            if before is not None and source == source_of(kind, before, placer.encoders):
-                continue  # the bundle's own vector is of this content
-            if said.made_of.get(kind) == source and kind in said.vectors:
-                vectors[kind] = said.vectors[kind]
-            elif kind == "text":
-                vectors[kind] = placer.words([display])[0]
-            else:
-                vectors[kind] = placer.picture(self.picture(display["image"], data))
-        return vectors
-
-    def picture(self, name: str | None, data: bytes | None) -> Image | None:
-        """The picture of an item, where it can be had: sent, or a file among the shop's."""
-        from features.pictures.decoding import UnreadableImage, decode
-
-        if data is None and name and self._pictures is not None and not name.startswith(UPLOADED):
-            try:
-                data = self._pictures.read(name)
-            except (OSError, KeyError, ValueError, InputError):
-                return None
-        try:
-            return None if data is None else decode(data)
-        except UnreadableImage:
-            return None
 
 
 def _tools(base: Live) -> tuple[Placer, Amendments]:
@@ -285,12 +256,3 @@ def _tools(base: Live) -> tuple[Placer, Amendments]:
 
 def _same(one: Said | None, other: Said) -> bool:
     return one is not None and one.packed() == other.packed()
-
-
-def as_jpeg(picture: Image, *, most: int = 1024) -> bytes:
-    """A picture to be kept and shown: at most so many pixels a side, without what the file said beside its pixels."""
-    kept = picture.copy()
-    kept.thumbnail((most, most))
-    buffer = io.BytesIO()
-    kept.save(buffer, format="JPEG", quality=88)
-    return buffer.getvalue()

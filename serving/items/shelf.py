@@ -24,9 +24,10 @@ if newest then
   others = ms > known_ms or (ms == known_ms and n > known_n)
 end
 if not others then redis.call('DEL', KEYS[3])
+elseif ARGV[2] == 'alone' then return 0
 elseif redis.call('HEXISTS', KEYS[3], 'whole') == 1 or redis.call('HEXISTS', KEYS[3], 'deleted') == 1 then return 0 end
-local new = redis.call('SADD', KEYS[2], ARGV[2])
-for i = 3, #ARGV, 2 do new = new + redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
+local new = redis.call('SADD', KEYS[2], ARGV[3])
+for i = 4, #ARGV, 2 do new = new + redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
 return math.min(new, 1)
 """
 
@@ -138,12 +139,13 @@ class ItemShelf:
         item_ids = list(dict.fromkeys(fields[b"item_id"].decode() for _, fields in entries))
         return item_ids, entries[-1][0].decode() if entries else change
 
-    async def put_back(self, known: Mapping[str, Said], change: str) -> int:
+    async def put_back(self, known: Mapping[str, Said], change: str, *, alone: bool) -> int:
         """Give a Redis that lost them what was known of items; what was said of one since stands, and lies over it.
 
         Args:
             known: all that was known.
             change: the last one it holds for.
+            alone: only where no change has come since, as it may be long ago that this was all.
 
         Returns:
             How many items were not there, or not whole.
@@ -153,14 +155,14 @@ class ItemShelf:
         """
         if not self._restore:
             return 0
-        keys = self._store.keys
+        keys, how = self._store.keys, "alone" if alone else "beside others"
 
         async def put(client: redis.asyncio.Redis, item_ids: Sequence[str]) -> list[int]:
             pipeline: Any = client.pipeline(transaction=False)
             for item_id in item_ids:
                 fields = [part for pair in known[item_id].packed().items() for part in pair]
                 names = (keys.item_changes, keys.items, keys.item_now(item_id))
-                pipeline.eval(_PUT_BACK, len(names), *names, change, item_id, *fields)
+                pipeline.eval(_PUT_BACK, len(names), *names, change, how, item_id, *fields)
             return cast("list[int]", await pipeline.execute())
 
         async def tell(client: redis.asyncio.Redis, item_ids: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from recsys.bundle import Bundle
 from serving.items.keeper import ItemKeeper
+from serving.items.maker import CatalogMaker
 from serving.items.said import Said
 from serving.items.shelf import ItemShelf
 from serving.live import Live
@@ -37,7 +38,8 @@ def test_a_change_takes_effect_while_another_bundle_is_made_ready_and_holds_ther
 
     async def story() -> None:
         settings, telemetry = Settings(), Telemetry()
-        keeper = ItemKeeper(ItemShelf(Store(None, settings, telemetry)), None, telemetry, prepare=prepare)
+        shelf = ItemShelf(Store(None, settings, telemetry))
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, prepare), telemetry)
         await keeper.move(first, hurry=True)
         moving = asyncio.create_task(keeper.move(second))
         try:

@@ -12,6 +12,7 @@ import pytest
 
 from serving.events import Event
 from serving.items.keeper import ItemKeeper
+from serving.items.maker import CatalogMaker
 from serving.items.shelf import ItemShelf
 from serving.keys import Keys
 from serving.live import Watcher
@@ -40,7 +41,8 @@ def with_worker(redis_server: Any, memory: WorkerMemory) -> Callable[[Callable[[
         settings, telemetry = Settings(redis_timeout_s=5.0), Telemetry()
         store = Store(redis_server.url, settings, telemetry)
         try:
-            keeper = ItemKeeper(ItemShelf(store), None, telemetry, prepare=lambda _: None)
+            shelf = ItemShelf(store)
+            keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry)
             await story(Watcher(store, memory, keeper, settings, telemetry).look)
         finally:
             await store.close()

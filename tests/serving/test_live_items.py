@@ -15,7 +15,6 @@ from PIL import Image
 
 from recsys.bundle import Bundle
 from serving.keys import Keys
-from serving.publishing import Publisher
 
 MUG: dict[str, Any] = {
     "title": "Crimson cup",
@@ -273,58 +272,3 @@ def test_what_the_models_say_by_themselves_need_not_be_said_any_more(
         assert client.smembers(Keys().items) == {b"i4", b"n0"}
         assert client.exists(Keys().item_now("i3"), Keys().item_now("n1")) == 0
     assert shop.get("/v1/items/i4").json()["price"] == 0.5
-
-
-def test_changes_that_redis_has_lost_are_put_back_by_the_workers_and_what_was_said_since_lies_over_them(
-    mortal_redis: Any, start_service: Any, growing: Path, eventually: Any
-) -> None:
-    one, other = (start_service(bundle=growing, redis_url=mortal_redis.url) for _ in range(2))
-    eventually(lambda: all(worker.get("/ready").json()["redis"] == "up" for worker in (one, other)))
-    one.say("PUT", "n0", MUG)
-    one.say("PATCH", "i1", {"available": False, "price": 0.5})
-    other.say("PATCH", "i3", {"price": 0.7})
-    other.say("DELETE", "i2")
-    keys = Keys()
-    names = [keys.item_now(item_id) for item_id in ("n0", "i1", "i2")]
-    for worker in (one, other):
-        eventually(lambda worker=worker: worker.get("/v1/items/i2").status_code == 404)
-    with mortal_redis.client() as client:
-        before = [client.hgetall(name) for name in names]
-        pipeline = client.pipeline(transaction=True)  # somebody says something before a worker has noticed
-        pipeline.flushall()
-        pipeline.hset(keys.item_now("i3"), mapping={"available": "false"})
-        pipeline.sadd(keys.items, "i3")
-        pipeline.xadd(keys.item_changes, {"item_id": "i3"})
-        pipeline.execute()
-        eventually(lambda: client.smembers(keys.items) == {b"n0", b"i1", b"i2", b"i3"})
-        assert [client.hgetall(name) for name in names] == before
-        eventually(lambda: client.hgetall(keys.item_now("i3")) == {b"available": b"false", b"price": b"0.7"})
-    assert one.metric("recsys_items_restored_total") + other.metric("recsys_items_restored_total") == 4
-
-    def settled(worker: Any) -> bool:
-        of = {item_id: worker.get(f"/v1/items/{item_id}") for item_id in ("n0", "i1", "i2", "i3")}
-        sold_out = [of[item_id].json()["available"] for item_id in ("i1", "i3")] == [False, False]
-        said = (of["n0"].json().get("title"), of["i1"].json()["price"], of["i3"].json()["price"])
-        return sold_out and said == ("Crimson cup", 0.5, 0.7) and of["i2"].status_code == 404
-
-    for worker in (one, other, start_service(bundle=growing, redis_url=mortal_redis.url)):
-        eventually(lambda worker=worker: settled(worker))
-
-
-def test_what_was_said_by_the_models_themselves_is_not_put_back(  # noqa: PLR0917 - fixtures
-    mortal_redis: Any, start_service: Any, growing: Path, searchable: Path, eventually: Any, tmp_path: Path
-) -> None:
-    with mortal_redis.client() as client:
-        publisher = Publisher(client, state_dir=tmp_path / "publisher")
-        publisher.publish(Bundle.open(growing))
-        worker = start_service(bundle=growing, redis_url=mortal_redis.url, restore=True)
-        worker.say("PATCH", "i3", {"price": Bundle.open(growing).display(3)["price"]})
-        worker.say("PATCH", "i4", {"price": 0.5})
-        publisher.publish(Bundle.open(searchable / "bundle"))
-        assert client.smembers(Keys().items) == {b"i4"}
-        time.sleep(0.5)  # the worker looks every 0.2 s
-        mortal_redis.forget_everything()
-        eventually(lambda: client.smembers(Keys().items) == {b"i4"})
-        time.sleep(0.5)
-        assert client.smembers(Keys().items) == {b"i4"}
-    assert worker.get("/v1/items/i4").json()["price"] == 0.5

@@ -1,0 +1,179 @@
+"""Changes of items that Redis has lost, and workers that know them: in memory, and in a file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.errors import InputError
+from recsys.bundle import Bundle
+from serving.app import create_app
+from serving.items.kept import KeptItems, Remembered
+from serving.items.said import Said
+from serving.items.shapes import ItemIn
+from serving.keys import Keys
+from serving.publishing import Publisher
+from serving.settings import Settings
+
+MUG: dict[str, Any] = {
+    "title": "Crimson cup",
+    "price": 3.5,
+    "attributes": {"color": ["Red"], "category": ["mug > tall"]},
+}
+
+
+def test_changes_that_redis_has_lost_are_put_back_by_the_workers_and_what_was_said_since_lies_over_them(
+    mortal_redis: Any, start_service: Any, growing: Path, eventually: Any
+) -> None:
+    one, other = (start_service(bundle=growing, redis_url=mortal_redis.url) for _ in range(2))
+    eventually(lambda: all(worker.get("/ready").json()["redis"] == "up" for worker in (one, other)))
+    one.say("PUT", "n0", MUG)
+    one.say("PATCH", "i1", {"available": False, "price": 0.5})
+    other.say("PATCH", "i3", {"price": 0.7})
+    other.say("DELETE", "i2")
+    keys = Keys()
+    names = [keys.item_now(item_id) for item_id in ("n0", "i1", "i2")]
+    for worker in (one, other):
+        eventually(lambda worker=worker: worker.get("/v1/items/i2").status_code == 404)
+    with mortal_redis.client() as client:
+        before = [client.hgetall(name) for name in names]
+        pipeline = client.pipeline(transaction=True)  # somebody says something before a worker has noticed
+        pipeline.flushall()
+        pipeline.hset(keys.item_now("i3"), mapping={"available": "false"})
+        pipeline.sadd(keys.items, "i3")
+        pipeline.xadd(keys.item_changes, {"item_id": "i3"})
+        pipeline.execute()
+        eventually(lambda: client.smembers(keys.items) == {b"n0", b"i1", b"i2", b"i3"})
+        assert [client.hgetall(name) for name in names] == before
+        eventually(lambda: client.hgetall(keys.item_now("i3")) == {b"available": b"false", b"price": b"0.7"})
+    assert one.metric("recsys_items_restored_total") + other.metric("recsys_items_restored_total") == 4
+
+    def settled(worker: Any) -> bool:
+        of = {item_id: worker.get(f"/v1/items/{item_id}") for item_id in ("n0", "i1", "i2", "i3")}
+        sold_out = [of[item_id].json()["available"] for item_id in ("i1", "i3")] == [False, False]
+        said = (of["n0"].json().get("title"), of["i1"].json()["price"], of["i3"].json()["price"])
+        return sold_out and said == ("Crimson cup", 0.5, 0.7) and of["i2"].status_code == 404
+
+    for worker in (one, other, start_service(bundle=growing, redis_url=mortal_redis.url)):
+        eventually(lambda worker=worker: settled(worker))
+
+
+def test_what_was_said_by_the_models_themselves_is_not_put_back(  # noqa: PLR0917 - fixtures
+    mortal_redis: Any, start_service: Any, growing: Path, searchable: Path, eventually: Any, tmp_path: Path
+) -> None:
+    with mortal_redis.client() as client:
+        publisher = Publisher(client, state_dir=tmp_path / "publisher")
+        publisher.publish(Bundle.open(growing))
+        worker = start_service(bundle=growing, redis_url=mortal_redis.url, restore=True)
+        worker.say("PATCH", "i3", {"price": Bundle.open(growing).display(3)["price"]})
+        worker.say("PATCH", "i4", {"price": 0.5})
+        publisher.publish(Bundle.open(searchable / "bundle"))
+        assert client.smembers(Keys().items) == {b"i4"}
+        time.sleep(0.5)  # the worker looks every 0.2 s
+        mortal_redis.forget_everything()
+        eventually(lambda: client.smembers(Keys().items) == {b"i4"})
+        time.sleep(0.5)
+        assert client.smembers(Keys().items) == {b"i4"}
+    assert worker.get("/v1/items/i4").json()["price"] == 0.5
+
+
+@pytest.fixture
+def last_known(mortal_redis: Any, run_apart: Any, growing: Path, tmp_path: Path) -> Path:
+    """The state folder of a worker that knew some changes, and has ended."""
+
+    async def live() -> None:
+        given = {
+            "bundle": growing,
+            "redis_url": mortal_redis.url,
+            "state_dir": tmp_path / "known",
+            "search_warm": False,
+        }
+        app = create_app(Settings(**given, poll_s=0.05, redis_timeout_s=2.0))
+        async with app.router.lifespan_context(app):
+            desk = app.state.desk
+            await desk.write("n0", ItemIn(**MUG), whole=True)
+            await desk.write("i1", ItemIn(available=False), whole=False)
+            await desk.delete("i2")
+            while not (tmp_path / "known" / "items.jsonl").exists():
+                await asyncio.sleep(0.05)
+
+    run_apart(live())
+    return tmp_path / "known"
+
+
+def knows(worker: Any, *, price: float = 3.5) -> bool:
+    """Whether a worker goes by the changes of `last_known`."""
+    of = {item_id: worker.get(f"/v1/items/{item_id}") for item_id in ("n0", "i1", "i2")}
+    return (of["n0"].json().get("price"), of["i1"].json()["available"], of["i2"].status_code) == (price, False, 404)
+
+
+def test_a_worker_that_starts_while_redis_is_down_goes_by_the_last_known_changes_and_an_emptied_redis_gets_them_back(
+    last_known: Path, mortal_redis: Any, start_service: Any, growing: Path, eventually: Any
+) -> None:
+    with mortal_redis.client() as client:
+        before = {name: client.hgetall(name) for name in map(Keys().item_now, ("n0", "i1", "i2"))}
+    mortal_redis.forget_everything()
+    mortal_redis.kill()
+    worker = start_service(bundle=growing, redis_url=mortal_redis.url, state_dir=last_known)
+    assert worker.get("/ready").json()["redis"] == "down"
+    assert knows(worker)
+    mortal_redis.start()
+    with mortal_redis.client() as client:
+        eventually(lambda: client.smembers(Keys().items) == {b"n0", b"i1", b"i2"})
+        assert {name: client.hgetall(name) for name in before} == before
+    assert worker.metric("recsys_items_restored_total") == 3
+    assert knows(worker)
+
+
+def test_a_worker_that_starts_on_an_emptied_redis_puts_the_last_known_changes_back(
+    last_known: Path, mortal_redis: Any, start_service: Any, growing: Path, eventually: Any
+) -> None:
+    mortal_redis.forget_everything()
+    worker = start_service(bundle=growing, redis_url=mortal_redis.url, state_dir=last_known)
+    eventually(lambda: knows(worker))
+    assert worker.metric("recsys_items_restored_total") == 3
+
+
+def test_a_file_of_changes_that_redis_has_gone_beyond_is_left_aside(  # noqa: PLR0917 - fixtures
+    last_known: Path, mortal_redis: Any, start_service: Any, growing: Path, tmp_path: Path, eventually: Any
+) -> None:
+    current = start_service(bundle=growing, redis_url=mortal_redis.url, state_dir=tmp_path / "current")
+    eventually(lambda: knows(current))
+    mortal_redis.forget_everything()  # `current` puts back what it knows, and goes on
+    with mortal_redis.client() as client:
+        eventually(lambda: client.smembers(Keys().items) == {b"n0", b"i1", b"i2"})
+        current.say("PATCH", "n0", {"price": 9.0})
+        client.srem(Keys().items, "i1")  # as when a bundle says the same by itself
+        client.delete(Keys().item_now("i1"))
+        returned = start_service(bundle=growing, redis_url=mortal_redis.url, state_dir=last_known)
+        eventually(lambda: returned.get("/v1/items/n0").json().get("price") == 9.0)
+        time.sleep(0.5)
+        assert client.smembers(Keys().items) == {b"n0", b"i2"}
+    assert returned.get("/v1/items/i1").json()["available"] is True
+    assert returned.metric("recsys_items_restored_total") == 0
+
+
+def test_a_file_of_changes_is_read_whole_or_refused(tmp_path: Path) -> None:
+    vector = np.array([0.25, -1.5], dtype=np.float32)
+    said = {
+        "i1": Said(fields={"price": 0.5}, vectors={"text": vector}, made_of={"text": "e:1"}),
+        "ü": Said(deleted=True),
+    }
+    kept = KeptItems(tmp_path / "items.jsonl", "redis://one")
+    assert kept.read() is None
+    kept.write(Remembered(said, "12-3"))
+    found = kept.read()
+    assert found is not None
+    assert found.change == "12-3"
+    assert {one: of.packed() for one, of in found.items.items()} == {one: of.packed() for one, of in said.items()}
+    assert KeptItems(kept.path, "redis://other").read() is None
+    lines = kept.path.read_bytes().splitlines(keepends=True)
+    for broken in (lines[:-1], [*lines[:-1], lines[-1][:9]], [b"{}\n"], [b""]):
+        kept.path.write_bytes(b"".join(broken))
+        with pytest.raises(InputError, match="must hold changed items as they were written"):
+            kept.read()
