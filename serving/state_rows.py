@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
-from recsys.traces import known_rows
 from serving.events import Past
 
 
@@ -35,9 +34,15 @@ class StateRows:
     @classmethod
     def of(cls, items: Vocabulary, recent: Sequence[Past], met: Collection[str]) -> StateRows:
         """Look all of a state up."""
-        rows = items.idxs(past.item_id for past in recent)
-        times_s = np.fromiter((past.timestamp for past in recent), dtype=np.float64, count=len(recent))
-        return cls(ref(items), rows, times_s, known_rows(items, met))
+        ids = dict.fromkeys(met)  # most recent events are of these, and a look into a large catalog takes a microsecond
+        n_met = len(ids)
+        ids.update((past.item_id, None) for past in recent)
+        of_all = items.idxs(ids)
+        row_of = dict(zip(ids, of_all.tolist(), strict=True))
+        rows = np.array([row_of[past.item_id] for past in recent], dtype=np.int64)
+        times_s = np.array([past.timestamp for past in recent], dtype=np.float64)
+        known = of_all[:n_met]
+        return cls(ref(items), rows, times_s, known[known >= 0])
 
     def after(self, added: Sequence[Past], new: Iterable[str], recent_cap: int) -> StateRows | None:
         """Once more has happened; None where the catalog is gone.
