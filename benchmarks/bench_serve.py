@@ -12,8 +12,8 @@ and five rules hold for them.
   the CPU time of the server a request
 - open loop (requests due at random times, at half of the route's own maximum): p50, p95, p99, queueing included
 - feed: users with 200 recent events each, as a page asks that is loaded again: all are kept answers, sent again
-- feed_made: the same users, each time under a scenario in which they have not asked lately: none is kept, all are made,
-  and the worker knows the user's state
+- feed_made: the same users, each time under a scenario in which they have not asked: none is kept, all are made, and
+  the worker knows the user's state
 - feed_first: as many users with 200 recent events as are asked, each for the first time: none is kept, and the state is
   read from Redis
 - feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
@@ -42,9 +42,11 @@ import numpy as np
 from load import Asked, load
 from redis import Redis
 from serve_setup import (
+    VISITORS,
     Shop,
     bare_route,
     cpu_s,
+    gone,
     made_up,
     newcomers,
     published,
@@ -62,10 +64,8 @@ ANSWERS = {"similar": "kept", "feed": "kept"} | dict.fromkeys(
     ("feed_made", "feed_first", "feed_after_event", "feed_known"), "made"
 )
 """Whether a route's answers were kept, and are sent again under another id, or each is made."""
-SCENARIOS = 40
-"""Feeds of 500 visitors under so many are more than a worker keeps, so that those asked for in turn are always made."""
-FIRST_RPS = 1_200
-"""More than the feeds a second that a worker makes for users it does not know yet."""
+MADE_RPS = 2_000
+"""More than the feeds a second that a worker makes."""
 QUIET_S, SWITCH_S = 8, 30
 """Seconds of load before the first switch of the version, and for each."""
 
@@ -86,11 +86,7 @@ def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
     asked: dict[str, Asked] = {
         "similar": [("GET", f"/v1/items/{item}/similar?k=12", None) for item in items],
         "feed": [("GET", f"/v1/users/{user}/feed?k=12", None) for user in visitors],
-        "feed_made": [
-            ("GET", f"/v1/users/{user}/feed?k=12&scenario=s{number}", None)
-            for number in range(SCENARIOS)
-            for user in visitors
-        ],
+        "feed_made": [],
         "feed_first": [],
         "feed_after_event": [
             ("GET", f"/v1/users/{user}/feed?k=12", None, event(user, row))
@@ -170,20 +166,23 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     figures: dict[str, Any] = {"bare": []} | {name: [] for name in all_asked}
     ratios: dict[str, list[float]] = {name: [] for name in all_asked}
 
-    n_first = 0
+    n_new = 0
 
     def sent(at: int, name: str, **order: Any) -> dict[str, Any]:
-        """A load of one route; users who are asked for the first time must be others each time."""
-        nonlocal n_first
-        if name != "feed_first":
+        """A load of one route; feeds that are to be made must be others each time."""
+        nonlocal n_new
+        if name not in ("feed_made", "feed_first"):
             return load(at, bare if name == "bare" else all_asked[name], **order)
-        expected = int(
-            (1.2 * order["rate"] if "rate" in order else FIRST_RPS) * (order["seconds"] + order.get("warm_s", 0))
-        )
-        users = newcomers(client, range(n_first, n_first + expected))
-        n_first += expected
-        found = load(at, [("GET", f"/v1/users/{user}/feed?k=12", None) for user in users], **order)
-        assert found["requests"] <= expected, "some users were asked for twice: raise FIRST_RPS"
+        rate = 1.2 * order["rate"] if "rate" in order else MADE_RPS
+        numbers = range(n_new, n_new + int(rate * (order["seconds"] + order.get("warm_s", 0))))
+        n_new = numbers.stop
+        users = newcomers(client, numbers) if name == "feed_first" else []
+        paths = [f"/v1/users/{user}/feed?k=12" for user in users] or [
+            f"/v1/users/visitor-{number % VISITORS}/feed?k=12&scenario=s{number // VISITORS}" for number in numbers
+        ]
+        found = load(at, [("GET", path, None) for path in paths], **order)
+        gone(client, users)
+        assert found["requests"] <= len(paths), "some feeds were asked for twice: raise MADE_RPS"
         return found
 
     def most(pid: int, at: int, name: str) -> dict[str, Any]:

@@ -151,9 +151,15 @@ def newcomers(client: Redis, numbers: range) -> list[str]:
         like = f"visitor-{number % VISITORS}"
         for key in (keys.recent, keys.seen, keys.stamp):
             pipeline.copy(key(like), key(name), replace=True)
-            pipeline.expire(key(name), 120)
     pipeline.execute()
     return names
+
+
+def gone(client: Redis, names: list[str]) -> None:
+    """Forget newcomers, in Redis' own time."""
+    keys = Keys()
+    for name in names:
+        client.unlink(keys.recent(name), keys.seen(name), keys.stamp(name))
 
 
 def ruled(base: str, user_id: str) -> None:
