@@ -34,7 +34,7 @@ class SamplingConfig(Section):
 
     fanouts: tuple[int, ...] = ()
     """Edges drawn of each node and relation, one number a step of propagation, such as [15, 10]; -1 takes all. Empty
-    trains on the whole graph, which is faster up to a million edges on a CPU and ten million on CUDA (docs/graph.md)."""
+    trains on the whole graph, faster up to a million edges on a CPU and ten million on CUDA (docs/graph.md)."""
     batch_pairs: PositiveInt = 2048
     """Pairs a step of the softmax, which else goes by users; BPR keeps its own `batch_pairs`."""
     others: PositiveInt = 1024
