@@ -225,7 +225,8 @@ class BundleRecommender:
         for one, begin, end in zip(sought, found.start[:-1].tolist(), found.start[1:].tolist(), strict=True):
             mine = score[begin:end]
             best = _falling(mine)[: one.n]
-            rows, source, anchor = (column[begin:end].take(best) for column in (found.rows, found.source, found.anchor))
+            place = best + begin
+            rows, source, anchor = found.rows.take(place), found.source.take(place), found.anchor.take(place)
             ones = np.ones(len(best))
             ranked.append(Ranked(rows, mine.take(best), source, anchor, in_unit(mine).take(best), ones, ones))
         return ranked
