@@ -5,8 +5,8 @@
 
 Standardized by user, members of any scale can be added, and one that has nothing to say to a user (all scores equal)
 adds 0. A p below 1 holds down members whose few best items stand far above the rest. The weights go up a hill on
-ndcg@`depth`, one weight at a time over a coarse grid, from the best single member: far down the list an item that rises
-from place 60 to 40 counts, too, where users with one held-out item would else decide by who happens to cross place k.
+ndcg@`depth`, one weight at a time over a coarse grid, from the best single member: that moves with every rank of a
+held-out item, where recall@k + ndcg@k, by which the blend is judged, also jumps at place k.
 Validation users are dealt into folds; the weights are chosen on each fold's complement, and the mean of these choices
 is used: a weight that pleases only some users by chance is averaged down, and the recall@k + ndcg@k that the choices
 reach on the folds they did not see says what the blend is worth ("cross_fit" in the params), and which p is better,
