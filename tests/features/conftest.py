@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+
+from features.pictures.fetched import FetchedImages
+from tests.features.picture_server import PictureServer
 
 if TYPE_CHECKING:
     from features.match.fine.views import Listings
@@ -65,3 +68,15 @@ def colored(tmp_path_factory: pytest.TempPathFactory) -> Listings:
     pictures = replace(pictures, pixels=read_pixels(names, Album(), local))
     texts = [f"{COLORS[number % 4]} thing" for number in range(n)]
     return Listings(texts, np.zeros((n, 4), dtype=np.float32), pictures, None)
+
+
+@pytest.fixture
+def server() -> Iterator[PictureServer]:
+    running = PictureServer()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FetchedImages:
+    return FetchedImages(tmp_path / "fetched")
