@@ -39,6 +39,13 @@ _MEANING = {
     "thousand has counts 10. Higher is not better by itself: random lists are the most novel.",
 }
 
+_SPLITS = {
+    "random": "some pairs of each user are held out, drawn at random",
+    "per_user_time": "the last pairs of each user are held out",
+    "global_time": "everything after a moment is held out, the same moment for all users",
+}
+"""In plain words, how a split without a file was made."""
+
 
 def write_report(
     path: Path,
@@ -151,7 +158,9 @@ def _numbers(evaluation: Mapping[str, Any]) -> str:
         if key in counts
     ]
     tiles = "".join(f"<li><b>{value}</b><span>{escape(text)}</span></li>" for value, text in shown)
-    return f'<ul class="numbers">{tiles}</ul><p class="soft">Split: {escape(str(evaluation.get("split")))}</p>'
+    name = str(evaluation.get("split"))
+    told = f"{name}: {_SPLITS[name]}" if name in _SPLITS else name
+    return f'<ul class="numbers">{tiles}</ul><p class="soft">Split: {escape(told)}</p>'
 
 
 def _bars(models: Mapping[str, Any], metric: str, segment: str | None = None) -> list[Bar]:

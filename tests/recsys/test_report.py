@@ -5,7 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from rich.console import Console
 from recsys.console import results_table
 from recsys.report import write_report
 from recsys.report_plots import Bar, bar_plot, histogram, line_plot, nice_ticks
+from recsys.split import SplitConfig
 
 FAMILIES = ("recall", "ndcg", "map", "mrr", "hit", "coverage", "novelty")
 
@@ -102,6 +103,12 @@ def test_the_page_holds_every_model_with_its_values_and_intervals(tmp_path: Path
     assert "Split: split-warm" in page.text
     assert "learns from the training events alone" in page.text
     assert "there are no cold items" in page.text
+
+
+@pytest.mark.parametrize("kind", get_args(SplitConfig.model_fields["kind"].annotation))
+def test_a_split_that_was_made_is_told_in_plain_words(tmp_path: Path, kind: str) -> None:
+    page, _ = page_of(tmp_path, evaluation() | {"split": kind})
+    assert re.search(rf"Split: {kind}: .+ held out", page.text)
 
 
 def test_the_best_value_is_marked_in_words_too(tmp_path: Path) -> None:
