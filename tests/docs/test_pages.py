@@ -114,3 +114,12 @@ def anchors(page: Path) -> set[str]:
     """Of the headings, as they are made of them where the pages are shown."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_figures_in_the_first_table_of_the_readme_are_those_of_the_results() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("| recall@20") :].partition("\n\n")[0]
+    results = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\.\d{4}\b", table)
+    assert len(figures) >= 14
+    assert [figure for figure in figures if figure not in results] == []
