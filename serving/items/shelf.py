@@ -171,12 +171,16 @@ class ItemShelf:
                 pipeline.xadd(keys.item_changes, {"item_id": item_id}, maxlen=CHANGES_CAP, approximate=True)
             await pipeline.execute()
 
-        every = list(known)
-        batches = [every[start : start + BATCH] for start in range(0, len(every), BATCH)]
-        n_back = sum([sum(await self._store.asked(partial(put, item_ids=batch))) for batch in batches])
-        for batch in batches:  # last, as a change that is told is taken for one that somebody has made
-            await self._store.asked(partial(tell, item_ids=batch))
-        return n_back
+        every, back = list(known), list[str]()
+        for start in range(0, len(every), BATCH):
+            batch = every[start : start + BATCH]
+            were_lost = await self._store.asked(partial(put, item_ids=batch))
+            back += [item_id for item_id, was_lost in zip(batch, were_lost, strict=True) if was_lost]
+        # last, as a change that is told is taken for one that somebody has made; and of no others, as workers that know
+        # more than the stream holds would for ever push out of it what the others have read last
+        for start in range(0, len(back), BATCH):
+            await self._store.asked(partial(tell, item_ids=back[start : start + BATCH]))
+        return len(back)
 
     async def picture(self, item_id: str) -> bytes | None:
         """The picture that was sent for an item.

@@ -16,9 +16,12 @@ from serving.app import create_app
 from serving.items.kept import KeptItems, Remembered
 from serving.items.said import Said
 from serving.items.shapes import ItemIn
+from serving.items.shelf import ItemShelf
 from serving.keys import Keys
 from serving.publishing import Publisher
 from serving.settings import Settings
+from serving.store import Store
+from serving.telemetry import Telemetry
 
 MUG: dict[str, Any] = {
     "title": "Crimson cup",
@@ -80,6 +83,27 @@ def test_what_was_said_by_the_models_themselves_is_not_put_back(  # noqa: PLR091
         time.sleep(0.5)
         assert client.smembers(Keys().items) == {b"i4"}
     assert worker.get("/v1/items/i4").json()["price"] == 0.5
+
+
+def test_what_several_workers_put_back_is_told_once(redis_server: Any, run_apart: Any) -> None:
+    known = {f"i{number}": Said(fields={"price": number + 0.5}) for number in range(3)}
+
+    async def story() -> tuple[list[int], list[int]]:
+        store = Store(redis_server.url, Settings(redis_timeout_s=5.0), Telemetry())
+        store.mark_up()
+        shelf = ItemShelf(store)
+        await shelf.write(known, {})
+        _, change = await shelf.every()
+        with redis_server.client() as client:
+            client.flushall()
+            n_back, n_told = [], []
+            for _ in range(3):
+                n_back.append(await shelf.put_back(known, change, alone=False))
+                n_told.append(client.xlen(Keys().item_changes))
+        await store.close()
+        return n_back, n_told
+
+    assert run_apart(story()) == ([3, 0, 0], [3, 3, 3])
 
 
 @pytest.fixture
