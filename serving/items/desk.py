@@ -127,7 +127,10 @@ class ItemDesk:
     ) -> list[tuple[int, RefusedItem | UnknownItemError]]:
         """Write all that can be; the others by index, with the reason."""
         async with self._turn:
-            known = {} if whole else await self._shelf.read([item_id for item_id, _ in wanted])
+            known: dict[str, Said] = {}
+            if not whole:
+                await self._keeper.look()  # what Redis has lost comes back before it is changed
+                known = await self._shelf.read([item_id for item_id, _ in wanted])
             asked: list[_Asked] = []
             refused: list[tuple[int, RefusedItem | UnknownItemError]] = []
             taken: set[str] = set()

@@ -151,28 +151,28 @@ class ItemKeeper:
             try:
                 up = self._shelf.up
                 if up:
-                    await (self._look() if was_up and self._after is not None else self.load())
-                    if writing.done():
-                        writing = asyncio.create_task(self._write())
+                    await (self.look() if was_up else self.load())
                 was_up = up
             except StoreDownError:
                 was_up = False
             except Exception:  # a worker that no longer looks would answer from yesterday's shop
                 log.exception("looking for changed items failed")
+            if writing.done():  # also while Redis is away: what was said just before may be in no file yet
+                writing = asyncio.create_task(self._write())
         await writing
         self._write_at = 0.0
-        await self._write()
+        await self._write(hurry=True)
 
     async def start(self) -> None:
         """Go by what Redis says of items, or while it is away by the file."""
         if self._shelf.up:
-            with suppress(StoreDownError):  # then it is read when it answers again
+            with suppress(StoreDownError):
                 await self.load()
-            return
+                return
         found = await self._read()
         if found is not None:
             log.warning("redis is away, going by the last known changes of items", items=len(found.items))
-            self._after, self._of_file = found.change, True
+            self._after, self._of_file, self._written = found.change, True, found.change
             await self.take(found.items)
 
     async def load(self) -> None:
@@ -208,22 +208,28 @@ class ItemKeeper:
             log.error("the last known changes of items cannot be read", error=str(error))
             return None
 
-    async def _write(self) -> None:
+    async def _write(self, *, hurry: bool = False) -> None:
         """Keep what is known in the file, where it has changed; what takes long is done seldom."""
         change, began = self._after or "0-0", time.monotonic()
         if self._kept is None or change in ("0-0", self._written) or began < self._write_at:
             return
         try:
-            await apart(self._kept.write, Remembered(dict(self._known), change))
+            write = asyncio.to_thread if hurry else apart
+            await write(self._kept.write, Remembered(dict(self._known), change))
         except OSError as error:
             log.error("changes of items cannot be kept in a file", path=str(self._kept.path), error=str(error))
         self._written = change
         self._write_at = time.monotonic() + max(LEAST_PAUSE_S, PAUSE * (time.monotonic() - began))
 
-    async def _look(self) -> None:
-        before = self._after or "0-0"
-        news = await self._shelf.since(before)
-        if news is None:
+    async def look(self) -> None:
+        """Take in what was said elsewhere since, and put back what Redis has lost.
+
+        Raises:
+            StoreDownError: it is away.
+        """
+        before = self._after
+        news = None if before is None else await self._shelf.since(before)
+        if before is None or news is None:
             await self.load()
             return
         item_ids, after = news

@@ -13,13 +13,16 @@ import pytest
 from features.errors import InputError
 from recsys.bundle import Bundle
 from serving.app import create_app
+from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems, Remembered
+from serving.items.maker import CatalogMaker
 from serving.items.said import Said
 from serving.items.shapes import ItemIn
 from serving.items.shelf import ItemShelf
 from serving.keys import Keys
+from serving.live import Live
 from serving.publishing import Publisher
-from serving.settings import Settings
+from serving.settings import Settings, masked
 from serving.store import Store
 from serving.telemetry import Telemetry
 
@@ -106,6 +109,27 @@ def test_what_several_workers_put_back_is_told_once(redis_server: Any, run_apart
     assert run_apart(story()) == ([3, 0, 0], [3, 3, 3])
 
 
+def test_what_redis_has_lost_is_there_again_before_a_part_of_it_is_changed(
+    mortal_redis: Any, run_apart: Any, growing: Path, tmp_path: Path
+) -> None:
+    async def story() -> dict[bytes, bytes]:
+        given = {"bundle": growing, "redis_url": mortal_redis.url, "state_dir": tmp_path, "search_warm": False}
+        app = create_app(Settings(**given, poll_s=0.05, redis_timeout_s=5.0))
+        async with app.router.lifespan_context(app):
+            desk = app.state.desk
+            await desk.write("n0", ItemIn(**MUG), whole=True)
+            while not (tmp_path / "items.jsonl").exists():  # the worker has seen its own change go by
+                await asyncio.sleep(0.05)
+            with mortal_redis.client() as client:
+                client.flushall()
+                await desk.write("n0", ItemIn(price=9.0), whole=False)  # sooner than the worker looks by itself
+                found: dict[bytes, bytes] = client.hgetall(Keys().item_now("n0"))
+        return found
+
+    found = run_apart(story())
+    assert (found[b"price"], found[b"title"], found[b"whole"]) == (b"9.0", b'"Crimson cup"', b"1")
+
+
 @pytest.fixture
 def last_known(mortal_redis: Any, run_apart: Any, growing: Path, tmp_path: Path) -> Path:
     """The state folder of a worker that knew some changes, and has ended."""
@@ -152,6 +176,27 @@ def test_a_worker_that_starts_while_redis_is_down_goes_by_the_last_known_changes
         assert {name: client.hgetall(name) for name in before} == before
     assert worker.metric("recsys_items_restored_total") == 3
     assert knows(worker)
+
+
+def test_a_worker_whose_redis_goes_away_while_it_starts_goes_by_the_last_known_changes(
+    last_known: Path, mortal_redis: Any, growing: Path, run_apart: Any
+) -> None:
+    async def story() -> Bundle | None:
+        telemetry = Telemetry()
+        store = Store(mortal_redis.url, Settings(redis_timeout_s=2.0), telemetry)
+        store.mark_up()
+        mortal_redis.kill()
+        shelf = ItemShelf(store)
+        kept = KeptItems(last_known / "items.jsonl", masked(mortal_redis.url))
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, kept=kept)
+        await keeper.move(Live.open(growing), hurry=True)
+        await keeper.start()
+        await store.close()
+        return keeper.live.bundle if keeper.live is not None else None
+
+    bundle = run_apart(story())
+    assert bundle.display(bundle.items.idx("n0"))["price"] == 3.5
+    assert "i2" not in bundle.items
 
 
 def test_a_worker_that_starts_on_an_emptied_redis_puts_the_last_known_changes_back(
