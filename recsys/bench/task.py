@@ -105,18 +105,24 @@ def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None, va
 
 def _on_the_last(name: str, split: Split, known: Knowledge, *, refit: bool | None) -> Task:
     """The end of the training pairs as validation side, and the data set's own one among what is learned from."""
-    if split.train.timestamp is None:  # the table's order is that of time, but for pairs of another side
-        placed = {side: np.full(len(getattr(split, side)), side == "train") for side in ("train", "valid")}
-        split = replace(split, **{side: replace(getattr(split, side), placed=one) for side, one in placed.items()})
     chosen_on = held_out(split, HELD_SHARE, last=True)
     _require_valid(name, chosen_on)
-    chosen_on = replace(chosen_on, train=joined(chosen_on.train, split.valid))
+    chosen_on = replace(chosen_on, train=_both(chosen_on.train, split.valid))
     return Task(name, chosen_on, known, None if refit is False else _with_valid(split), (LAST,))
 
 
 def _with_valid(split: Split) -> Split:
     """Training and validation side as one."""
-    return replace(split, train=joined(split.train, split.valid), valid=split.valid.where(_NONE))
+    return replace(split, train=_both(split.train, split.valid), valid=split.valid.where(_NONE))
+
+
+def _both(train: Interactions, valid: Interactions) -> Interactions:
+    """Training and validation pairs. Without times a table's order is that of time, but where a pair of the other side
+    belongs in it is not known.
+    """
+    if train.timestamp is None or valid.timestamp is None:
+        train, valid = (replace(one, placed=np.full(len(one), one is train)) for one in (train, valid))
+    return joined(train, valid)
 
 
 def _require_valid(name: str, split: Split) -> None:

@@ -33,7 +33,8 @@ def fading(train: Interactions, recency: float) -> sparse.csr_matrix:
         raise ValueError(f"recency must be >= 0, got {recency}")
     if recency == 0:
         return train.matrix(binary=True)
-    indptr, item = (train if train.placed is None else train.where(train.placed)).met()
+    known = train.placed if train.timestamp is None else ~np.isnan(train.timestamp)
+    indptr, item = (train if known is None else train.where(known)).met()
     count = np.diff(indptr)
     place = np.repeat(indptr[1:], count) - np.arange(len(item))
     weight = place.astype(np.float64) ** -recency

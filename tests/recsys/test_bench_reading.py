@@ -11,6 +11,7 @@ from features.errors import InputError
 from features.quarantine import Quarantine
 from recsys.bench.read import read_task
 from recsys.bench.task import Task
+from recsys.linear.history import fading
 
 PAIRS = [(user, item, "test" if item == 4 else "train") for user in range(3) for item in range(5)]
 Read = Callable[..., Task]
@@ -97,6 +98,15 @@ def test_the_end_of_the_training_pairs_may_take_the_place_of_the_validation_side
         assert train.placed is not None
         assert train.item_idx[~train.placed].tolist() == [10], "where in the list it stood is not known"
     assert "the last 10% of each user's training pairs" in task.protocol
+
+
+def test_validation_pairs_without_times_are_learned_in_the_end_but_not_as_the_newest(
+    write: Callable[..., Path], quarantine: Quarantine, tmp_path: Path
+) -> None:
+    rows = [(0, 7, "train"), (0, 10, "valid"), (0, 3, "train"), (0, 11, "test")]
+    task = read_task(write(rows), split_file=None, refit=True, cache_dir=tmp_path, quarantine=quarantine)
+    assert task.final is not None
+    assert fading(task.final.train, 1.0).toarray()[0, [7, 10, 3]] == pytest.approx([2 / 3, 1, 4 / 3])
 
 
 @pytest.mark.parametrize(("times", "last"), [((5, 9, 2, 7), 1), ((5, 9, 2, 9), 3)])

@@ -65,6 +65,11 @@ def test_an_item_whose_place_is_not_told_weighs_as_the_mean_of_the_others() -> N
     assert fading(train, 1.0).toarray()[0] == pytest.approx([0, 2 / 3, 1, 4 / 3])
 
 
+def test_an_event_without_a_time_among_others_with_one_is_not_the_newest() -> None:
+    train = replace(events([0, 0, 0], [1, 2, 3]), timestamp=np.array([1.0, np.nan, 2.0]))
+    assert fading(train, 1.0).toarray()[0] == pytest.approx([0, 2 / 3, 1, 4 / 3])
+
+
 @pytest.mark.parametrize("model", ["walk", "ease", "spectral"])
 @pytest.mark.parametrize("dense", [True, False])
 def test_who_turned_to_another_taste_is_shown_that_one_where_recency_counts(
