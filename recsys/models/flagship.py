@@ -61,6 +61,8 @@ FURTHER: dict[str, Model[Any]] = {
     for model in (mf.MODEL, lightgcn.MODEL, freedom.MODEL, *denoiser.MODELS, kg_gnn.MODEL, relational.MODEL)
 }
 """Models that a further member may be."""
+BLEND = ("weights", "power", "cross_fit", "best_member", "evenness")
+"""What is told of the blend itself, beside what is told of each member by its name."""
 SEEDS_APART = 1_000_003
 """Between the seeds of two copies: far, so that fits under the seeds 0, 1, ... share none."""
 
@@ -79,7 +81,7 @@ class Further(Section):
             raise ValueError(f"model must be one of {', '.join(FURTHER)}, got {self.model!r}")
         try:
             self.config()
-        except TypeError as error:
+        except (AttributeError, TypeError) as error:
             raise ValueError(f"settings must be of {self.model}, got {self.settings}: {error}") from error
         return self
 
@@ -139,7 +141,7 @@ class FlagshipConfig(Section):
     @model_validator(mode="after")
     def _weighted(self) -> Self:
         for name in self.further:
-            if name in MEMBERS:
+            if name in (*MEMBERS, *BLEND):
                 raise ValueError(f"further members must have names of their own, got {name!r}")
         names = [*self.members, *self.further]
         for name, weight in (self.weights or {}).items():

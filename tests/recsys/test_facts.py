@@ -219,10 +219,12 @@ def test_further_members_are_weighed_like_the_others_and_the_last_fit_repeats_th
     ("further", "message"),
     [
         ({"gnn": {"model": "gnn"}}, r"further members must have names of their own, got 'gnn'"),
+        ({"power": {"model": "gnn"}}, r"further members must have names of their own, got 'power'"),
         ({"wide": {"model": "walk"}}, r"model must be one of mf, lightgcn, .*, got 'walk'"),
         ({"wide": {"model": "gnn", "settings": {"model.dimm": 4}}}, "model.dimm"),
         ({"wide": {"model": "gnn", "settings": {"modell.dim": 4}}}, "modell"),
         ({"wide": {"model": "gnn", "settings": {"model.dim.x": 4}}}, r"settings must be of gnn, got .*model.dim.x"),
+        ({"wide": {"model": "gnn", "settings": {"model.dim.x.y": 4}}}, r"settings must be of gnn, got .*model.dim.x.y"),
     ],
 )
 def test_a_further_member_that_cannot_be_is_named(further: Any, message: str) -> None:
