@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from scipy import sparse
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,6 +25,8 @@ from features.section import Section
 from graph.sampling.neighborhood import Neighborhood
 from recsys.negatives import Batch, batch_of_pairs
 
+ASIDE: dict[str, Any] = {"device": True, "sampling": {"workers": True}}
+"""Settings that change nothing of what is learned; a training goes on where they were changed."""
 Draw = Callable[[int], Neighborhood]
 """The neighborhood of a step from its number alone: it may be drawn in another process."""
 
@@ -44,6 +46,12 @@ class SamplingConfig(Section):
     random order, and see the graph as it was before their first pair. Needs a time of every event."""
     workers: NonNegativeInt = 0
     """Processes that draw neighborhoods ahead of the steps; 0 draws between them."""
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        if self.past and not self.fanouts:
+            raise ValueError("past is seen by drawn neighborhoods alone: give sampling.fanouts")
+        return self
 
     def __bool__(self) -> bool:
         """Whether neighborhoods are drawn at all."""

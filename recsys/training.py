@@ -32,7 +32,7 @@ from recsys.negatives import Batch
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.parallel import Team, team
-from recsys.sampled import LikedPairs, SamplingConfig, drawn_ahead
+from recsys.sampled import ASIDE, LikedPairs, SamplingConfig, drawn_ahead
 from recsys.trainer import Entry, Look, Trained, Watch, chosen_device, train_model, value_at
 from recsys.validation import Validator
 
@@ -124,7 +124,7 @@ def fit_gnn(
     run = fingerprint(
         version("recsys"),
         " ".join(EMBEDDINGS),
-        config.model_dump_json(exclude={"device"}),
+        config.model_dump_json(exclude=ASIDE),
         model_config.model_dump_json(),
         str(seed),
         content,

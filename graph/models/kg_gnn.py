@@ -118,7 +118,8 @@ class KGGNN(nn.Module):
                 raise InputError("drawn neighborhoods are propagated over in float32, model.precision is 'bfloat16'")
             self._behavior, self._knowledge = (Blocks(one, device=device) for one in (joint.behavior, joint.knowledge))
             relations = {"behavior": joint.behavior, "knowledge": joint.knowledge}
-            self.neighborhoods = Neighborhoods({name: one for name, one in relations.items() if one.nnz}, fanouts)
+            asked = {name: one for name, one in relations.items() if one.nnz or name == "behavior"}
+            self.neighborhoods = Neighborhoods(asked, fanouts)
         else:
             self._behavior = Adjacency.of(joint.behavior, dtype=dtype, device=device)
             self._knowledge = Adjacency.of(joint.knowledge, dtype=dtype, device=device)

@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt
 from scipy import sparse
 from torch.nn.functional import embedding
 
+from features.checkpoint import fingerprint
 from graph.blocks import Blocks
 from graph.csr import Adjacency, close_order, mean_of_layers, normalized
 from graph.sampling.neighborhood import Neighborhood, Neighborhoods
@@ -152,12 +153,14 @@ def _fit(split: Split, _: Knowledge, config: LightGCNConfig, job: Job) -> Embedd
         return LightGCN(likes, config, seed=seed, device=device)
 
     def build_sampled(likes: sparse.csr_matrix, config: LightGCNConfig, seed: int, device: str) -> SampledLightGCN:
-        time = first_met(split.train, likes) if config.sampling.past else None
         return SampledLightGCN(likes, time, config, seed=seed, device=device)
 
-    if config.sampling:
-        return fit_pairs("lightgcn", build_sampled, split, config, job, learn=SampledPairLearner)
-    return fit_pairs("lightgcn", build, split, config, job)
+    if not config.sampling:
+        return fit_pairs("lightgcn", build, split, config, job)
+    past = config.sampling.past and len(split.train) > 0
+    time = first_met(split.train, split.train.matrix(binary=True)) if past else None
+    times = "" if time is None else fingerprint(time)
+    return fit_pairs("lightgcn", build_sampled, split, config, job, depends_on=times, learn=SampledPairLearner)
 
 
 MODEL = Model("lightgcn", "LightGCN (He et al. 2020)", LightGCNConfig(), _fit, search=_search, settle=settled)

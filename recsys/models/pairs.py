@@ -29,6 +29,7 @@ from recsys.models.model import Job
 from recsys.negatives import Batch, draw_others
 from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
 from recsys.parallel import Team, team
+from recsys.sampled import ASIDE
 from recsys.scorer import EmbeddingScorer
 from recsys.trainer import Look, LoopConfig, chosen_device, train_model
 from recsys.validation import Validator
@@ -126,7 +127,7 @@ def fit_pairs(
     liked = split.train.matrix(binary=True)
     run = fingerprint(
         name,
-        config.model_dump_json(exclude={"device"}),
+        config.model_dump_json(exclude=ASIDE),
         str(job.seed),
         depends_on,
         *(part for side in (split.train, split.valid) for part in (side.user_idx, side.item_idx, side.weight)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 import torch
 from scipy import sparse
 from torch.nn.functional import logsigmoid
@@ -113,9 +114,29 @@ def test_a_cut_training_and_one_drawn_by_other_processes_end_with_the_same_numbe
         patch.setattr(trainer._Loop, "_step", step)
         with pytest.raises(CutError):
             fit(name, split, tmp_path / "cut")
-    np.testing.assert_array_equal(fit(name, split, tmp_path / "cut").score(users), expected)
     workers = "train.sampling.workers" if name == "gnn" else "sampling.workers"
+    with structlog.testing.capture_logs() as told:
+        np.testing.assert_array_equal(fit(name, split, tmp_path / "cut", **{workers: 1}).score(users), expected)
+    assert "training goes on" in [one["event"] for one in told]
     np.testing.assert_array_equal(fit(name, split, tmp_path / "ahead", **{workers: 2}).score(users), expected)
+
+
+def test_what_was_learned_of_the_past_is_not_taken_for_that_of_another_past(split: Split, tmp_path: Path) -> None:
+    assert split.train.timestamp is not None
+    turned = replace(split, train=replace(split.train, timestamp=-split.train.timestamp))
+    scores = [fit("past", one, tmp_path).score(np.arange(N_USERS)) for one in (split, turned)]
+    assert not np.array_equal(*scores)
+
+
+def test_a_shop_of_which_nothing_is_known_has_neighborhoods_of_single_nodes() -> None:
+    nobody = Interactions.empty(Vocabulary(("u",)), Vocabulary(("a", "b")))
+    graph = KGGNNConfig().graph_of(nobody, Knowledge.of_ids(bare_catalog(nobody.items)))
+    model = KGGNN(graph, np.ones((2, 1), np.float32), GNNConfig(dim=2), seed=0, fanouts=(2, 2))
+    rows = model.rows(np.array([0]), np.array([1]))
+    drawn = model.neighborhoods.draw(rows, without=torch.zeros((2, 0), dtype=torch.int64), seed=0)
+    assert drawn.node.tolist() == rows.tolist()
+    users, items, _ = model.near(drawn, 1, torch.tensor([1]))
+    torch.testing.assert_close(torch.cat([users, items]), torch.cat([model()[0], model()[1][1:]]))
 
 
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
@@ -285,6 +306,11 @@ def test_settings_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         fit(name, split, tmp_path, **changes)
+
+
+def test_the_past_alone_cannot_be_asked_of_training_on_the_whole_graph() -> None:
+    with pytest.raises(ValueError, match=r"past is seen by drawn neighborhoods alone: give sampling\.fanouts"):
+        changed(LightGCNConfig(), {"sampling.past": True})
 
 
 def test_settings_of_before_are_written_as_they_were() -> None:
