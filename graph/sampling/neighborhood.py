@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from graph.csr import Directed, propagate_directed, sparse_csr
+from graph.csr import sparse_csr
+from graph.directed import Directed, propagate_directed
 from graph.sampling.incoming import Incoming
 from graph.sampling.numbering import Shared
 from graph.sampling.walk import ALL, Walk

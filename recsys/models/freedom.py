@@ -22,7 +22,8 @@ from torch import nn
 
 from features.checkpoint import fingerprint
 from graph.content import centered
-from graph.csr import Adjacency, Directed, inverse_root, mean_of_layers, propagate_directed
+from graph.csr import Adjacency, inverse_root, mean_of_layers
+from graph.directed import Directed, propagate_directed
 from graph.neighbors import Neighbors
 from recsys.held_out import Split
 from recsys.losses import bpr_loss

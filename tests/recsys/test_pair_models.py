@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from graph.csr import Directed, propagate_directed
+from graph.directed import Directed, propagate_directed
 from graph.neighbors import Neighbors
 from recsys.losses import bpr_loss
 from recsys.models.freedom import Freedom, FreedomConfig, item_graph
