@@ -30,12 +30,12 @@ def kept_match(vectors: ItemVectors, config: MatchConfig, *, seed: int, cache_di
             a model that cannot be read is told of in the log, and learned again.
     """
     folder = cache_dir / "match" / _fingerprint(vectors, config, seed)
-    if (folder / "match.json").is_file():
+    if folder.is_dir():
         try:
             match = MatchModel.load(folder)
         except InputError as error:
             log.warning("the kept match model is learned again", why=str(error))
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         else:
             log.info("match model read", kept=str(folder), pairs=int(match.report["pairs"]))
             return match

@@ -69,12 +69,16 @@ def test_another_listing_setting_or_seed_is_learned_again(
     assert len(learned) == 4
 
 
+@pytest.mark.parametrize("name", ["match.safetensors", "match.json"])
 def test_a_damaged_model_is_told_of_and_learned_again(
-    listings: ItemVectors, learned: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, listings: ItemVectors, learned: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept_match(listings, CONFIG, seed=1, cache_dir=tmp_path)
-    (file,) = tmp_path.glob("match/*/match.safetensors")
-    file.write_bytes(file.read_bytes()[:1000])
+    (file,) = tmp_path.glob(f"match/*/{name}")
+    if name == "match.json":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:1000])
     kept_match(listings, CONFIG, seed=1, cache_dir=tmp_path)
     assert len(learned) == 2
     said = capsys.readouterr()
