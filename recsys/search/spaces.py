@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.vectors.reduction import Reduction, pca
-from recsys.index import EXACT_LIMIT, dot_products, save_index, top_k
+from recsys.index import EXACT_LIMIT, dot_products, open_index, save_index, top_k
 from recsys.index_choice import EFFORTS, build_ivf
 
 TARGET_RECALL = 0.95
@@ -198,11 +198,7 @@ def open_space(vectors: NDArray[np.float32], index: Path | None, reduction: Path
     """A space as it lies in a bundle."""
     if index is None:
         return Space(vectors)
-    import faiss
-
-    return Space(
-        vectors, Approximate(None if reduction is None else Reduction.load(reduction), faiss.read_index(str(index)))
-    )
+    return Space(vectors, Approximate(None if reduction is None else Reduction.load(reduction), open_index(index)))
 
 
 Spaces = Mapping[str, Space]
