@@ -17,7 +17,6 @@ from typing import Protocol
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from features.errors import InputError
 from recsys.amended.bundle import AmendedBundle
@@ -199,7 +198,6 @@ class Watcher:
             live = await asyncio.to_thread(Live.open, self._settings.bundle, recommender=self.recommender)
             await self._catalog.move(live, hurry=True)
             log.info("bundle open", version=live.version, path=str(self._settings.bundle))
-        threadpool_limits(1)  # what a request computes is too little for the threads of BLAS and faiss to share
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from features.pace import unhurried
 
 P = ParamSpec("P")
@@ -32,6 +34,14 @@ def be_steady() -> None:
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, OLDEST)
+
+
+def one_thread() -> None:
+    """Let BLAS and faiss compute in the thread that asks: what a request needs is too little for several to share.
+
+    Called whenever another bundle is answered from, as faiss and its threads come with the first one that is large.
+    """
+    threadpool_limits(1)
 
 
 async def apart(ask: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:

@@ -24,7 +24,7 @@ from serving.items.maker import CatalogMaker
 from serving.items.said import Said
 from serving.items.shelf import ItemShelf
 from serving.live import Live, passed
-from serving.steady import apart
+from serving.steady import apart, one_thread
 from serving.store import StoreDownError
 from serving.telemetry import Telemetry
 
@@ -134,6 +134,7 @@ class ItemKeeper:
         async with self._lock:
             if self._meanwhile:
                 live = await self._maker.made(base, placer, amendments, self._meanwhile, hurry=True)
+            one_thread()
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
 
     async def take(self, changes: Mapping[str, Said]) -> None:

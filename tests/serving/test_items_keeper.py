@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss  # noqa: F401 - its threads are looked at
+from threadpoolctl import threadpool_info, threadpool_limits
+
 from recsys.bundle import Bundle
 from serving.items.keeper import ItemKeeper
 from serving.items.maker import CatalogMaker
@@ -54,3 +57,20 @@ def test_a_change_takes_effect_while_another_bundle_is_made_ready_and_holds_ther
         assert keeper.trained is second.bundle
 
     run_apart(story())
+
+
+def test_what_a_request_computes_is_not_shared_among_threads_whenever_faiss_came(
+    small_bundle: Path, run_apart: Callable[..., Any]
+) -> None:
+    async def story() -> list[list[int]]:
+        telemetry = Telemetry()
+        shelf = ItemShelf(Store(None, Settings(), telemetry))
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry)
+        threadpool_limits(2)
+        found = [[pool["num_threads"] for pool in threadpool_info()]]
+        await keeper.move(Live.open(small_bundle), hurry=True)
+        return [*found, [pool["num_threads"] for pool in threadpool_info()]]
+
+    before, after = run_apart(story())
+    assert max(before) == 2
+    assert set(after) == {1}
