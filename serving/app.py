@@ -38,7 +38,6 @@ from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
 from serving.items.shelf import ItemShelf
 from serving.lists import ListEngine
-from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.middleware import Shell
 from serving.pictures import open_pictures
@@ -56,6 +55,7 @@ from serving.shadow.worker import Shadow
 from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
 from serving.vectors import StoredVectors
+from serving.watcher import Watcher
 
 if TYPE_CHECKING:
     from serving.tracing import Tracing

@@ -13,12 +13,13 @@ from recsys.bundle import Bundle
 from recsys.experiments import Experiment
 from recsys.guard_rails import Finding, look
 from serving.counters import Arm, Counters
-from serving.live import Watcher, passed
+from serving.live import passed
 from serving.models import OtherModels
 from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
+from serving.watcher import Watcher
 
 log = structlog.get_logger()
 

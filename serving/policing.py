@@ -8,13 +8,14 @@ from functools import partial
 from serving.counters import Counters
 from serving.guard import Guard
 from serving.items.keeper import ItemKeeper
-from serving.live import Watcher, open_version
+from serving.live import open_version
 from serving.models import OtherModels
 from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
 from serving.steering import Steerer
 from serving.store import Store
 from serving.telemetry import Telemetry
+from serving.watcher import Watcher
 
 
 class Policing:

@@ -28,11 +28,12 @@ from features.errors import InputError
 from recsys.bundle_format import read_manifest
 from recsys.run_folder import write_atomically
 from serving.connection import many_async
-from serving.live import Watcher, passed
+from serving.live import passed
 from serving.publish_lock import holder
 from serving.settings import Settings, masked
 from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
+from serving.watcher import Watcher
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """What a worker asks of Redis, with an end to its patience.
 
 A call that fails or takes longer than the timeout is counted; after a few in a row the store is down, and nobody asks
-it until the worker's one prober (`serving/live.py`) finds it answering again. So a lost Redis costs a request at
+it until the worker's one prober (`serving/watcher.py`) finds it answering again. So a lost Redis costs a request at
 most one timeout, and a slow one cannot pull the service down with it.
 """
 

@@ -27,7 +27,7 @@ from serving.impressions import ImpressionLog
 from serving.items.beside import Beside
 from serving.items.keeper import ItemKeeper
 from serving.lists import ListEngine
-from serving.live import RETRY_S, Live, Watcher, open_version, passed
+from serving.live import RETRY_S, Live, open_version, passed
 from serving.memory import WorkerMemory
 from serving.policing import Policing
 from serving.settings import Settings
@@ -38,6 +38,7 @@ from serving.steering import Steerer
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 from serving.versions import SIDES
+from serving.watcher import Watcher
 
 log = structlog.get_logger()
 

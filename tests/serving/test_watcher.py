@@ -15,11 +15,11 @@ from serving.items.keeper import ItemKeeper
 from serving.items.maker import CatalogMaker
 from serving.items.shelf import ItemShelf
 from serving.keys import Keys
-from serving.live import Watcher
 from serving.memory import WorkerMemory
 from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import Telemetry
+from serving.watcher import Watcher
 
 Look = Callable[[], Awaitable[None]]
 

@@ -1,0 +1,156 @@
+"""How a worker gets to another version without missing a request.
+
+The watcher opens the next bundle in a thread and then replaces one reference. It is also the only one who asks Redis
+while that is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from features.errors import InputError
+from recsys.recommender import BundleRecommender
+from serving.live import RETRY_S, Live, Shelves, open_version, passed
+from serving.memory import WorkerMemory
+from serving.settings import Settings
+from serving.steady import apart
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+REPLAY_BATCH = 200
+
+
+class Watcher:
+    """Keeps a worker on the current version, and its memory in step with Redis.
+
+    Args:
+        store: Redis.
+        memory: the worker's own memory.
+        catalog: where the open bundle is kept.
+        settings: the bundle to begin with, and how often to look.
+        telemetry: counts switches and replays.
+        recommender: what answers from a bundle.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        memory: WorkerMemory,
+        catalog: Shelves,
+        settings: Settings,
+        telemetry: Telemetry,
+        *,
+        recommender: Callable[..., BundleRecommender] = BundleRecommender,
+    ) -> None:
+        self.recommender = recommender
+        self._store = store
+        self._memory = memory
+        self._catalog = catalog
+        self._settings = settings
+        self._telemetry = telemetry
+        self._forgotten_after: str | None = None
+        self._failed: tuple[str, float] | None = None
+        self.ahead: Callable[[Live], Awaitable[None]] | None = None
+        """Makes another version ready while the one before it still answers."""
+
+    @property
+    def live(self) -> Live | None:
+        """What is answered from now."""
+        return self._catalog.live
+
+    async def start(self) -> None:
+        """Open the current version, or the configured bundle where Redis names none.
+
+        Raises:
+            InputError: neither Redis nor the settings lead to a bundle that opens, and one was configured.
+        """
+        await self.look()
+        if self.live is None and self._settings.bundle is not None:
+            live = await asyncio.to_thread(Live.open, self._settings.bundle, recommender=self.recommender)
+            await self._catalog.move(live, hurry=True)
+            log.info("bundle open", version=live.version, path=str(self._settings.bundle))
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Look again and again until `closing` is set."""
+        warm: str | None = None
+        while True:
+            live = self.live
+            if live is not None and live.version != warm:  # of a version that was followed it was done before
+                await self._warm(live)
+                warm = live.version
+            if await passed(closing, self._settings.poll_s):
+                return
+            try:
+                await self.look()
+            except Exception:  # a worker that no longer looks would never recover
+                log.exception("looking at redis failed")
+
+    async def look(self) -> None:
+        """Ask Redis once; bring it up to date, then follow it."""
+        if not self._store.configured:
+            return
+        held_since = self._memory.held_since()
+        if self._forgotten_after is None and held_since is not None:  # Redis was away when this worker began
+            self._forgotten_after = f"{max(0, int(held_since * 1000) - 1)}-0"
+        try:
+            version, forgotten = await self._store.probe(self._forgotten_after)
+        except StoreDownError:
+            return
+        for entry_id, user_id in forgotten:  # an entry's id begins with the milliseconds of Redis' clock
+            self._memory.forget(user_id, at=(int(entry_id.partition("-")[0]) + 1) / 1000)
+        self._forgotten_after = forgotten[-1][0] if forgotten else self._forgotten_after or "0-0"
+        await self._replay()
+        self._store.mark_up()
+        if version is not None and (self.live is None or version != self.live.version):
+            await self._follow(version)
+
+    async def _replay(self) -> None:
+        """Apply the events held while Redis was away."""
+        while events := self._memory.held(REPLAY_BATCH):
+            try:
+                await self._store.apply(events, probing=True)
+            except StoreDownError as error:
+                log.warning("held events stay held", events=self._memory.n_pending, error=str(error))
+                break
+            self._memory.applied(events)
+            self._telemetry.pending_replayed.inc(len(events))
+            log.info("held events applied", events=len(events))
+        self._telemetry.pending.set(self._memory.n_pending)
+
+    async def _warm(self, live: Live) -> None:
+        """Open the encoders, beside requests, so that neither the first query nor the first new item waits for them."""
+        if live.searcher is None or not self._settings.search_warm:
+            return
+        try:
+            await apart(live.searcher.encoding.warm)
+        except Exception:  # who asks for them is told why; a worker that no longer looks would never recover
+            log.exception("the encoders of queries do not open", version=live.version)
+
+    async def _follow(self, version: str) -> None:
+        """Open the bundle of another version and answer from it; stay where that fails."""
+        if self._failed is not None and self._failed[0] == version and time.monotonic() < self._failed[1]:
+            return
+        try:
+            meta = await self._store.meta(version)
+            run = asyncio.to_thread if self.live is None else apart
+            live = await run(open_version, version, meta.get("bundle"), self._settings, self.recommender)
+        except StoreDownError:
+            return
+        except (InputError, OSError) as error:
+            self._telemetry.version_failures.inc()
+            self._failed = (version, time.monotonic() + RETRY_S)
+            log.error("the current version does not open, staying", version=version, error=str(error))
+            return
+        left = None if self.live is None else self.live.version
+        if left is not None:  # at the start they are opened once answers are given
+            await self._warm(live)
+        await self._catalog.move(live, None if left is None else self.ahead, hurry=left is None)
+        self._failed = None
+        self._telemetry.version_switches.inc()
+        log.info("version switched", version=version, left=left)
