@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import redis.asyncio
@@ -129,10 +130,11 @@ class PolicyKeeper:
         self._tell(in_step=not (rules.forgets(known.rules.standing) or experiments.forgets(known.experiments.standing)))
         stopped = {**known.stopped, **stopped}
         same = rules == known.rules.standing and experiments == known.experiments.standing
-        if (same and stopped.keys() == known.stopped.keys()) or self._refused == (rules, experiments):
+        new = not same and self._refused != (rules, experiments)
+        if not new and stopped.keys() == known.stopped.keys():
             return
         try:
-            found = await self._read(known, stopped)
+            found = await self._read(known, stopped) if new else replace(known, stopped=stopped)
             if found == known:  # all that differs is what Redis has lost
                 return
             policies = self._parsed(found)

@@ -172,6 +172,18 @@ def test_a_broken_guard_rail_stops_the_experiment_for_every_worker(
     assert service.feed(visitor)["arms"] == {}
 
 
+def test_an_experiment_is_stopped_also_where_rules_that_nobody_can_read_were_written_into_redis_by_hand(
+    service: Any, redis_server: Any, eventually: Any
+) -> None:
+    assert put(service, two_arms()).status_code == 200
+    with redis_server.client() as client:
+        client.hset(Keys().rules, mapping={"active": 1, "last": 1, "changed": 1, "document:1": "{", "about:1": "{}"})
+        eventually(lambda: service.metric("recsys_policy_failures_total") == 1)
+        client.hset(Keys().stopped, "test", "{}")
+        eventually(lambda: service.get("/v1/experiments").json()["stopped"] == ["test"])
+    assert service.metric("recsys_policy_failures_total") == 1
+
+
 def test_experiments_are_refused_where_they_name_what_is_not_there(service: Any) -> None:
     refused = put(service, two_arms(rules=7))
     assert refused.status_code == 422
