@@ -67,7 +67,8 @@ class Task:
         """Hex digest of everything that results depend on."""
         sides = [self.split.train, self.split.valid, self.split.test]
         weights = (part for side in sides for part in (side.user_idx, side.item_idx, side.weight))
-        return fingerprint(self.known.fingerprint(), str(self.final is not None), *weights)
+        order = (part for side in sides for part in (side.timestamp, side.placed) if part is not None)
+        return fingerprint(self.known.fingerprint(), str(self.final is not None), *weights, *order)
 
 
 def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None, valid: Valid = "own") -> Task:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,8 @@ def test_the_end_of_the_training_pairs_may_take_the_place_of_the_validation_side
     for train in (task.split.train, task.final.train):
         assert train.placed is not None
         assert train.item_idx[~train.placed].tolist() == [10], "where in the list it stood is not known"
+    timed = replace(task.split.train, placed=None, timestamp=np.arange(len(task.split.train), dtype=np.float64))
+    assert replace(task, split=replace(task.split, train=timed)).fingerprint() != task.fingerprint()
     assert "the last 10% of each user's training pairs" in task.protocol
 
 
