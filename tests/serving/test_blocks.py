@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +33,8 @@ def ranked(live: Live, wanted: list[Wanted]) -> tuple[list[Any], int]:
         blocks = Blocks(cast(Any, engine))
         return await asyncio.gather(*(blocks.ranking(live, one) for one in wanted), return_exceptions=True)
 
-    return asyncio.run(ask()), engine.asked
+    with ThreadPoolExecutor(1) as thread:  # a test in a browser holds an event loop in this one
+        return thread.submit(asyncio.run, ask()).result(), engine.asked
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,8 @@ def put_apart(url: str, rules: list[dict[str, Any]]) -> int:
         finally:
             await store.close()
 
-    return asyncio.run(story())
+    with ThreadPoolExecutor(1) as thread:  # a test in a browser holds an event loop in this one
+        return thread.submit(asyncio.run, story()).result()
 
 
 @pytest.fixture
