@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,15 +25,20 @@ class Engine:
         return ask()
 
 
-def ranked(live: Live, wanted: list[Wanted]) -> tuple[list[Any], int]:
-    engine = Engine()
+@pytest.fixture
+def ranked(live: Live, run_apart: Callable[..., list[Any]]) -> Callable[[list[Wanted]], tuple[list[Any], int]]:
+    """Ranks what is wanted in one turn; what came of it, and of how many blocks."""
 
-    async def ask() -> list[Any]:
-        blocks = Blocks(cast(Any, engine))
-        return await asyncio.gather(*(blocks.ranking(live, one) for one in wanted), return_exceptions=True)
+    def rank(wanted: list[Wanted]) -> tuple[list[Any], int]:
+        engine = Engine()
 
-    with ThreadPoolExecutor(1) as thread:  # a test in a browser holds an event loop in this one
-        return thread.submit(asyncio.run, ask()).result(), engine.asked
+        async def ask() -> list[Any]:
+            blocks = Blocks(cast(Any, engine))
+            return await asyncio.gather(*(blocks.ranking(live, one) for one in wanted), return_exceptions=True)
+
+        return run_apart(ask()), engine.asked
+
+    return rank
 
 
 @pytest.fixture
@@ -42,15 +46,17 @@ def live(small_bundle: Path) -> Live:
     return Live.open(small_bundle)
 
 
-def test_what_waits_in_one_turn_is_ranked_in_blocks_and_each_as_if_alone(live: Live) -> None:
+def test_what_waits_in_one_turn_is_ranked_in_blocks_and_each_as_if_alone(
+    live: Live, ranked: Callable[..., tuple[list[Any], int]]
+) -> None:
     wanted = [Wanted(Request(4, UserState(f"u{number % 20}")), (), split=number % 2 == 0) for number in range(MOST + 3)]
-    found, n_blocks = ranked(live, wanted)
+    found, n_blocks = ranked(wanted)
     assert n_blocks == 2
     assert found == [rankings(live, [one])[0] for one in wanted]
 
 
-def test_only_the_request_that_is_at_fault_fails(live: Live) -> None:
+def test_only_the_request_that_is_at_fault_fails(live: Live, ranked: Callable[..., tuple[list[Any], int]]) -> None:
     wanted = [Wanted(Request(4, page=page), ()) for page in ("i0", "nowhere", "i1")]
-    found, _ = ranked(live, wanted)
+    found, _ = ranked(wanted)
     assert isinstance(found[1], KeyError)
     assert [found[0], found[2]] == [rankings(live, [wanted[place]])[0] for place in (0, 2)]

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,18 +48,18 @@ def prices(answer: dict[str, Any]) -> list[float]:
     return [slot["item"]["price"] for slot in answer["recommendations"]]
 
 
-def put_apart(url: str, rules: list[dict[str, Any]]) -> int:
+@pytest.fixture
+def put_apart(run_apart: Callable[..., int]) -> Callable[[str, list[dict[str, Any]]], int]:
     """As `recsys rules put` does, in whatever Redis has, knowing nothing of what was there before."""
 
-    async def story() -> int:
+    async def story(url: str, rules: list[dict[str, Any]]) -> int:
         store = Store(url, Settings(redis_timeout_s=2.0), Telemetry())
         try:
             return await Documents(store, RULES).put(orjson.dumps({"rules": rules}))
         finally:
             await store.close()
 
-    with ThreadPoolExecutor(1) as thread:  # a test in a browser holds an event loop in this one
-        return thread.submit(asyncio.run, story()).result()
+    return lambda url, rules: run_apart(story(url, rules))
 
 
 @pytest.fixture
@@ -205,7 +204,11 @@ def test_an_empty_set_takes_all_rules_away_and_comes_back_as_one(
 
 
 def test_what_somebody_put_into_the_emptied_redis_stands_and_is_not_taken_for_the_version_of_the_same_number(
-    mortal_redis: Any, start_worker: Callable[..., Any], forget_unseen: Callable[[], None], eventually: Any
+    mortal_redis: Any,
+    start_worker: Callable[..., Any],
+    forget_unseen: Callable[[], None],
+    eventually: Any,
+    put_apart: Callable[..., int],
 ) -> None:
     slow = start_worker("slow", poll_s=1.5)  # so slow that somebody is faster
     put(slow, {"name": "cheap only", "hide": "price > 30"})
@@ -222,7 +225,11 @@ def test_what_somebody_put_into_the_emptied_redis_stands_and_is_not_taken_for_th
 
 
 def test_numbers_go_on_where_the_emptied_redis_was_given_rules_before_a_worker_looked(
-    mortal_redis: Any, start_worker: Callable[..., Any], forget_unseen: Callable[[], None], eventually: Any
+    mortal_redis: Any,
+    start_worker: Callable[..., Any],
+    forget_unseen: Callable[[], None],
+    eventually: Any,
+    put_apart: Callable[..., int],
 ) -> None:
     slow = start_worker("slow", poll_s=1.5)
     for _ in range(4):
@@ -304,7 +311,7 @@ def test_experiments_the_rules_they_name_and_what_a_guard_rail_stopped_are_put_b
 
 
 def test_where_it_is_turned_off_a_worker_stays_with_what_it_knows_writes_nothing_and_says_so(
-    mortal_redis: Any, start_worker: Callable[..., Any], eventually: Any
+    mortal_redis: Any, start_worker: Callable[..., Any], eventually: Any, put_apart: Callable[..., int]
 ) -> None:
     worker = start_worker(restore=False)
     put(worker, HIDE)
@@ -377,7 +384,9 @@ def test_a_new_version_holds_whether_it_is_put_before_between_or_after_those_who
     assert len(outcomes) == 2
 
 
-def test_marks_rise_even_where_the_clock_of_redis_was_set_back(redis_server: Any) -> None:
+def test_marks_rise_even_where_the_clock_of_redis_was_set_back(
+    redis_server: Any, put_apart: Callable[..., int]
+) -> None:
     ahead = int(time.time() * 1e6) + 3_600_000_000
     with redis_server.client() as client:
         client.hset(RULES, mapping={"active": 3, "last": 3, "changed": ahead, "document:3": "{}", "about:3": "{}"})

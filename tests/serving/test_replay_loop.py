@@ -25,7 +25,7 @@ from recsys.replay.reading import read_logs
 from serving.nearline.archive import merge
 from serving.nearline.collect import collect
 
-SLOTS, REQUESTS = 2, 600
+SLOTS, REQUESTS = 2, 1200
 TEMPERATURE = 2.0
 
 
@@ -61,8 +61,8 @@ def log(
                         {"user_id": f"stranger-{number}", "item_id": item_id, "event_type": "click",
                          "timestamp": time.time(), "recommendation_id": answer["recommendation_id"]}
                     )  # fmt: skip
-    service.post(*events[:400])
-    service.post(*events[400:])
+    for begin in range(0, len(events), 400):
+        service.post(*events[begin : begin + 400])
     with redis_server.client() as client:
         eventually(lambda: client.xlen("rs:impressions") > REQUESTS)
         collect(client, tmp_path, worker="w", stop=threading.Event(), once=True)
@@ -96,8 +96,8 @@ def test_a_replayed_log_of_the_service_tells_the_truth_of_its_own_and_of_other_p
     assert own.value == pytest.approx(log.reward.mean())
     assert abs(own.value - truth(TEMPERATURE, 8)) < 4 * own.standard_error
     found = policies["best"].estimators
-    for name in ("independent", "sn_independent", "reward_interaction", "auto"):  # rare lists weigh much: long tails
-        assert abs(found[name].value - rates[:SLOTS].mean()) < 5 * found[name].standard_error, name
+    for name in ("independent", "sn_independent", "reward_interaction", "auto"):
+        assert abs(found[name].value - rates[:SLOTS].mean()) < 4 * found[name].standard_error, name
     assert policies["best"].diagnostics is not None
     seen = policies["best"].diagnostics
     assert abs(seen.mean_weight - 1.0) < 4 * seen.mean_weight_error
