@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from recsys.commands.options import Cache
+
 if TYPE_CHECKING:
     from features.attribute_prediction import AttributePrediction
     from features.shop.shop import Shop
@@ -44,10 +46,7 @@ def attributes(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings of encoders and match, as for `recsys fit`.")
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Where vectors and fetched pictures are kept. Default: .recsys/cache.", show_default=False),
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Fill attribute values that items lack, each with a confidence; the shop folder itself is not touched.
 

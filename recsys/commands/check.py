@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from recsys.commands.options import Cache
+
 if TYPE_CHECKING:
     from features.quarantine import Quarantine
     from features.shop.shop import Shop
@@ -49,10 +51,7 @@ def check(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings of encoders and match, as for `recsys fit`.")
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Where vectors and fetched pictures are kept. Default: .recsys/cache.", show_default=False),
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Validate a shop and count what it holds.
 

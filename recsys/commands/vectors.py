@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from recsys.commands.options import Cache
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -57,10 +59,7 @@ def vectors(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings of encoders, as for `recsys fit`.", show_default=False)
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Where vectors and fetched pictures are kept. Default: .recsys/cache.", show_default=False),
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Encode words and pictures for use elsewhere, in fewer dimensions where wanted, and look who is near whom.
 
