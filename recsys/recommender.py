@@ -8,9 +8,6 @@ slots are filled from the top. `recsys/pipeline/` holds the parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +15,17 @@ from pydantic import PositiveInt
 
 from features.section import Section
 from recsys.bundle import Bundle
-from recsys.candidates import Neighbors, Personalized, Popular, PopularInCategory, Tier, climb_down
 from recsys.explanation import Explainer
-from recsys.index import ExactIndex, ItemIndex, dot_products, load_index
+from recsys.index import ItemIndex
 from recsys.live_user import LiveConfig
-from recsys.pipeline.likeness import Likeness
-from recsys.pipeline.moment import Moment, hiding, moment_of
-from recsys.pipeline.ranked import Ranked, in_unit
+from recsys.pipeline.moment import Moment, moment_of
+from recsys.pipeline.ranked import Ranked
+from recsys.pipeline.reasons import reasons_of
 from recsys.pipeline.request import Request
+from recsys.pipeline.retrieval import Retriever
 from recsys.pipeline.stage import Stage
-from recsys.ranking.askers import Asker, Block
-from recsys.ranking.features import FEATURES, Catalog, features
-from recsys.ranking.gather import gather
-from recsys.recommendation import SOURCES, Anchor, Recommendation, UserState
+from recsys.recommendation import Recommendation, UserState
 from recsys.search.spaces import Spaces
-
-LED_BY_ALL = np.isin(SOURCES, ["personalized", "fresh"])
-"""Whether each source goes by all of a user's history; the item of it that says most leads to each suggestion."""
 
 
 class RecommenderConfig(Section):
@@ -50,7 +41,7 @@ class RecommenderConfig(Section):
     """How fast recent views take over."""
 
 
-class BundleRecommender:
+class BundleRecommender(Retriever):
     """A `Recommender` over an open bundle; safe to share between threads.
 
     Args:
@@ -68,18 +59,9 @@ class BundleRecommender:
         spaces: Spaces | None = None,
         index: ItemIndex | None = None,
     ) -> None:
-        self.bundle = bundle
+        super().__init__(bundle, spaces=spaces, index=index)
         self.config = config or RecommenderConfig()
         self.explainer = Explainer(bundle)
-        self.likeness = Likeness(bundle, spaces)
-        voiceless = np.logical_not(np.any(bundle.item_embeddings, axis=1))
-        published = Neighbors("published", [bundle.similar])
-        content = Neighbors("content", list(bundle.neighbors.values()))
-        lower: tuple[Tier, ...] = (published, content, PopularInCategory(bundle), Popular(bundle.popularity))
-        self._similar_tiers = lower
-        self.index = index_of(bundle) if index is None else index
-        self.standing = bundle.standing
-        self._feed_tiers: tuple[Tier, ...] = (Personalized(self.index, voiceless), *lower)
 
     def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
         """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
@@ -166,8 +148,12 @@ class BundleRecommender:
         told: Callable[[str, Ranked], None] | None = None,
     ) -> list[Ranked]:
         """As `ranked`, of some requests with the stages of each: feeds go through the learned ranker as one block."""
+        n = [
+            max(moment.request.k, moment.request.pool if some else 0)
+            for moment, some in zip(moments, stages, strict=True)
+        ]
         answers = []
-        for moment, its_stages, found in zip(moments, stages, self._candidates(moments, stages), strict=True):
+        for moment, its_stages, found in zip(moments, stages, self.candidates(moments, n), strict=True):
             ranked = found
             if told is not None and len(ranked):
                 told("candidates", ranked)
@@ -177,75 +163,6 @@ class BundleRecommender:
                     told(stage.name, ranked)
             answers.append(ranked.take(slice(moment.request.k)))
         return answers
-
-    def _candidates(self, moments: Sequence[Moment], stages: Sequence[Sequence[Stage]]) -> list[Ranked]:
-        """The candidates of some requests, before their stages."""
-        found = [Ranked.nothing()] * len(moments)
-        asked = [
-            Sought(place, moment, hidden, max(moment.request.k, moment.request.pool if some else 0))
-            for place, (moment, some) in enumerate(zip(moments, stages, strict=True))
-            if (hidden := next((hidden for hidden in moment.relaxed() if not hidden.all()), None)) is not None
-        ]
-        by_ranker = [one for one in asked if self.ranks(one.moment)]
-        for one, learned in zip(by_ranker, self._learned(by_ranker) if by_ranker else (), strict=True):
-            found[one.place] = learned
-        for one in asked:
-            found[one.place] = self._found(one, found[one.place])
-        return found
-
-    def _found(self, sought: Sought, learned: Ranked) -> Ranked:
-        """At most n candidates: those that the ranker has ordered, where it has, then from the sources that the request
-        asks for and the ladder below them.
-        """
-        moment, hidden, n = sought.moment, sought.hidden, sought.n
-        above, weights = learned, moment.request.weights
-        if moment.page >= 0 and weights is not None:
-            above = self.likeness.ranked(moment.page, weights, hidden, n)
-        if len(above) == n:
-            return above
-        if len(above):
-            hidden = hidden.copy()
-            hidden[above.rows] = True
-        tiers = self._feed_tiers if moment.page < 0 else self._similar_tiers
-        return above.above(Ranked.of(climb_down(tiers, hiding(moment.query, hidden), n - len(above))))
-
-    def ranks(self, moment: Moment) -> bool:
-        """Whether the bundle's learned ranker orders the candidates: of a feed whose user is known by something."""
-        by_something = moment.query.vector is not None and len(moment.history) > 0
-        return moment.page < 0 and self.bundle.ranker is not None and by_something
-
-    def _learned(self, sought: Sequence[Sought]) -> list[Ranked]:
-        """At most n candidates of all sources for each, in the order of the learned ranker."""
-        ranker = self.bundle.ranker
-        assert ranker is not None  # noqa: S101 - `ranks` has looked
-        block = Block.of(*(_asker(one.moment) for one in sought))
-        found = gather(self.catalog, self.index, block, [one.hidden for one in sought])
-        score = ranker.score(features(self.catalog, block, found.rows, found.start, standing=self.standing))
-        ranked = []
-        for one, begin, end in zip(sought, found.start[:-1].tolist(), found.start[1:].tolist(), strict=True):
-            mine = score[begin:end]
-            best = _falling(mine)[: one.n]
-            place = best + begin
-            rows, source, anchor = found.rows.take(place), found.source.take(place), found.anchor.take(place)
-            ones = np.ones(len(best))
-            ranked.append(Ranked(rows, mine.take(best), source, anchor, in_unit(mine).take(best), ones, ones))
-        return ranked
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """What the learned ranker knows of the items."""
-        bundle = self.bundle
-        return Catalog(
-            item_vectors=bundle.item_vectors,
-            text=partial(self.likeness.vectors, "text"),
-            image=partial(self.likeness.vectors, "image"),
-            popularity=bundle.popularity,
-            together=bundle.together_of,
-            alike=lambda rows, depth: [near.nearest(rows, depth) for near in bundle.neighbors.values()],
-            prices=bundle.prices,
-            match_scores=bundle.match_scores,
-            newcomers=np.flatnonzero(bundle.popularity == 0),
-        )
 
     def explained(self, moment: Moment, ranked: Ranked) -> list[Recommendation]:
         """The slots with outside ids, names of sources and reasons."""
@@ -268,91 +185,15 @@ class BundleRecommender:
 
     def reasons_all(self, moments: Sequence[Moment], ranked: Sequence[Ranked]) -> list[list[tuple[str, ...]]]:
         """As `reasons`, of some answers; the slots of all feeds are explained together."""
-        answers = list(zip(moments, ranked, strict=True))
-        feeds = [(moment, of) for moment, of in answers if moment.page < 0 and len(of)]
-        of_feeds = iter(self._reasons_of_feeds(feeds) if feeds else ())
-        return [
-            list(islice(of_feeds, len(of)))
-            if moment.page < 0
-            else self.explainer.similar(moment.page, of.rows, of.source_names())
-            for moment, of in answers
-        ]
-
-    def _reasons_of_feeds(self, feeds: Sequence[tuple[Moment, Ranked]]) -> list[tuple[str, ...]]:
-        """Of the slots of all feeds, one feed after the other."""
-        anchors, roles = list[NDArray[np.int64]](), list[Anchor]()
-        for moment, ranked in feeds:
-            led = ranked.anchor.copy()
-            personal = np.flatnonzero(LED_BY_ALL.take(ranked.source) & (led < 0))
-            led[personal] = moment.strongest(ranked.rows[personal])
-            anchors.append(led)
-            roles += moment.roles(led)
-        return self.explainer.feed(
-            np.concatenate([ranked.rows for _, ranked in feeds]),
-            [name for _, ranked in feeds for name in ranked.source_names()],
-            anchors=np.concatenate(anchors),
-            roles=roles,
-            categories=[moment.query.category for moment, ranked in feeds for _ in range(len(ranked))],
-        )
+        return reasons_of(self.explainer, moments, ranked)
 
     def split(self, moment: Moment, ranked: Ranked) -> list[dict[str, float | None]]:
-        """What the score of each slot is made of.
-
-        For similar items the four ways of being alike, before they are weighed; for a feed the `taste` (dot product of
-        the user's vector with the item's) and the item's `prior`, whose sum is the score of a personalized slot. None
-        where the item or the user lacks it; nothing for a feed of a stranger.
-        """
-        rows, vector = ranked.rows, moment.query.vector
-        parts: dict[str, NDArray[np.float32]] = {}
-        if self.bundle.ranker is not None and self.ranks(moment):
-            block, whole = Block.of(_asker(moment)), np.array([0, len(rows)])
-            known = features(self.catalog, block, rows, whole, standing=self.standing)
-            of_each = self.bundle.ranker.parts(known)
-            parts = dict(zip(FEATURES, of_each.T, strict=True))
-        elif moment.page >= 0:
-            parts = {str(part): of for part, of in self.likeness.split(moment.page, rows).items()}
-        elif vector is not None:
-            parts["taste"] = dot_products(self.bundle.item_embeddings[rows], vector[:-1])
-            parts["prior"] = self.bundle.item_prior[rows]
+        """What the score of each slot is made of: see `Retriever.parts`; None where the item or the user lacks one."""
+        parts = self.parts(moment, ranked.rows)
         told = {name: [None if np.isnan(value) else float(value) for value in of] for name, of in parts.items()}
-        return [{name: of[place] for name, of in told.items()} for place in range(len(rows))]
+        return [{name: of[place] for name, of in told.items()} for place in range(len(ranked))]
 
     def user_vector(self, user: UserState) -> NDArray[np.float32] | None:
         """What is known of a user now as a vector, float32 [dim], as `Bundle.user_embeddings`; None for a stranger."""
         vector = self.moment(Request(1, user)).query.vector
         return None if vector is None else vector[:-1]
-
-
-@dataclass(frozen=True, eq=False)
-class Sought:
-    """Candidates that are looked for.
-
-    Args:
-        place: of the request among those that are answered together.
-        moment: the request.
-        hidden: bool [n_items]; not to be found.
-        n: how many at most.
-    """
-
-    place: int
-    moment: Moment
-    hidden: NDArray[np.bool_]
-    n: int
-
-
-def _falling(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The order of falling scores, ties in theirs: int64 [n]."""
-    order = np.argsort(-scores)  # a fifth of the time of a stable sort, which few scores need
-    ordered = scores.take(order)
-    return np.argsort(-scores, kind="stable") if np.any(ordered[1:] == ordered[:-1]) else order
-
-
-def _asker(moment: Moment) -> Asker:
-    request = moment.request
-    return Asker(moment.query.vector, moment.history, request.now_s, request.scenario)
-
-
-def index_of(bundle: Bundle) -> ItemIndex:
-    """The index of a bundle's item vectors."""
-    saved = bundle.index_path
-    return ExactIndex(bundle.item_vectors) if saved is None else load_index(saved, bundle.item_vectors)

@@ -25,8 +25,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys.pipeline.moment import Moment
 from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.request import Request
+from recsys.pipeline.retrieval import Sought
 from recsys.pipeline.stage import Stage
-from recsys.recommender import BundleRecommender, Sought
+from recsys.recommender import BundleRecommender
 from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import TIER, Telemetry
@@ -144,9 +145,10 @@ class TracedRecommender(BundleRecommender):
         with self.tracer.start_as_current_span("reasons"):
             return super().reasons_all(moments, ranked)
 
-    def _candidates(self, moments: Sequence[Moment], stages: Sequence[Sequence[Stage]]) -> list[Ranked]:
+    def candidates(self, moments: Sequence[Moment], n: Sequence[int]) -> list[Ranked]:
+        """As `BundleRecommender.candidates`."""
         with self.tracer.start_as_current_span("candidates") as span:
-            found = super()._candidates(moments, stages)
+            found = super().candidates(moments, n)
             span.set_attribute("recsys.candidates", sum(map(len, found)))
             return found
 

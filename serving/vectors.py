@@ -21,7 +21,8 @@ from redis.retry import Retry
 from features.errors import InputError
 from recsys.bundle import Bundle
 from recsys.index import ApproximateIndex, ItemIndex
-from recsys.recommender import BundleRecommender, index_of
+from recsys.pipeline.retrieval import index_of
+from recsys.recommender import BundleRecommender
 from recsys.search.spaces import Spaces
 from serving.connection import connect
 from serving.keys import Keys

@@ -28,7 +28,7 @@ def recommender(request: pytest.FixtureRequest, small_bundle: Path, monkeypatch:
     bundle = Bundle.open(small_bundle)
     if request.param == "approximate":
         monkeypatch.setattr(
-            "recsys.recommender.index_of",
+            "recsys.pipeline.retrieval.index_of",
             lambda bundle: ApproximateIndex(bundle.item_vectors, build_ivf(bundle.item_vectors)),
         )
     if request.param.startswith("without"):
