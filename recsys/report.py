@@ -10,21 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from recsys.report_plots import Bar, bar_plot, histogram, line_plot
-from recsys.report_tables import (
-    SEGMENT_LABELS,
-    best_of,
-    chosen_html,
-    facts_html,
-    interval_of,
-    label,
-    number,
-    results_html,
-)
+from recsys.report_models import of_test, results_section, segments_section
+from recsys.report_plots import histogram, line_plot
+from recsys.report_tables import best_of, chosen_html, facts_html, label, number
 from recsys.run_folder import write_atomically
-
-_FAMILIES = ("recall", "ndcg", "map", "mrr", "hit", "coverage", "novelty")
-_BEST_MEANS_HIGHEST = _FAMILIES[:5]
 
 _MEANING = {
     "recall@k": "Of the things a person really chose (and the model never saw), the share that is among its first k "
@@ -87,8 +76,8 @@ def page_html(
         f"<h1>{escape(title)}</h1>",
         _headline(evaluation, k),
         _numbers(evaluation),
-        _results(evaluation, k),
-        _segments(evaluation, k),
+        results_section(evaluation, k),
+        segments_section(evaluation, k),
         _learning(training_history or ()),
         _match(match_report),
         _explanation(evaluation),
@@ -103,27 +92,18 @@ def _middle_k(evaluation: Mapping[str, Any]) -> int:
     return 20 if 20 in ks else int(ks[len(ks) // 2])
 
 
-def _test(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = result.get("test") or {}
-    return found
-
-
-def _of_test(result: Mapping[str, Any], part: str) -> Any:
-    return (result.get(part) or {}).get("test") or {}
-
-
 def _headline(evaluation: Mapping[str, Any], k: int) -> str:
     models = evaluation["models"]
     own = next(iter(models), None)
     metric = f"recall@{k}"
-    value = number(_test(models[own]).get(metric)) if own else math.nan
+    value = number(of_test(models[own]).get(metric)) if own else math.nan
     if own is None or not math.isfinite(value):
         return (
             '<p class="lead">There are no held-out choices to judge by, so nothing can be said about accuracy. '
             "Similar items and content-based lists still work.</p>"
         )
     said = f"{escape(label(own))} puts {value:.1%} of what people really chose among its first {k} suggestions."
-    rival = best_of({name: number(_test(result).get(metric)) for name, result in models.items() if name != own})
+    rival = best_of({name: number(of_test(result).get(metric)) for name, result in models.items() if name != own})
     lead = (((evaluation.get("lead") or {}).get("over") or {}).get(rival) or {}).get(metric) if rival else None
     if rival is not None and lead:
         gap, low, high = (number(end) for end in lead)
@@ -161,78 +141,6 @@ def _numbers(evaluation: Mapping[str, Any]) -> str:
     name = str(evaluation.get("split"))
     told = f"{name}: {_SPLITS[name]}" if name in _SPLITS else name
     return f'<ul class="numbers">{tiles}</ul><p class="soft">Split: {escape(told)}</p>'
-
-
-def _bars(models: Mapping[str, Any], metric: str, segment: str | None = None) -> list[Bar]:
-    own = next(iter(models), None)
-    bars = []
-    for name, result in models.items():
-        values = _test(result) if segment is None else _of_test(result, "segments").get(segment) or {}
-        known = _of_test(result, "intervals" if segment is None else "segment_intervals")
-        intervals = known if segment is None else known.get(segment) or {}
-        bars.append(Bar(label(name), number(values.get(metric)), interval_of(intervals, metric), own=name == own))
-    return bars
-
-
-def _results(evaluation: Mapping[str, Any], k: int) -> str:
-    models = evaluation["models"]
-    rows = {name: (_test(result), _of_test(result, "intervals")) for name, result in models.items()}
-    plots = "".join(
-        f"<figure>{bar_plot(f'{family}@{k} on test', _bars(models, f'{family}@{k}'))}</figure>"
-        for family in ("recall", "ndcg")
-    )
-    others = [other for other in (evaluation.get("config") or {}).get("ks", ()) if other != k]
-    more = "".join(
-        f"<details><summary>The same at k = {int(other)}</summary>"
-        f"{results_html(f'Test results at k = {int(other)}', rows, _columns(other), _marked(other))}</details>"
-        for other in others
-    )
-    return (
-        "<h2>Results</h2>"
-        + results_html(f"Test results at k = {k}, with 95% intervals", rows, _columns(k), _marked(k))
-        + '<p class="soft">The best value of a column is bold and shaded. Coverage and novelty have no best.</p>'
-        + more
-        + f'<div class="plots">{plots}</div><p class="soft">Whiskers are 95% bootstrap intervals over users.</p>'
-    )
-
-
-def _columns(k: int) -> list[str]:
-    return [f"{family}@{k}" for family in _FAMILIES]
-
-
-def _marked(k: int) -> list[str]:
-    return [f"{family}@{k}" for family in _BEST_MEANS_HIGHEST]
-
-
-def _segments(evaluation: Mapping[str, Any], k: int) -> str:
-    models = evaluation["models"]
-    if not models:
-        return ""
-    first = _of_test(next(iter(models.values())), "segments")
-    figures, tables = [], []
-    for segment, text in SEGMENT_LABELS.items():
-        n_users = int((first.get(segment) or {}).get("n_users") or 0)
-        if n_users == 0:
-            tables.append(f'<p class="soft">{escape(text)}: no such users or pairs in this test.</p>')
-            continue
-        heading = f"{text}: recall@{k} ({n_users:,} users)"
-        figures.append(f"<figure>{bar_plot(heading, _bars(models, f'recall@{k}', segment))}</figure>")
-        rows = {
-            name: (
-                _of_test(result, "segments").get(segment) or {},
-                _of_test(result, "segment_intervals").get(segment) or {},
-            )
-            for name, result in models.items()
-        }
-        table = results_html(f"{text}, k = {k}", rows, _columns(k), _marked(k))
-        tables.append(f"<details><summary>{escape(text)}: all metrics</summary>{table}</details>")
-    cold = (evaluation.get("config") or {}).get("cold_user_max_events")
-    return (
-        "<h2>New users, new items</h2>"
-        f"<p>Cold users have at most {escape(str(cold))} items in training; cold items have no training event, so that "
-        "only their words, picture and attributes can speak for them.</p>"
-        f'<div class="plots">{"".join(figures)}</div>{"".join(tables)}'
-    )
 
 
 def _learning(history: Sequence[Mapping[str, Any]]) -> str:
