@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -35,8 +38,25 @@ def liked(item_id: str) -> float:
 
 
 @pytest.fixture
+def seeded_draws(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """From the call on, answers have ids that follow from a seed, and an answer's draws follow from its id.
+
+    The service itself takes ids from the system's generator (see `serving/ids.py`); nothing but a test foresees them.
+    """
+
+    def seeded(seed: int) -> None:
+        drawn = random.Random(seed)
+        generator = SimpleNamespace(token_hex=lambda n_bytes: drawn.randbytes(n_bytes).hex())
+        monkeypatch.setattr("serving.ids.secrets", generator)
+        monkeypatch.setattr("serving.ids._read", deque())
+
+    return seeded
+
+
+@pytest.fixture
 def log(
     *,
+    seeded_draws: Callable[[int], None],
     start_service: Callable[..., Any],
     redis_server: Any,
     publisher: Any,
@@ -50,6 +70,7 @@ def log(
     rules = {"exploration": {"temperature": TEMPERATURE, "pool": 8}}
     assert httpx.put(service.base_url + "/v1/rules", json=rules, timeout=10).status_code == 200
     eventually(lambda: service.feed("probe", SLOTS)["recommendations"][0]["propensity"] < 1)
+    seeded_draws(3)
     rng, events = np.random.default_rng(3), []
     with service.client() as client:
         for number in range(REQUESTS):
