@@ -20,9 +20,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-PER_USER = ("recall", "ndcg", "map", "mrr", "hit", "novelty")
-"""Metrics that are an average over users."""
-
 
 def _defined(values: ArrayLike, n_held: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(n_held > 0, values, np.nan)

@@ -23,10 +23,6 @@ Source = Literal[
     "pinned",
 ]
 
-LADDER: tuple[Source, ...] = ("personalized", "published", "content", "popular_in_category", "popular")
-"""Where a suggestion comes from unless something else is asked for, best first; a lower tier fills what the upper ones
-leave open."""
-
 SOURCES: tuple[Source, ...] = get_args(Source)
 """Every source. The place of one is its code in stored lists, so new ones go to the end."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,10 +93,6 @@ class Ranked:
         if isinstance(places, slice) or places.dtype == np.bool_:
             return Ranked(*(column[places] for column in columns))
         return Ranked(*(column.take(places) for column in columns))  # in half the time of an index
-
-    def with_propensity(self, propensity: NDArray[np.float64]) -> Ranked:
-        """The same candidates, drawn with these probabilities."""
-        return replace(self, propensity=propensity)
 
     def source_names(self) -> list[Source]:
         """The source of each."""

@@ -230,14 +230,6 @@ class Log:
             **{column: getattr(self, column)[mask] for column in _COLUMNS},
         )
 
-    def with_reward(self, name: str) -> Log:
-        """The same log with another reward column.
-
-        Raises:
-            KeyError: there is none of this name.
-        """
-        return replace(self, reward=self.others[name])
-
 
 def _mapping_of(column: object) -> mmap.mmap | None:
     """The memory map that a column, or a slice of it, lies in."""

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from recsys.bundle import Bundle
 from recsys.index import ApproximateIndex
 from recsys.index_choice import build_ivf
-from recsys.recommendation import LADDER, Recommender, UserState
+from recsys.recommendation import Recommender, UserState
 from recsys.recommender import BundleRecommender
 
 N_ITEMS = 60
 UNAVAILABLE = "i57"
+LADDER = ("personalized", "published", "content", "popular_in_category", "popular")
+"""Tiers, best first; a lower one fills what the upper ones leave open."""
 
 KINDS = ("exact", "approximate", "without embeddings", "without anything but popularity")
 

@@ -44,12 +44,6 @@ class Label:
         raw[share > 0] = share[share > 0] ** -strength
         return (raw / max(float(share @ raw), 1e-12)).astype(np.float32)
 
-    def restricted(self, values: tuple[str, ...]) -> Label:
-        """The same with the classes of another label; items of other classes have none."""
-        number = {value: i for i, value in enumerate(values)}
-        table = np.array([number.get(value, -1) for value in self.values] + [-1], dtype=np.int64)
-        return Label(self.name, values, table[self.of])
-
 
 def labels_of(attributes: Attributes, n_items: int, *, known: NDArray[np.bool_] | None = None) -> tuple[Label, ...]:
     """Every attribute that has between 2 and `MOST_VALUES` values and is known of enough listings.

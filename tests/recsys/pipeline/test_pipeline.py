@@ -36,7 +36,7 @@ class Drawn:
     name: str = "drawn"
 
     def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
-        return ranked.with_propensity(ranked.propensity / 2)
+        return replace(ranked, propensity=ranked.propensity / 2)
 
 
 def ids(recommender: BundleRecommender, request: Request, *stages: Turned | Drawn) -> list[str]:

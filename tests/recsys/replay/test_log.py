@@ -57,4 +57,3 @@ def test_a_masked_log_keeps_its_columns_together(make_log: Callable[..., Log]) -
     log = make_log([0, 1, 2], [1, 2, 3], others={"revenue": np.array([10.0, 20.0, 30.0])})
     part = log.where(np.array([True, False, True]), name="part")
     assert (part.name, part.item_idx.tolist(), part.others["revenue"].tolist()) == ("part", [0, 2], [10, 30])
-    assert part.with_reward("revenue").reward.tolist() == [10, 30]
