@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import keep, takes_json
 from numpy.typing import NDArray
 
 from features.match.fine.parts import split_listings
@@ -38,6 +39,7 @@ def main() -> None:
     options.add_argument("--attribute", default="color")
     options.add_argument("--family", nargs="+", action="append", default=[], help="values whose names are neighbors")
     options.add_argument("--cache", type=Path, default=CACHE)
+    takes_json(options)
     given = options.parse_args()
     model, config = read_match_model(given.model)
     shop = read_shop(given.shop, quarantine=Quarantine())
@@ -52,7 +54,9 @@ def main() -> None:
     rows = rows[true.of[rows] >= 0]
     probability = model.told(model.views(listings, rows))[place]
     named = np.array(true.values, dtype=object)[true.of[rows]]
-    print(json.dumps(errors(probability, values, named, given.family), indent=1, ensure_ascii=False))
+    told = errors(probability, values, named, given.family)
+    print(json.dumps(told, indent=1, ensure_ascii=False))
+    keep(given, told)
 
 
 def errors(

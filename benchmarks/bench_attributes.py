@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.attribute_labels import Labels
 from features.attribute_prediction import AttributeConfig, predict_attribute, predict_from_words
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--use", nargs="+", default=["image", "both"])
     parser.add_argument("--without-colors", action="store_true", help="for comparison: no head on the pictures' colors")
+    takes_json(parser)
     asked = parser.parse_args()
     config = FitConfig()
     shop = read_shop(asked.shop, quarantine=Quarantine())
@@ -45,6 +47,7 @@ def main() -> None:
     taught = ItemVectors(only(vectors.text, ~test), only(vectors.image, ~test))
     match = fit_match(taught, config.match, seed=config.seed)
     seen = None if shop.images is None else colors_of(shop, cache_dir=asked.cache)
+    results = []
     for spec in asked.attributes:
         known = labels_of(shop, spec, (), AttributeConfig())
         for use in asked.use:
@@ -87,6 +90,8 @@ def main() -> None:
                     "seconds": round(time.perf_counter() - start, 1),
                 }
                 print(json.dumps(result), flush=True)
+                results.append(result)
+    keep(asked, {"results": results})
 
 
 def only(modality: Embeddings, keep: np.ndarray) -> Embeddings:

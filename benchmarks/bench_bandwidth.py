@@ -12,14 +12,13 @@ means that the cache does its work.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from bench_train import DIM, synthetic, two_way
+from figures import keep, takes_json
 
 from graph.csr import Adjacency, close_order
 
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--edges", type=int, default=3_000_000)
     parser.add_argument("--dim", type=int, default=DIM)
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     given = parser.parse_args()
     matrix = two_way(synthetic(given.edges // 20, given.edges // 50, given.edges))
     order = close_order(matrix)
@@ -82,8 +81,7 @@ def main() -> None:
             f"{row['dtype']}: {1000 * taken:.2f} ms a product of {adjacency.n_entries:,} entries by {given.dim}; "
             f"{row['share_least']:.2f} of the copy's bandwidth at least, {row['share_rows']:.2f} counting each row read"
         )
-    if given.json:
-        given.json.write_text(json.dumps({"device": given.device, "edges": given.edges, "rows": rows}, indent=2) + "\n")
+    keep(given, {"rows": rows})
 
 
 if __name__ == "__main__":

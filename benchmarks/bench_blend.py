@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.quarantine import Quarantine
 from recsys.bench.read import read_task
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="fits of each member, each a blend of its own")
     parser.add_argument("--deals", type=int, default=4, help="times that the users are dealt into folds")
     parser.add_argument("--set", action="append", default=[], help="as for `recsys bench`", metavar="MODEL.FIELD=VALUE")
+    takes_json(parser)
     given = parser.parse_args()
     split_file = given.data / given.split if given.split else None
     task = read_task(given.data, split_file=split_file, refit=None, cache_dir=CACHE, quarantine=Quarantine())
@@ -60,12 +62,15 @@ def main() -> None:
             seconds = (time.process_time() - started) / given.deals
             shown = ", ".join(f"{one.name} {weight:.2f}" for one, weight in zip(members, weights, strict=True))
             print(f"seed {seed}, depth {depth}: {worth[place, seed].mean():.4f} ({seconds:.0f} s; {shown})", flush=True)
+    rows = []
     for place, depth in enumerate(depths):
         over = worth[place] / worth[0]
+        rows.append({"depth": depth, "cross_fit": worth[place], "over_first": over.mean()})
         print(
             f"depth {depth:3}: recall@20 + ndcg@20 on unseen users {worth[place].mean():.4f}, "
             f"{over.mean():.3f} x depth {depths[0]} ({over.min():.3f} to {over.max():.3f})"
         )
+    keep(given, {"depths": rows})
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from figures import keep, takes_json
 from torch.nn.functional import normalize
 
 from recsys.losses import softmax_loss
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    takes_json(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     random = torch.Generator().manual_seed(0)
@@ -73,6 +75,7 @@ def main() -> None:
         f"as it is {1000 * eager:.1f} ms, compiled {1000 * fast:.1f} ms a step: {ratio:.2f} x; "
         f"compiling {compiling:.1f} s, paid {pays}"
     )
+    keep(given, {"eager_s": eager, "compiled_s": fast, "ratio": ratio, "compiling_s": compiling})
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import json
 
 import numpy as np
+from figures import keep, takes_json
 from scipy.stats import spearmanr
 
 from features.deviation import sample_deviation
@@ -57,11 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=5)
+    takes_json(parser)
     args = parser.parse_args()
     found = np.array([correlations(args.requests, seed) for seed in range(args.seeds)])
     mean, spread = found.mean(axis=0).round(3).tolist(), sample_deviation(found).round(3).tolist()
     told = {name: {"mean": mean[row], "sd": spread[row]} for row, name in enumerate(("counters", "click rate"))}
-    print(json.dumps({**vars(args), **told, "ratio": round(mean[0] / mean[1], 2)}, indent=1))
+    figures = {**told, "ratio": round(mean[0] / mean[1], 2)}
+    print(json.dumps(figures, indent=1))
+    keep(args, figures)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from figures import keep, takes_json
 from numpy.typing import NDArray
 
 from features.deviation import sample_deviation
@@ -187,14 +188,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=Path(".recsys/cache"))
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures there")
+    takes_json(parser)
     args = parser.parse_args()
     towns = []
     for seed in range(args.seeds):
         with tempfile.TemporaryDirectory() as folder:
             towns.append(measured(Path(folder), args, seed))
         print(json.dumps({"seed": seed, **towns[-1]}), flush=True)
-    told: dict[str, Any] = {"settings": {name: str(value) for name, value in vars(args).items()}}
+    told: dict[str, Any] = {}
     for arm in towns[0]:
         told[arm] = {}
         for what in ("ndcg@20", "clicks"):
@@ -207,8 +208,7 @@ def main() -> None:
             }
         told[arm]["adopted"] = f"{sum(town[arm]['adopted'] for town in towns):.0f} of {len(towns)}"
     print(json.dumps(told, indent=1))
-    if args.json is not None:
-        args.json.write_text(json.dumps({**told, "towns": towns}, indent=1))
+    keep(args, {**told, "towns": towns})
 
 
 if __name__ == "__main__":

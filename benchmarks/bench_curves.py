@@ -21,6 +21,7 @@ from typing import get_args
 from xml.sax.saxutils import escape
 
 import orjson
+from figures import keep, takes_json
 from log_plot import BOTTOM, COLORS, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
 from features.quarantine import Quarantine
@@ -50,11 +51,15 @@ def main() -> None:
     parser.add_argument("--rival", default="ease_side", help="the model in closed form")
     parser.add_argument("--set", action="append", default=[], help="as for `recsys bench`", metavar="MODEL.FIELD=VALUE")
     parser.add_argument("--svg", type=Path, help="where to draw")
+    takes_json(parser)
     given = parser.parse_args()
     if given.runs is None:
         title, level, lines = fitted_lines(given)
     else:
         title, level, lines = kept_lines(given.runs, given.rival)
+    reached = {name: max((recall for _, recall in looks), default=level) for name, looks in lines.items()}
+    ratios = {name: recall / level for name, recall in reached.items()}
+    keep(given, {"dataset": title, "rival_recall": level, "looks": dict(lines), "best_over_rival": ratios})
     if given.svg is not None:
         last = max((epoch for looks in lines.values() for epoch, _ in looks), default=1.0)
         lines[given.rival] = [(0.0, level), (last, level)]

@@ -13,6 +13,8 @@ import argparse
 import time
 from pathlib import Path
 
+from figures import keep, takes_json
+
 from features.quarantine import Quarantine
 from recsys.bench.read import read_task
 from recsys.evaluation import EvaluationConfig, evaluate
@@ -31,12 +33,14 @@ def main() -> None:
     parser.add_argument("--smoothing", type=float, nargs="+", default=[0.0, 1.0], help="in means of the degrees")
     parser.add_argument("--exponent", type=float, default=0.5, help="of the popularity that is given back")
     parser.add_argument("--most", type=int, default=1024, help="largest number of directions")
+    takes_json(parser)
     given = parser.parse_args()
     split = read_task(given.data, split_file=None, refit=None, cache_dir=CACHE, quarantine=Quarantine()).split
     pairs = split.train.matrix(binary=True)
     most = min(given.most, *pairs.shape)
     ranks = [rank for rank in (64 * 2**power for power in range(20)) if rank < most] + [most]
     best: dict[float, float] = {}
+    rows = []
     for smoothing in given.smoothing:
         started = time.process_time()
         matrix, degrees = spectral_input(pairs, smoothing)
@@ -49,11 +53,13 @@ def main() -> None:
             kept = directions[:, :rank]
             scorer = EmbeddingScorer("spectral", history @ kept, back * kept)
             found = evaluate(scorer, split, on="valid", config=JUDGED).metrics
+            rows.append({"smoothing": smoothing, "directions": rank, **found})
             best[smoothing] = max(best.get(smoothing, 0.0), found["recall@20"])
             print(f"  {rank:5d}  recall@20 {found['recall@20']:.4f}  ndcg@20 {found['ndcg@20']:.4f}", flush=True)
     for smoothing, recall in best.items():
         ratio = f", {recall / best[0.0]:.3f} x smoothing 0" if best.get(0.0) else ""
         print(f"smoothing {smoothing}: best recall@20 {recall:.4f}{ratio}")
+    keep(given, {"rows": rows, "best": [{"smoothing": name, "recall@20": recall} for name, recall in best.items()]})
 
 
 if __name__ == "__main__":

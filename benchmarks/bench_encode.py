@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import structlog
 import torch
+from figures import keep, takes_json
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
@@ -237,7 +238,7 @@ def main() -> None:
     options.add_argument("--only", choices=("text", "image"), help="measure one side")
     options.add_argument("--threads", type=int, default=torch.get_num_threads())
     options.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of EncoderConfig")
-    options.add_argument("--json", type=Path, help="write the figures to this file too")
+    takes_json(options)
     given = options.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     torch.set_num_threads(given.threads)
@@ -258,8 +259,7 @@ def main() -> None:
                 report[name] = measure(shop, config, given.items, given.rounds, work / name)
                 print(name, json.dumps(report[name]), flush=True)
         print(json.dumps(report))
-        if given.json:
-            given.json.write_text(json.dumps(report, indent=1) + "\n")
+        keep(given, report)
     finally:
         shutil.rmtree(work)
 

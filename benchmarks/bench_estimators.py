@@ -15,10 +15,10 @@ import argparse
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import keep, takes_json
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -155,19 +155,18 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=400, help="bootstrap resamples")
     parser.add_argument("--first", type=int, default=100_000, help="seed of the first log")
     parser.add_argument("--only", default="", help="worlds whose name holds this")
-    parser.add_argument("--json", type=Path, help="where results are kept; what is there is not run again")
+    takes_json(parser, "where results are kept, with machine and settings; what is there is not run again")
     options = parser.parse_args()
     kept: dict[str, Any] = {}
     if options.json is not None and options.json.is_file():
-        kept = json.loads(options.json.read_text())
+        kept = json.loads(options.json.read_text())["worlds"]
     for case in cases():
         if options.only not in case.name:
             continue
         key = f"{case.name}, {options.logs} logs"
         if key not in kept:
             kept[key] = {"truth": case.truth, "rows": judge(case, options.logs, options.samples, options.first)}
-            if options.json is not None:
-                options.json.write_text(json.dumps(kept, indent=2))
+            keep(options, {"worlds": kept})
         show(case.name, kept[key]["truth"], kept[key]["rows"])
     told = together({key: world for key, world in kept.items() if key.endswith(f", {options.logs} logs")})
     print(

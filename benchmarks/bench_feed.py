@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import tempfile
 import time
 from collections import defaultdict
@@ -29,6 +28,7 @@ from urllib.parse import quote
 
 import numpy as np
 import redis.asyncio
+from figures import keep, takes_json
 from redis import Redis
 from serve_setup import FEED_ONLY, RECENT, RULES, made_up
 from starlette.applications import Starlette
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--work", type=Path, default=Path(".recsys/bench-serve"), help="where the made-up shops lie")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    takes_json(parser)
     given = parser.parse_args()
     folder = made_up(given.work, given.items, given.users, given.dim)
     with tempfile.TemporaryDirectory() as state, EmbeddedRedis(Path(state) / "redis") as running:
@@ -197,12 +197,8 @@ def main() -> None:
     )
     for name, of in of_feed.items():
         print(f"  {name:26} {of:8.3f} {of / steps['after an event']:17.0%}")
-    if given.json is not None:
-        about = {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
-        settings = {"items": given.items, "users": given.users, "dim": given.dim, "requests": given.requests}
-        ratios = {name: round(ms["bare"] / ms[name], 4) for name in ("after an event", TOGETHER)}
-        figures = {"cpu_ms": ms, "ratio_to_bare": ratios, "stages_ms": of_feed}
-        given.json.write_text(json.dumps(figures | {"machine": about, "settings": settings}, indent=1))
+    ratios = {name: round(ms["bare"] / ms[name], 4) for name in ("after an event", TOGETHER)}
+    keep(given, {"cpu_ms": ms, "ratio_to_bare": ratios, "stages_ms": of_feed})
 
 
 if __name__ == "__main__":

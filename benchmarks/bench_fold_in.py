@@ -13,12 +13,12 @@ ratio to popularity.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 from numpy.typing import NDArray
 
 from features.quarantine import Quarantine
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, help="of a shop")
     parser.add_argument("--set", action="append", default=[], help="a setting such as gnn.train.epochs=50")
     parser.add_argument("--cache", type=Path, default=CACHE)
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     given = parser.parse_args()
     task = read_task(given.data, split_file=given.split, refit=None, cache_dir=given.cache, quarantine=Quarantine())
     settings = model_settings(given.set).get("gnn", {})
@@ -94,9 +94,9 @@ def main() -> None:
     print(f"{task.name}: {len(np.unique(asked.user_idx))} users judged")
     for name, one in told.items():
         ratio = one["recall@20"] / told["popularity"]["recall@20"]
+        one["over_popularity"] = ratio
         print(f"{name:20} recall@20 {one['recall@20']:.4f}  ndcg@20 {one['ndcg@20']:.4f}  {ratio:.2f} x popularity")
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=2) + "\n")
+    keep(given, told)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
@@ -154,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--most", type=int, default=SIZES[-1], help="largest number of events")
     parser.add_argument("--chunk", type=int, default=1_000_000, help="edges sorted in memory at once")
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -177,8 +178,7 @@ def main() -> None:
             + (f" (loop {row['loop_edges_per_s'] / 1e6:.3f})" if "loop_edges_per_s" in row else ""),
             flush=True,
         )
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n")
+    keep(given, {"rows": rows})
 
 
 if __name__ == "__main__":

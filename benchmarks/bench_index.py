@@ -10,13 +10,13 @@ Redis that has vector sets, the vectors are also loaded there, and searched as a
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from figures import keep, takes_json
 from redis import Redis
 
 from recsys.bundle import Bundle
@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--redis", help="a server with vector sets (Redis 8 or later); a key of it is used and removed")
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     return parser.parse_args()
 
 
@@ -91,9 +91,7 @@ def main() -> None:
             )
     if given.redis is not None:
         rows.append(of_redis(given.redis, vectors, queries, truth))
-    if given.json is not None:
-        about = {"items": len(vectors), "dim": vectors.shape[1], "k": K, "queries": len(queries)}
-        given.json.write_text(json.dumps({"indexes": rows, **about}, indent=1))
+    keep(given, {"indexes": rows, "items": len(vectors), "dim": vectors.shape[1], "k": K, "queries": len(queries)})
 
 
 def of_redis(url: str, vectors: np.ndarray, queries: np.ndarray, truth: list[set[int]]) -> dict[str, float | str]:

@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
+from figures import keep, takes_json
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -154,9 +155,13 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="of a fit: it has encoders, and places new items")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=50)
+    takes_json(parser)
     args = parser.parse_args()
-    print(json.dumps({"service": service_figures(args.bundle, args.times)}, indent=1))
-    print(json.dumps({"catalog": catalog_figures(args.items, args.times)}, indent=1))
+    figures = {"service": service_figures(args.bundle, args.times)}
+    print(json.dumps(figures, indent=1))
+    catalog = {"catalog": catalog_figures(args.items, args.times)}
+    print(json.dumps(catalog, indent=1))
+    keep(args, figures | catalog)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.deviation import sample_deviation
 from features.encoders.catalog import encode_catalog
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".recsys/cache"))
     parser.add_argument("--share", type=float, default=0.05, help="of the listings that show another's picture")
     parser.add_argument("--seeds", type=int, default=3)
+    takes_json(parser)
     given = parser.parse_args()
     config, quarantine = load_config(None), Quarantine()
     shop = read_shop(given.shop, quarantine=quarantine)
@@ -94,7 +96,8 @@ def main() -> None:
     rows = np.flatnonzero(vectors.paired)
     lettered = np.array([bool(lines) for lines in lettering])
     print(f"{shop.name}: {len(rows)} listings with words and picture, {(lettered[rows]).mean():.1%} lettered")
-    print(f"reading: {speed(shop, config.lettering)}")
+    reading = speed(shop, config.lettering)
+    print(f"reading: {reading}")
     names = ("match model alone", "lettering alone", "both")
     found: dict[tuple[str, bool], list[tuple[float, float]]] = {}
     for seed in range(given.seeds):
@@ -124,7 +127,13 @@ def main() -> None:
             cells += [f"{mean:8.4f} ±{by:7.4f}" for mean, by in zip(values.mean(axis=0), deviations, strict=True)]
         print(f"{name:<22}" + "".join(f"{cell:>17}" for cell in cells))
     base = 1 - np.array(found[names[0], True])[:, 0].mean()
-    print(f"pairs put in the wrong order: {base / (1 - np.array(found[names[2], True])[:, 0].mean()):.1f} times fewer")
+    fewer = base / (1 - np.array(found[names[2], True])[:, 0].mean())
+    print(f"pairs put in the wrong order: {fewer:.1f} times fewer")
+    rows = [
+        {"by": name, "lettered_alone": not whole, "auroc": values[:, 0], "precision": values[:, 1]}
+        for (name, whole), values in ((of, np.array(each)) for of, each in found.items())
+    ]
+    keep(given, {"reading": reading, "rows": rows, "wrong_pairs_fewer": fewer})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import keep, takes_json
 
 from features.encoders.described import short_hash
 from features.encoders.local import LocalConfig, read_pixels
@@ -37,6 +38,7 @@ def main() -> None:
     options.add_argument("--attribute", default="color")
     options.add_argument("--parts", type=int, default=6)
     options.add_argument("--residue", type=int, default=0, help="listings of this part of the hash are not looked at")
+    takes_json(options)
     given = options.parse_args()
     shop = read_shop(given.shop, quarantine=Quarantine())
     if shop.images is None:
@@ -67,13 +69,15 @@ def main() -> None:
     distance, right = torch.cat(apart).numpy(), torch.cat(agrees).numpy()
     print(f"{given.attribute}: {len(rows)} listings, {len(label.values)} values, nearest of another file")
     print("Lab distance   pairs   agree   at most right")
-    low = 0.0
+    low, bands = 0.0, []
     for high in BANDS:
         band = (distance >= low) & (distance < high)
         agreed = right[band].mean() if band.any() else np.nan
         print(f"{low:5.1f} - {high:4.1f}  {band.sum():6d}   {agreed:.3f}   {np.sqrt(agreed):.3f}")
+        bands.append({"from": low, "to": high, "pairs": int(band.sum()), "agree": agreed, "at_most": np.sqrt(agreed)})
         low = high
     print(f"  from {low:4.1f}  {(distance >= low).sum():6d}   {right[distance >= low].mean():.3f}")
+    keep(given, {"listings": len(rows), "values": len(label.values), "bands": bands})
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from figures import keep, takes_json
 from torch import nn
 from torch.nn import functional
 
@@ -34,13 +36,13 @@ from recsys.match_fit import labels_among, listings_of
 HEAD = f"{'model':<34}{'R@1':>7}{'R@10':>7}{'MRR':>7}{'':>3}{'R@1':>7}{'R@10':>7}{'MRR':>7}{'AUROC':>9}{'s':>7}"
 
 
-def line(name: str, likeness: np.ndarray, area: float, seconds: float) -> str:
-    """One row: words to picture, picture to words, mismatch AUROC, seconds of training."""
-    cells = []
-    for side in (likeness, likeness.T):
-        found = metrics_at(places(side))
-        cells.append("".join(f"{found[key]:7.3f}" for key in ("recall@1", "recall@10", "mrr")))
-    return f"{name:<34}{cells[0]}   {cells[1]}{area:9.4f}{seconds:7.0f}"
+def row(name: str, likeness: np.ndarray, seconds: float) -> dict[str, Any]:
+    """Words to picture, picture to words, AUROC of cosines, seconds of training: printed, and as figures."""
+    area = area_of(likeness)
+    sides = {"text_to_image": metrics_at(places(likeness)), "image_to_text": metrics_at(places(likeness.T))}
+    cells = ["".join(f"{found[key]:7.3f}" for key in ("recall@1", "recall@10", "mrr")) for found in sides.values()]
+    print(f"{name:<34}{cells[0]}   {cells[1]}{area:9.4f}{seconds:7.0f}", flush=True)
+    return {"model": name, **sides, "auroc": area, "seconds": seconds}
 
 
 def plain_two_tower(train: Pairs, test: Pairs, *, seed: int, epochs: int = 15, batch: int = 256) -> np.ndarray:
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".recsys/cache"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="settings", action="append", default=[])
+    takes_json(parser)
     given = parser.parse_args()
     config = load_match_config(None, given.settings)
     quarantine = Quarantine()
@@ -93,19 +96,19 @@ def main() -> None:
     print(HEAD)
     start = time.perf_counter()
     likeness = plain_two_tower(learned, test, seed=given.seed)
-    print(line("plain two-tower, frozen vectors", likeness, area_of(likeness), time.perf_counter() - start), flush=True)
+    rows = [row("plain two-tower, frozen vectors", likeness, time.perf_counter() - start)]
     start = time.perf_counter()
     towers = train_towers(learned, MatchConfig(), seed=given.seed)
     with torch.inference_mode():
         likeness = (towers.text(test.text) @ towers.image(test.image).T).numpy()
-    print(line("fast path, frozen vectors", likeness, area_of(likeness), time.perf_counter() - start), flush=True)
+    rows.append(row("fast path, frozen vectors", likeness, time.perf_counter() - start))
     start = time.perf_counter()
     labels = labels_among(shop, parts.train)
     model = fit_fine(listings, labels, parts.train, parts.valid, config.model, seed=given.seed)
     seconds = time.perf_counter() - start
     judged = evaluate(model, listings, parts.test, labels_among(shop, np.arange(len(listings))), seed=given.seed)
     name = f"fine, {config.model.learning}, {config.model.architecture}"
-    print(line(name, judged.likeness, area_of(judged.likeness), seconds))
+    rows.append(row(name, judged.likeness, seconds))
     if model.reranks:
         for direction in ("text_to_image", "image_to_text"):
             found = judged.metrics[direction]
@@ -113,6 +116,7 @@ def main() -> None:
             print(f"  {direction} ordered again down to {model.config.rerank} (blend {model.blend:g}): {told}")
     told = ", ".join(f"{key} {value:.3f}" for key, value in judged.metrics["accuracy"].items())
     print(f"  mismatch AUROC by margins {judged.metrics['mismatch_auroc']:.4f}; from pictures alone: {told}")
+    keep(given, {"rows": rows, "fine": judged.metrics})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 from numpy.typing import NDArray
 
 from features.interactions import Interactions
@@ -38,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="any folder that `recsys bench` reads")
     parser.add_argument("--pairs", type=int, default=20_000, help="pairs of neighbors, one a list")
+    takes_json(parser)
     given = parser.parse_args()
     task = read_task(given.data, split_file=None, refit=None, cache_dir=CACHE, quarantine=Quarantine())
     train, rng = task.split.train, np.random.default_rng(0)
@@ -56,10 +58,13 @@ def main() -> None:
     tenth = (10 * (np.arange(len(user)) - start[user]) // count[user])[count[user] >= SHORTEST]
     of = popularity[item][count[user] >= SHORTEST]
     means = np.array([of[tenth == number].mean() for number in range(10)])
+    figures = {"beside": beside, "at_random": apart, "ratio": beside / apart, "popularity_by_tenth": means / means[0]}
     print("popularity by tenth of the lists, over the first's:", " ".join(f"{one / means[0]:.2f}" for one in means))
     if len(task.split.valid):
         told = popularity[task.split.valid.item_idx].mean() / popularity[train.item_idx].mean()
         print(f"the data set's own validation pairs: {told:.2f} of the mean of all training pairs")
+        figures["validation_popularity"] = told
+    keep(given, figures)
 
 
 if __name__ == "__main__":

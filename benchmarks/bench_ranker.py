@@ -18,6 +18,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+from figures import keep, takes_json
 
 from features.deviation import sample_deviation
 from features.pictures.fetched import FetchedImages
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--users", type=int, default=1_000, help="on each side, at most")
     parser.add_argument("--cache", type=Path, default=Path(".recsys/cache"))
+    takes_json(parser)
     args = parser.parse_args()
     config: FitConfig = load_config(None)
     quarantine = Quarantine()
@@ -134,6 +136,7 @@ def main() -> None:
                     "over_taste": round(float((values / base).mean()), 3),
                 }
     print(json.dumps({"shop": args.shop.name, "users": args.users, "seeds": args.seeds, **summary}, indent=1))
+    keep(args, summary)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.interactions import Interactions
 from features.quarantine import Quarantine
@@ -55,6 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="any folder that `recsys bench` reads")
     parser.add_argument("--recency", type=float, nargs="+", default=[0.4, 0.8, 1.2], help="values beside 0")
+    takes_json(parser)
     given = parser.parse_args()
     task = read_task(given.data, split_file=None, refit=None, cache_dir=CACHE, quarantine=Quarantine(), valid="last")
     plain = recall(task, 0.0)
@@ -65,6 +67,8 @@ def main() -> None:
     for recency, one in reached.items():
         print(f"recency {recency}: {one / plain:.3f} x no recency")
     print(f"recency {best} in shuffled lists: {chance / plain:.3f} x no recency")
+    over = [{"recency": recency, "recall@20": one, "ratio": one / plain} for recency, one in reached.items()]
+    keep(given, {"without": plain, "with": over, "shuffled": {"recency": best, "ratio": chance / plain}})
 
 
 if __name__ == "__main__":

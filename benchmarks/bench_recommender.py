@@ -1,6 +1,6 @@
 """How long a large catalog's answers take: opening a bundle, exact against approximate search, whole feeds.
 
-    .venv/bin/python benchmarks/bench_recommender.py --items 100000 --json
+    .venv/bin/python benchmarks/bench_recommender.py --items 100000 --json recommender.json
 
 Vectors are drawn around centers, with lengths that fall off as popularity does; reasons are found as in the service.
 """
@@ -8,7 +8,6 @@ Vectors are drawn around centers, with lengths that fall off as popularity does;
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.vectors.rows import unit_rows
 from features.vocabulary import Vocabulary
@@ -137,14 +137,12 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    takes_json(parser)
     args = parser.parse_args()
     figures = measure(args.items, args.users, args.dim, args.requests, args.seed)
-    if args.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:18} {value}")
+    for name, value in figures.items():
+        print(f"{name:18} {value}")
+    keep(args, figures)
 
 
 if __name__ == "__main__":

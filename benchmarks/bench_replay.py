@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from figures import keep, takes_json
 
 from features.quarantine import Quarantine
 from recsys.replay.engine import ReplayConfig, replay
@@ -134,7 +135,7 @@ def main() -> None:
     parser.add_argument("--loop-rows", type=int, default=1_000, help="rows of the plain loop")
     parser.add_argument("--folder", type=Path, help="where logs are written; a temporary folder else")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write the figures there, too")
+    takes_json(parser)
     options = parser.parse_args()
     if options.one is not None:
         print(json.dumps(one(options.one)))
@@ -163,8 +164,7 @@ def main() -> None:
     }
     for name, value in figures.items():
         print(f"{name:18} {value}")
-    if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2))
+    keep(options, figures)
 
 
 if __name__ == "__main__":

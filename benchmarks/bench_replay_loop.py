@@ -30,6 +30,7 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
+from figures import keep, takes_json
 from redis import Redis
 from replay_town import EPSILON, SLOTS, TEMPERATURE, Town, as_log, drawn_traffic, make_town
 from scipy import stats
@@ -220,7 +221,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="where results are kept; what is there is not run again")
+    takes_json(parser, "where results are kept, with machine and settings; what is there is not run again")
     options = parser.parse_args()
     kept: dict[str, Any] = {}
     if options.json is not None and options.json.is_file():
@@ -228,10 +229,6 @@ def main() -> None:
     asked = {"requests": options.requests, "seed": options.seed}
     if kept.get("asked", asked) != asked:
         parser.error(f"{options.json} holds a run of {kept['asked']}, not of {asked}")
-
-    def keep() -> None:
-        if options.json is not None:
-            options.json.write_text(json.dumps(kept))
 
     with tempfile.TemporaryDirectory(prefix="loop") as folder:
         town = make_town(Path(folder), n_users=600, seed=options.seed)
@@ -243,15 +240,15 @@ def main() -> None:
                 seed = 1 + options.seed * 1_000_000 + len(repeats)
                 repeats.append(judged(town, drawn_traffic(town, options.requests, seed=seed), seed))
                 progress.advance()
-                keep()
+                keep(options, kept)
         if "served" not in kept:
             kept["served"] = served(town, Path(folder), options.requests, seed=options.seed)
-            keep()
+            keep(options, kept)
     told = {"truth": kept["truth"], "served": kept["served"]}
     if options.repeats:
         told["repeats"] = coverage(repeats[: options.repeats], kept["truth"])
     kept["summary"] = told
-    keep()
+    keep(options, kept)
     print(json.dumps(told, indent=2))
 
 

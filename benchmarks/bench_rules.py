@@ -1,6 +1,6 @@
 """What rules, diversity and exploration add to a request, beside plain Python loops over the same items.
 
-    .venv/bin/python benchmarks/bench_rules.py --items 100000 --json
+    .venv/bin/python benchmarks/bench_rules.py --items 100000 --json rules.json
 
 A catalog of drawn attributes and prices; a rule set of 20 rules (8 filters, 8 boosts and buries, 2 caps, 2 pins).
 Medians of repeated calls, in CPU time of the thread, so that a busy machine does not count. A loop evaluates the same
@@ -11,13 +11,13 @@ loops of MMR and DPP are the definitions.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from figures import keep, takes_json
 
 from features.vectors.rows import unit_rows
 from features.vocabulary import Vocabulary
@@ -232,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
+    takes_json(parser)
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     shown = catalog(asked.items, rng)
@@ -247,11 +247,8 @@ def main() -> None:
     rows = [over_the_catalog(book, shown, occasion)]
     for n in (100, 500):
         rows += over_candidates(book, shown, occasion, n, rng)
-    if asked.json:
-        table = [{"what": what, "us": ours, "loop_us": loop, "ratio": loop / ours} for what, ours, loop in rows]
-        about = {"items": asked.items, "columns_s": read - began, "compiled_ms": (warm - read) * 1e3}
-        print(json.dumps({**about, "rows": table}, indent=2))
-        return
+    table = [{"what": what, "us": ours, "loop_us": loop, "ratio": loop / ours} for what, ours, loop in rows]
+    keep(asked, {"columns_s": read - began, "compiled_ms": (warm - read) * 1e3, "rows": table})
     print(f"columns of {asked.items:,} items: {read - began:.2f} s; 20 rules compiled: {(warm - read) * 1e3:.1f} ms")
     print(f"{'a request':60} {'us':>9} {'loop us':>12} {'ratio':>8}")
     for what, ours, loop in rows:

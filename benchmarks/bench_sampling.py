@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench_train import synthetic
+from figures import keep, takes_json
 from log_plot import log_plot
 
 from features.interactions import Interactions
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that draw neighborhoods")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--variants", nargs="+", choices=["whole", "drawn", "unpinned"])
-    parser.add_argument("--json", type=Path, help="results; what stands there already is not measured again")
+    takes_json(parser, "results, with machine and settings; what stands there already is not measured again")
     parser.add_argument("--plot", type=Path, help="draw sampling-step.svg and sampling-peak.svg for sampling.svg")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -139,9 +140,7 @@ def main() -> None:
                 f"({row['step_cpu_s']:.4f} s of processor time, {cpu:.3f} x), {row['peak_bytes'] / 1e6:8.1f} MB",
                 flush=True,
             )
-            if given.json:
-                others = [row for row in there if row not in rows]
-                given.json.write_text(json.dumps({"rows": [*others, *rows]}, indent=2) + "\n")
+            keep(given, {"rows": [*(row for row in there if row not in rows), *rows]})
     if given.plot is not None:
         for unit, key in (("seconds a step", "step_s"), ("bytes of training", "peak_bytes")):
             lines = {name: [(row["edges"], row[key]) for row in rows if row["variant"] == name] for name in variants}

@@ -31,6 +31,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from figures import keep, takes_json
 from PIL import Image, ImageDraw
 
 from features.vocabulary import Vocabulary
@@ -207,7 +208,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, help="size of the catalog; default: the bundle's")
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     given = parser.parse_args()
     source = Bundle.open(given.bundle, verify=False)
     results: dict[str, dict[str, float]] = {}
@@ -238,9 +239,7 @@ def main() -> None:
                     results[kind] = found
                     numbers = f"{found['p50_ms']:8.2f} {found['p99_ms']:8.2f} {found['cpu_ms']:8.2f}"
                     print(f"{kind:28} {found['queries_per_s']:10,.0f} {numbers}")
-        if given.json is not None:
-            about = {"items": n_items, "clients": given.clients, "indexes": report["indexes"], "kinds": results}
-            given.json.write_text(json.dumps(about, indent=1))
+        keep(given, {"items": n_items, "indexes": report["indexes"], "kinds": results})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from figures import keep, takes_json
 from PIL import Image, ImageEnhance
 
 from features.onnx.encoders import TEXT, EncodersSpec, QueryEncoders, TextQueries
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--shop", type=Path, required=True)
     parser.add_argument("--queries", type=int, default=600)
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     given = parser.parse_args()
     bundle = Bundle.open(given.bundle, verify=False)
     searcher = Searcher(bundle)
@@ -151,8 +151,7 @@ def main() -> None:
             results[f"words, {dropped} dropped, int8"] = table(
                 f"title without {dropped} words, 8 bits", asked(dropped), "words", searcher.stored.fusion["words"]
             )
-    if given.json is not None:
-        given.json.write_text(json.dumps(results, indent=1))
+    keep(given, results)
 
 
 if __name__ == "__main__":

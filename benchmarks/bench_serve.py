@@ -27,8 +27,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import threading
 import time
@@ -39,6 +37,7 @@ from urllib.parse import quote
 
 import httpx
 import numpy as np
+from figures import keep, machine, takes_json
 from load import Asked, load
 from redis import Redis
 from serve_setup import (
@@ -222,17 +221,6 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
         "catalog": {"items": len(bundle), "users": len(bundle.users), "index": bundle.manifest.index},
         "worker": {"ready_s": round(ready_s, 2), "resident_bytes": resident_bytes(process.pid)},
         "redis": shop.about | {"used_memory": client.info("memory")["used_memory"]},
-        "settings": {
-            "seconds": given.seconds,
-            "rounds": given.rounds,
-            "connections": given.connections,
-            "workers": given.workers,
-        },
-        "machine": {
-            "cores": os.cpu_count(),
-            "processor": platform.processor() or platform.machine(),
-            "python": platform.python_version(),
-        },
     }
 
 
@@ -251,14 +239,13 @@ def main() -> None:
     parser.add_argument("--routes", nargs="*", help="only these beside the bare one")
     parser.add_argument("--work", type=Path, default=Path(".recsys/bench-serve"), help="where the made-up shops lie")
     parser.add_argument("--prepare", action="store_true", help="make and publish the shop, and end")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    takes_json(parser)
     given = parser.parse_args()
     with ExitStack() as stack:
         figures = measured(given, stack)
     if given.prepare:
         return
-    if given.json is not None:
-        given.json.write_text(json.dumps(figures, indent=1))
+    keep(given, figures)
     print(
         f"{'route':16} {'answers':7} {'max rps':>9} {'of bare':>8} {'cpu us':>7} {'at half: p50':>13} {'p95':>8} "
         f"{'p99':>8} failed"
@@ -268,8 +255,9 @@ def main() -> None:
             f"{name:16} {route['answers']:7} {route['rps']:9,.0f} {route['ratio_to_bare']:8.2f} {route['cpu_us']:7.0f} "
             f"{route['p50_ms']:13.2f} {route['p95_ms']:8.2f} {route['p99_ms']:8.2f} {route['failed']:6}"
         )
-    for name in ("version_switch", "catalog", "worker", "redis", "machine"):
+    for name in ("version_switch", "catalog", "worker", "redis"):
         print(f"{name}: {json.dumps(figures[name])}")
+    print(f"machine: {json.dumps(machine())}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ least.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from bench_curves import curves_plot
+from figures import keep, takes_json
 
 from features.quarantine import Quarantine
 from recsys.bench.read import read_task
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--level", type=float, default=0.183)
     parser.add_argument("--limit", type=float, default=1800.0, help="seconds for each training")
     parser.add_argument("--set", action="append", default=[], help="as for `recsys bench`", metavar="MODEL.FIELD=VALUE")
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     parser.add_argument("--svg", type=Path, help="where to draw recall by seconds")
     given = parser.parse_args()
     task = read_task(given.data, split_file=None, refit=True, cache_dir=CACHE, quarantine=Quarantine())
@@ -113,9 +113,7 @@ def main() -> None:
             raise SystemExit(f"{name}: --limit {given.limit:g} is over before the first look; give it more")
         verdict = "reached" if one.reached else "not reached"
         print(f"{name}: {given.level} {verdict} after {one.looks[-1][1]:.1f} s ({one.looks[-1][2]:.4f})", flush=True)
-        if given.json:
-            told = {name: {"reached": one.reached, "looks": one.looks} for name, one in climbs.items()}
-            given.json.write_text(json.dumps({"level": given.level, **told}, indent=2) + "\n")
+        keep(given, {name: {"reached": one.reached, "looks": one.looks} for name, one in climbs.items()})
     if given.svg:
         lines = {name: [(seconds, recall) for _, seconds, recall in one.looks] for name, one in climbs.items()}
         lines[f"level {given.level:g}"] = [

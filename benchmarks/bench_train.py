@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from figures import keep, takes_json
 from scipy import sparse
 from torch.nn.functional import embedding, logsigmoid
 
@@ -263,7 +264,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=10_000_000, help="largest graph of --growth")
     parser.add_argument("--plot", type=Path, help="draw --growth: growth-step.svg and growth-peak.svg for growth.svg")
     parser.add_argument("--edges", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path)
+    takes_json(parser)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -292,9 +293,7 @@ def main() -> None:
                 f"{told['peak_bytes'] / 1e6:8.1f} MB",
                 flush=True,
             )
-    if given.json:
-        report |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
-        given.json.write_text(json.dumps(report, indent=2) + "\n")
+    keep(given, report | {"torch": torch.__version__, "threads": torch.get_num_threads()})
 
 
 if __name__ == "__main__":
