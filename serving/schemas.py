@@ -160,37 +160,6 @@ class DebugOut(Shape):
     model_version: str
 
 
-class PastOut(Shape):
-    """One of a user's recent events."""
-
-    item_id: str
-    event_type: str
-    timestamp: float
-    """UTC seconds."""
-    item: ItemOut
-
-
-class UserOut(Shape):
-    """What is known of a user right now."""
-
-    user_id: str
-    attributes: dict[str, list[str]]
-    """What the shop says of the user."""
-    events: list[PastOut]
-    """Recent events, newest last."""
-    store: Literal["redis", "bundle"]
-
-
-class UserIn(Shape):
-    """What the shop says of a user."""
-
-    attributes: dict[
-        Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")],
-        Annotated[list[Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]], Field(max_length=100)],
-    ] = Field(max_length=100)
-    """Name to values. Each is also a segment that rules may name, such as "tier:gold"."""
-
-
 class EventIn(Shape):
     """Something a shopper did."""
 

@@ -19,9 +19,9 @@ from serving.schemas import (
     ItemOut,
     ItemsOut,
     ReadyOut,
-    UserOut,
 )
 from serving.search_schemas import SearchIn, SearchOut
+from serving.user_schemas import UserOut
 
 T = TypeVar("T", bound=BaseModel)
 

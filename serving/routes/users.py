@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
+import orjson
 from fastapi import APIRouter, Path, Query
 from starlette.datastructures import State
 from starlette.requests import Request
@@ -12,7 +13,8 @@ from starlette.responses import Response
 
 from serving.asked import MAX_ID_CHARS, FeedQuery, NoQuery
 from serving.routes.common import HotRoute, ListRoute, asked_by, body_of, checked_id, engine_of, problems
-from serving.schemas import AnswerOut, UserIn, UserOut
+from serving.schemas import AnswerOut
+from serving.user_schemas import BulkUsersIn, BulkUsersOut, UserIn, UserOut
 
 UserId = Annotated[
     str, Path(description="Any id; one never seen is no error. Percent-encoded.", min_length=1, max_length=MAX_ID_CHARS)
@@ -48,9 +50,28 @@ async def _describe(request: Request, *, whole: bool) -> Response:
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
+async def bulk(request: Request) -> Response:
+    """Many users."""
+    engine = engine_of(request)
+    _ = engine.live
+    said = await body_of(request, BulkUsersIn, remark="; nothing of this import was taken")
+    taken: set[str] = set()
+    refused: list[dict[str, object]] = []
+    for index, user in enumerate(said.users):
+        if user.user_id in taken:
+            rule = "a user may be named once in a batch"
+            refused.append({"index": index, "user_id": user.user_id, "rule": rule})
+            continue
+        await engine.describe(user.user_id, user.attributes, whole=said.mode == "put")
+        taken.add(user.user_id)
+    body = orjson.dumps({"accepted": len(taken), "refused": refused})
+    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+
 lists = [ListRoute("/v1/users/", "user_id", "/feed", feed, **{"cache-control": "no-store"})]
 hot = [
     *lists,
+    HotRoute("/v1/users", bulk, methods=["POST"]),
     HotRoute("/v1/users/{user_id:id}", put, methods=["PUT"]),
     HotRoute("/v1/users/{user_id:id}", patch, methods=["PATCH"]),
 ]
@@ -73,6 +94,13 @@ async def put_user(user_id: UserId, user: UserIn) -> None:
 @documented.patch("/v1/users/{user_id}", response_model=UserOut, responses=problems(413, 415, 422, 503))
 async def patch_user(user_id: UserId, user: UserIn) -> None:
     """Change some of it: an attribute without values is not known any more, others stay as they are."""
+
+
+@documented.post("/v1/users", response_model=BulkUsersOut, responses=problems(413, 415, 422, 503))
+async def import_users(batch: BulkUsersIn) -> None:
+    """Put or patch what is said of up to 500 users. A body of another shape is refused as a whole (422); where Redis
+    goes away in the middle (503) those before are kept, and the same body may be sent again.
+    """
 
 
 @router.get("/v1/users/{user_id:id}", response_model=UserOut, responses=problems(422, 503))

@@ -17,6 +17,7 @@ def test_every_route_of_the_api_is_described(standing_service: Any) -> None:
         "/v1/items/{item_id}": ["delete", "get", "patch", "put"],
         "/v1/items/{item_id}/similar": ["get"],
         "/v1/items/{item_id}/debug": ["get"],
+        "/v1/users": ["post"],
         "/v1/users/{user_id}": ["delete", "get", "patch", "put"],
         "/v1/users/{user_id}/feed": ["get"],
         "/v1/events": ["post"],

@@ -108,6 +108,34 @@ def test_what_the_shop_says_of_a_user_is_kept_changed_and_forgotten(service: Any
     assert refused.json()["errors"][0]["place"] == "body.attributes.tier"
 
 
+def test_many_users_are_told_of_at_once_and_a_user_named_twice_is_refused_by_name(service: Any) -> None:
+    def tell(mode: str, *users: tuple[str, dict[str, list[str]]]) -> Any:
+        said = [{"user_id": user_id, "attributes": attributes} for user_id, attributes in users]
+        return httpx.post(service.base_url + "/v1/users", json={"mode": mode, "users": said})
+
+    def known(user_id: str) -> Any:
+        return service.get(f"/v1/users/{user_id}").json()["attributes"]
+
+    gold, oslo = {"tier": ["gold"]}, {"city": ["Oslo"]}
+    done = tell("put", ("u1", gold | oslo), ("new%20one", gold), ("u1", {}))
+    assert done.json() == {
+        "accepted": 2,
+        "refused": [{"index": 2, "user_id": "u1", "rule": "a user may be named once in a batch"}],
+    }
+    assert (known("u1"), known("new%2520one")) == (gold | oslo, gold)
+    assert tell("patch", ("u1", {"tier": []})).json() == {"accepted": 1, "refused": []}
+    assert known("u1") == oslo
+    assert tell("put", ("u1", gold)).status_code == 200
+    assert known("u1") == gold  # a put is all there is to say
+    refused = tell("put", ("u2", gold), ("u3", {"tier": [" "]}))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["place"] == "body.users.1.attributes.tier.0"
+    assert "nothing of this import was taken" in refused.json()["detail"]
+    assert known("u2") == {}
+    assert tell("put", *((f"user {n}", gold) for n in range(501))).status_code == 422
+    assert tell("put", *((f"user {n}", gold) for n in range(500))).json()["accepted"] == 500
+
+
 def test_a_rule_may_hold_for_users_of_whom_the_shop_says_something(service: Any) -> None:
     rule = {"name": "no mugs for gold", "hide": "category under Kitchen", "when": {"segments": ["tier:gold"]}}
     body = {"rules": [rule]}
