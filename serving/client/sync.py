@@ -56,9 +56,25 @@ class Client:
     search = _sends(calls.search)
     item = _sends(calls.item)
     items = _sends(calls.items)
+    debug = _sends(calls.debug)
+    put_item = _sends(calls.put_item)
+    patch_item = _sends(calls.patch_item)
+    delete_item = _sends(calls.delete_item)
+    import_items = _sends(calls.import_items)
     record = _sends(calls.record)
     user = _sends(calls.user)
+    put_user = _sends(calls.put_user)
+    patch_user = _sends(calls.patch_user)
+    import_users = _sends(calls.import_users)
     forget = _sends(calls.forget)
+    rules = _sends(calls.rules)
+    put_rules = _sends(calls.put_rules)
+    dry_run = _sends(calls.dry_run)
+    roll_rules_back = _sends(calls.roll_rules_back)
+    experiments = _sends(calls.experiments)
+    put_experiments = _sends(calls.put_experiments)
+    roll_experiments_back = _sends(calls.roll_experiments_back)
+    results = _sends(calls.results)
     ready = _sends(calls.ready)
 
     def close(self) -> None:
@@ -86,6 +102,6 @@ class Client:
             time.sleep(step.seconds)
             return None
         try:
-            return self._http.request(step.method, step.path, params=step.query, json=step.body)
+            return self._http.request(step.method, step.path, params=step.query, json=step.body, headers=step.headers)
         except httpx.TransportError as failed:
             return failed

@@ -87,7 +87,7 @@ def test_every_benchmark_on_a_page_is_there_with_its_options(page: Path) -> None
         if not script.is_file():
             wrong.append(f"{snippet}: no such script")
             continue
-        source = script.read_text(encoding="utf-8")
+        source = script.read_text(encoding="utf-8").replace("takes_json(", '"--json"')
         for word in words[place + 1 :]:
             option = word.partition("=")[0]
             if option.startswith("--") and f'"{option}"' not in source:

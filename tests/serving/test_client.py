@@ -14,13 +14,17 @@ from typing import Any
 import pytest
 
 from serving.access.keyring import new_key, write_keys
-from serving.asked import FeedIn, FeedQuery, OneIn, RecommendIn, SimilarIn, SimilarQuery
+from serving.asked import DebugQuery, FeedIn, FeedQuery, OneIn, RecommendIn, SimilarIn, SimilarQuery
 from serving.client import calls
 from serving.client.asynchronous import AsyncClient
 from serving.client.errors import ServiceError, UnreachableError
 from serving.client.manners import Manners
 from serving.client.sync import Client
+from serving.items.shapes import BulkItemIn, ItemIn, ItemPatch
+from serving.policy_schemas import TrialIn
 from serving.schemas import AnswerOut, EventIn, FailedOut
+from serving.search_schemas import SearchIn
+from serving.user_schemas import BulkUserIn
 
 
 def ids(answer: AnswerOut) -> list[str]:
@@ -33,6 +37,82 @@ def test_both_clients_send_every_call_there_is() -> None:
     for client in (Client, AsyncClient):
         sent = {name for name in vars(client) if not name.startswith("_")} - {"close", "aclose"}
         assert sent == built
+
+
+ONE_OF_EACH = {
+    "similar": ("i3", SimilarQuery(k=5)),
+    "feed": ("u1",),
+    "recommend": (RecommendIn(),),
+    "batch": ([OneIn(feed=FeedIn(user_id="u1"))],),
+    "search": (SearchIn(words="mug"),),
+    "item": ("i3",),
+    "debug": ("i3", DebugQuery(user_id="u1")),
+    "put_item": ("i3", ItemIn(title="Mug")),
+    "patch_item": ("i3", ItemPatch(price=3)),
+    "delete_item": ("i3",),
+    "import_items": ([BulkItemIn(item_id="i3", price=3)],),
+    "record": ([EventIn(user_id="u1", item_id="i3", event_type="view")],),
+    "user": ("u1",),
+    "put_user": ("u1", {"tier": ["gold"]}),
+    "patch_user": ("u1", {"tier": []}),
+    "import_users": ([BulkUserIn(user_id="u1", attributes={})],),
+    "forget": ("u1",),
+    "put_rules": ({"rules": []},),
+    "dry_run": (TrialIn(user_id="u1"),),
+    "put_experiments": ({"experiments": []},),
+}
+"""Arguments of every call that needs some."""
+
+
+def test_there_is_a_typed_call_for_all_that_is_answered_in_json(service: Any) -> None:
+    built = [
+        getattr(calls, name)(*ONE_OF_EACH.get(name, ()))
+        for name, one in inspect.getmembers(calls, inspect.isfunction)
+        if one.__module__ == calls.__name__ and not name.startswith("_")
+    ]
+    sent = {(call.method, call.path.replace("/i3", "/{item_id}").replace("/u1", "/{user_id}")) for call in built}
+    paths = service.get("/openapi.json").json()["paths"]
+    described = {(method.upper(), path) for path, operations in paths.items() for method in operations}
+    assert described - sent == {("GET", "/v1/images/{item_id}"), ("GET", "/health"), ("GET", "/metrics")}
+    assert sent <= described
+
+
+def test_a_shop_is_run_by_typed_calls(service: Any) -> None:
+    with Client(service.base_url) as client:
+        item = client.patch_item("i3", ItemPatch(price=3.5)).item
+        assert item.price == 3.5
+        assert item.title == "Red shoe 3"
+        assert client.patch_item("i3", ItemPatch(price=None)).item.price is None  # said to be unknown
+        imported = client.import_items([BulkItemIn(item_id="i5", available=False)], mode="patch")
+        assert (imported.accepted, imported.refused) == (1, [])
+        assert not client.item("i5").available
+        why = client.debug("i5", DebugQuery(page="i3")).why
+        assert why is not None
+        assert why.hidden_by == ["unavailable"]
+        client.delete_item("i7")
+        with pytest.raises(ServiceError) as gone:
+            client.item("i7")
+        assert gone.value.status == 404
+        assert client.put_user("u1", {"tier": ["gold"], "city": ["Oslo"]}).attributes["tier"] == ["gold"]
+        assert client.patch_user("u1", {"tier": []}).attributes == {"city": ["Oslo"]}
+        assert client.import_users([BulkUserIn(user_id="u2", attributes={"tier": ["gold"]})]).accepted == 1
+        hide = {"rules": [{"name": "no mugs", "hide": "category under Kitchen"}]}
+        trial = client.dry_run(TrialIn(rules=hide, user_id="u2"))
+        assert trial.effects[0].n_moved > 0
+        put = client.put_rules(hide, note="no mugs", expected=0)
+        assert client.rules().rules == hide
+        with pytest.raises(ServiceError) as late:
+            client.put_rules(hide, expected=put.version + 1)
+        assert late.value.status == 409
+        client.put_rules({"rules": []})
+        assert client.roll_rules_back().version == put.version
+        assert client.rules(put.version).history[-1].note == "no mugs"
+        arms = [{"name": "a"}, {"name": "b", "overrides": {"exploration": {"temperature": 0.2}}}]
+        client.put_experiments({"experiments": [{"name": "warm", "arms": arms}]})
+        assert [arm["name"] for arm in client.experiments().experiments["experiments"][0]["arms"]] == ["a", "b"]
+        assert [one["name"] for one in client.results().experiments] == ["warm"]
+        client.put_experiments({"experiments": []})
+        assert client.roll_experiments_back(1).version == 1
 
 
 def test_a_shop_can_be_asked_and_told_by_typed_calls(service: Any) -> None:
