@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import json
 import time
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,54 +11,12 @@ from hypothesis import strategies as st
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.shop.shop import Shop, read_shop
-
-ITEMS = [
-    {"item_id": "a", "title": "Ant", "price": 1.5, "brand": "Acme", "tags": ["x", "y"], "category": ["Top", "Sub"]},
-    {"item_id": "b", "title": "Bee", "price": None, "brand": None, "tags": [], "category": ["Top"]},
-    {"item_id": "c", "title": "Cat", "price": 3.0, "brand": "Bolt", "tags": ["y"], "category": None},
-]
-EVENTS = [
-    {"user_id": "u", "item_id": "b", "event_type": "view"},
-    {"user_id": "v", "item_id": "a", "event_type": "purchase"},
-    {"user_id": "u", "item_id": "a", "event_type": "like"},
-]
-Rows = list[dict[str, Any]]
-
-
-def put(folder: Path, name: str, rows: Rows, kind: str = "jsonl") -> None:
-    path = folder / f"{name}.{kind}"
-    if kind == "jsonl":
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    elif kind == "csv":
-        table = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows]
-        pd.DataFrame(table).to_csv(path, index=False)
-    else:
-        pd.DataFrame(rows).to_parquet(path)
+from tests.features.shop_tables import EVENTS, ITEMS, Read, Rows, put, reading, refusals
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Callable[..., tuple[Shop, Quarantine]]:
-    """Writes the given tables (and shop.toml) and reads them as a shop."""
-
-    def read_it(
-        items: Rows = ITEMS, events: Rows | None = None, users: Rows | None = None, toml: str = "", kind: str = "jsonl"
-    ) -> tuple[Shop, Quarantine]:
-        for name, rows in (("items", items), ("interactions", events), ("users", users)):
-            if rows is not None:
-                put(tmp_path, name, rows, kind)
-        if toml:
-            (tmp_path / "shop.toml").write_text(toml, encoding="utf-8")
-        quarantine = Quarantine()
-        return read_shop(tmp_path, quarantine=quarantine), quarantine
-
-    return read_it
-
-
-Read = Callable[..., tuple[Shop, Quarantine]]
-
-
-def refusals(quarantine: Quarantine) -> list[tuple[str, int | None, str]]:
-    return [(refusal.file, refusal.row, refusal.rule.split(";")[0]) for refusal in quarantine.refusals]
+def read(tmp_path: Path) -> Read:
+    return reading(tmp_path)
 
 
 def triples(shop: Shop) -> list[tuple[str, str, str]]:
@@ -213,34 +166,6 @@ def test_columns_are_mapped_and_unknown_ones_named(read: Read) -> None:
     assert "another column" in shop.reading.attribute_columns["items"]["title"]
 
 
-def test_pictures_are_found_and_the_others_told_apart(read: Read, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
-        for name in ("1.jpg", "sub/2.jpg", "images/3.jpg", "../evil.jpg"):
-            archive.writestr(name, b"x")
-    given: list[Any] = [
-        "1.jpg",
-        "./1.jpg",
-        "images/1.jpg",
-        ["sub\\2.jpg", "1.jpg"],
-        "3.jpg",
-        "https://example.com/4.jpg",
-        "gone.jpg",
-        "../evil.jpg",
-        "/etc/passwd",
-        None,
-        [],
-    ]
-    shop, quarantine = read([{"item_id": row, "title": "t", "image": name} for row, name in enumerate(given)])
-    assert shop.catalog.image.tolist() == ["1.jpg"] * 3 + ["sub/2.jpg", "images/3.jpg"] + [""] * 6
-    assert shop.reading.remote_images == {5: ("https://example.com/4.jpg",)}
-    assert refusals(quarantine) == [
-        ("images.zip", None, "member path leaves the folder"),
-        ("items.jsonl", 7, "image path leaves the folder"),
-        ("items.jsonl", 8, "image path leaves the folder"),
-        ("items.jsonl", 6, "image file is missing"),
-    ]
-
-
 def test_users_without_an_id_or_twice_are_refused(read: Read) -> None:
     users = [{"user_id": "u", "age": 1}, {"user_id": None, "age": 2}, {"user_id": "u", "age": 3}]
     shop, quarantine = read(ITEMS, EVENTS, users)
@@ -382,48 +307,3 @@ def test_real_shops_without_events_or_without_pictures_are_read(real_data: Path)
     tools = read_shop(real_data / "amazon-industrial", quarantine=Quarantine())
     assert (len(tools.catalog), len(tools.interactions), tools.images) == (3686, 21_664, None)
     assert tools.reading.ignored_columns == {"interactions": ["position", "split"]}
-
-
-def pictures(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "images" / name).write_bytes(b"a picture")
-
-
-@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
-def test_an_item_may_have_several_pictures_and_the_first_one_that_is_there_is_its_main_one(
-    read: Read, tmp_path: Path, kind: str
-) -> None:
-    pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
-    lists = [["gone.jpg", "b.jpg", "images/a.jpg", "b.jpg"], ["c.jpg"], []]
-    items = [{**item, "image": cell} for item, cell in zip(ITEMS, lists, strict=True)]
-    shop, quarantine = read(items, kind=kind)
-    assert shop.catalog.image.tolist() == ["b.jpg", "c.jpg", ""]
-    assert shop.catalog.images() == [("b.jpg", "a.jpg"), ("c.jpg",), ()]
-    assert [(row, rule) for _, row, rule in refusals(quarantine)] == [(0, "image file is missing")]
-
-
-def test_a_column_of_images_adds_to_the_main_picture_and_is_no_attribute(read: Read, tmp_path: Path) -> None:
-    pictures(tmp_path, "a.jpg", "b.jpg", "c.jpg")
-    shop, quarantine = read(
-        [
-            {"item_id": "x", "title": "X", "image": "b.jpg", "images": '["a.jpg", "b.jpg", "../secret.jpg"]'},
-            {"item_id": "y", "title": "Y", "image": None, "images": '["http://a.b/1", "c.jpg", "http://a.b/2"]'},
-            {"item_id": "z", "title": "Z", "image": None, "images": None},
-        ]
-    )
-    assert shop.catalog.images() == [("b.jpg", "a.jpg"), ("c.jpg",), ()]
-    assert shop.reading.remote_images == {1: ("http://a.b/1", "http://a.b/2")}
-    assert refusals(quarantine) == [("items.jsonl", 0, "image path leaves the folder")]
-    assert "images" not in shop.catalog.attributes.names()
-
-
-def test_rows_that_are_refused_do_not_shift_the_pictures(read: Read, tmp_path: Path) -> None:
-    pictures(tmp_path, "a.jpg", "b.jpg")
-    shop, _ = read(
-        [
-            {"item_id": None, "title": "nobody", "image": ["b.jpg", "a.jpg"]},
-            {"item_id": "x", "title": "X", "image": ["a.jpg", "b.jpg"]},
-        ]
-    )
-    assert shop.catalog.images() == [("a.jpg", "b.jpg")]

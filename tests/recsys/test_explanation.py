@@ -122,6 +122,15 @@ def test_the_strongest_pull_is_named_not_the_newest_view(make_bundle: MakeBundle
     }
 
 
+def test_a_view_that_speaks_against_a_suggestion_is_not_its_reason(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(np.array([[1, 0.0], [0, 1], [-1, 0.9]]), users=np.array([[0, 3.0]]))
+    shown = BundleRecommender(bundle).recommend(UserState("u0", recent_items=("i0",)), k=2)
+    assert {slot.item_id: (slot.source, slot.reasons) for slot in shown} == {
+        "i1": ("personalized", ()),
+        "i2": ("personalized", ()),
+    }
+
+
 def test_every_reason_in_a_whole_shop_is_true(small_bundle: Path) -> None:
     """Each statement is checked against the raw data, not against the explainer's own look-ups."""
     bundle = Bundle.open(small_bundle)

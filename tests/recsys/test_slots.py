@@ -162,3 +162,6 @@ def test_a_list_drawn_at_once_has_the_probabilities_of_one_drawn_slot_by_slot() 
             assert one.conditional[1] == pytest.approx(at_once.conditional[1])
         assert same
         assert at_once.conditional[2] == at_once.marginal[2] == 1.0  # pinned
+        for one in (at_once, walk[0]):  # nothing stands above the first slot, so its chance needs no estimate
+            assert one.marginal[0] == one.conditional[0]
+            assert np.isnan(one.marginal[[1, *range(3, 8)]]).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,10 @@ def test_a_revoked_key_is_refused_soon_and_a_broken_file_changes_nothing(
     file.write_text("{")
     ring._next_look = 0.0
     assert ring.find(kept) is not None
+    write_keys(file, [revoked_key])  # as a restored file, which is older than the one before
+    os.utime(file, (1e9, 1e9))
+    ring._next_look = 0.0
+    assert ring.find(kept) is None
 
 
 def test_the_file_holds_no_key_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
-from serving.cursor import MAX_SHOWN, BadCursor, Cursor, checksums, question_hash
 from serving.keys import Keys
 
 
@@ -169,24 +168,6 @@ def test_a_cursor_belongs_to_its_question(similar: Any, standing_service: Any) -
         assert answer.status_code == 422, path
         assert "same question" in answer.json()["detail"]
     assert len(shown(similar("i3", k=9, cursor=cursor))) == 9  # as many as one likes
-
-
-def test_a_cursor_is_checked_and_bounded() -> None:
-    question = question_hash("feed", "u1", {})
-    text = Cursor.start(question).after(["a", "b"])
-    assert text is not None
-    again = Cursor.parse(text, question)
-    assert sorted(again.shown.tolist()) == sorted(checksums(["a", "b"]).tolist())
-    for broken in (text[:-1], text[:-4], text + "AAAA", "é", "", "AAAA", text.replace(text[3], "!")):
-        with pytest.raises(BadCursor):
-            Cursor.parse(broken, question)
-    with pytest.raises(BadCursor, match="same question"):
-        Cursor.parse(text, question_hash("feed", "u2", {}))
-    many = [f"i{row}" for row in range(MAX_SHOWN)]
-    longest = Cursor.start(question).after(many[:-1])
-    assert longest is not None
-    assert len(longest) < 6_000
-    assert Cursor.parse(longest, question).after(many[-1:]) is None
 
 
 # --- for whom ---------------------------------------------------------------------------------------------------------

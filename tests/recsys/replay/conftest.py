@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from features.vocabulary import Vocabulary
 from recsys.replay.log import Log
+from tests.recsys.replay.visits import DAY, T0
 
 
 @pytest.fixture
@@ -31,3 +33,13 @@ def make_log() -> Callable[..., Log]:
         )
 
     return make
+
+
+@pytest.fixture
+def visits(make_log: Callable[..., Log]) -> Log:
+    """Three requests of two slots: u2, u3, and somebody unknown; on days 0, 1 and 2."""
+    log = make_log(
+        [0, 1, 2, 3, 4, 5], [0] * 6, n_items=10, request=[0, 0, 1, 1, 2, 2], position=[0, 1] * 3,
+        user=[0, 0, 1, 1, -1, -1], timestamp=T0 + DAY * np.array([0, 0, 1, 1, 2, 2]), propensity=[0.1] * 6,
+    )  # fmt: skip
+    return replace(log, users=("u2", "u3"))
