@@ -37,6 +37,7 @@ from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
 from serving.items.shelf import ItemShelf
+from serving.limits import larger_bodies, with_limits
 from serving.lists import ListEngine
 from serving.memory import WorkerMemory
 from serving.middleware import Shell
@@ -174,6 +175,7 @@ def _openapi(app: FastAPI, hot_documented: list[BaseRoute], settings: Settings) 
         described = get_openapi(
             title=TITLE, version=VERSION, description=DESCRIPTION, routes=[*hot_documented, *app.routes]
         )
+        described = with_limits(described, settings)
         app.openapi_schema = described if settings.keys is None else with_keys(described)
     return app.openapi_schema
 
@@ -223,7 +225,7 @@ def _middleware(settings: Settings, store: Store, telemetry: Telemetry) -> list[
             Shell,
             telemetry=telemetry,
             max_body_bytes=settings.max_body_bytes,
-            larger=dict.fromkeys((search.PATH, "/v1/items", "/v1/items/"), settings.search_max_body_bytes),
+            larger=larger_bodies(settings),
             log_requests=settings.log_requests,
         )
     ]

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.access.gate import CALLER
 from serving.ids import new_id
+from serving.limits import most_bytes
 from serving.problems import ProblemError, problem
 from serving.telemetry import TIER, Telemetry
 
@@ -43,7 +44,7 @@ class Shell:
         app: the application.
         telemetry: counts and times requests.
         max_body_bytes: a larger request body is refused with 413.
-        larger: paths that take more, and how much; one that ends in a slash stands for all below it.
+        larger: as of `limits.larger_bodies`.
         log_requests: one log line a request.
     """
 
@@ -88,7 +89,7 @@ class Shell:
 
         try:
             declared = headers.get(b"content-length", b"0").decode("latin-1")
-            most = self._most(scope["path"])
+            most = most_bytes(scope["path"], self._max_body_bytes, self._larger)
             if declared.isdecimal() and int(declared) > most:
                 await _too_large(most).response()(scope, receive, send_dressed)
             else:
@@ -101,10 +102,6 @@ class Shell:
             await answer(scope, receive, send_dressed)
         finally:
             self._account(scope, status, time.perf_counter() - began, request_id)
-
-    def _most(self, path: str) -> int:
-        above = next((most for place, most in self._larger.items() if place[-1] == "/" and path.startswith(place)), 0)
-        return max(above, self._larger.get(path, self._max_body_bytes))
 
     def _account(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         matched = scope.get("route")

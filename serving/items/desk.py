@@ -30,11 +30,12 @@ class RefusedItem(ValueError):  # noqa: N818 - reads as what it is
         status: of the problem.
         kind: of the problem.
         rule: what it breaks.
+        place: where it was said.
     """
 
-    def __init__(self, status: int, kind: str, rule: str) -> None:
+    def __init__(self, status: int, kind: str, rule: str, place: str = "body") -> None:
         super().__init__(rule)
-        self.status, self.kind = status, kind
+        self.status, self.kind, self.place = status, kind, place
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class ItemDesk:
         if not whole and item_id not in bundle.items:
             raise UnknownItemError(item_id)
         if not item_id.isprintable():
-            raise RefusedItem(422, "invalid-request", "item_id must hold printable characters")
+            raise RefusedItem(422, "invalid-request", "item_id must hold printable characters", "path.item_id")
         if item_id not in bundle.items:
             try:
                 self._keeper.placer.require()
@@ -173,9 +174,10 @@ class ItemDesk:
         try:
             return decode(base64.b64decode(text, validate=True), max_pixels=self._max_pixels)
         except (binascii.Error, UnicodeEncodeError):
-            raise RefusedItem(422, "not-a-picture", "picture must be base64") from None
+            raise RefusedItem(422, "not-a-picture", "picture must be base64", "body.picture") from None
         except UnreadableImage as error:
-            raise RefusedItem(422, "not-a-picture", f"picture must be a picture, this one {error}") from error
+            rule = f"picture must be a picture, this one {error}"
+            raise RefusedItem(422, "not-a-picture", rule, "body.picture") from error
 
     def _encoded(self, asked: Sequence[_Asked]) -> dict[str, Said]:
         """The changes with the vectors of new words and pictures, all words at once."""
@@ -219,5 +221,5 @@ def _shown(one: _Asked, base: Bundle) -> dict[str, Any]:
 
 def _problem(refused: RefusedItem | UnknownItemError) -> ProblemError:
     assert isinstance(refused, RefusedItem)  # noqa: S101 - the caller has looked
-    errors = [{"place": "body", "rule": str(refused), "value": ""}]
+    errors = [{"place": refused.place, "rule": str(refused), "value": ""}]
     return ProblemError(refused.status, refused.kind, str(refused), errors=errors)

@@ -123,12 +123,12 @@ async def replace_rules(
     """
 
 
-@documented.post("/v1/rules/rollback", response_model=ChangedOut, responses=problems(409, 415, 422, 503))
+@documented.post("/v1/rules/rollback", response_model=ChangedOut, responses=problems(409, 413, 415, 422, 503))
 async def roll_rules_back(to: RollbackIn | None = None) -> None:
     """Go back to the version that was active before (no body), or to the one named."""
 
 
-@documented.post("/v1/rules/dry-run", response_model=TrialOut, responses=problems(404, 415, 422, 503))
+@documented.post("/v1/rules/dry-run", response_model=TrialOut, responses=problems(404, 413, 415, 422, 503))
 async def dry_run(trial: TrialIn) -> None:
     """Show what each rule would remove or move in one answer: of the rules given, or of a stored version."""
 
@@ -148,7 +148,7 @@ async def replace_experiments(
 @documented.post(
     "/v1/experiments/rollback",
     response_model=ChangedOut,
-    responses=problems(409, 415, 422, 503),
+    responses=problems(409, 413, 415, 422, 503),
     tags=["experiments"],
 )
 async def roll_experiments_back(to: RollbackIn | None = None) -> None:

@@ -235,6 +235,12 @@ def test_what_breaks_a_rule_is_refused_by_name(shop: Any, body: dict[str, Any], 
     assert shop.get("/v1/items/n0").status_code == 404
 
 
+def test_a_refused_picture_is_told_by_its_place(shop: Any) -> None:
+    for picture_of in ("bm8gcGljdHVyZQ==", "???"):
+        problem = shop.say("PUT", "n0", {"title": "Mug", "picture": picture_of}).json()
+        assert [error["place"] for error in problem["errors"]] == ["body.picture"]
+
+
 def test_a_bundle_that_cannot_place_new_items_says_so_and_still_takes_prices(service: Any) -> None:
     answer = service.say("PUT", "n0", MUG)
     assert answer.status_code == 409

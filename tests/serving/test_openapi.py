@@ -7,6 +7,7 @@ import warnings
 from itertools import product
 from typing import Any
 
+import httpx
 import pytest
 
 
@@ -40,6 +41,27 @@ def test_every_route_of_the_api_is_described(standing_service: Any) -> None:
     assert {"200", "409", "413", "415", "422", "503"} <= set(search["responses"])
     k = paths["/v1/users/{user_id}/feed"]["get"]["parameters"][1]
     assert (k["name"], k["schema"]["minimum"], k["schema"]["maximum"], k["schema"]["default"]) == ("k", 1, 100, 12)
+
+
+def test_every_body_has_a_limit_that_is_described_and_held(start_service: Any) -> None:
+    small = start_service(max_body_bytes=20_000, search_max_body_bytes=50_000, search_max_pixels=9_999)
+    described = small.get("/openapi.json").json()
+    assert "at most 9,999 pixels" in described["info"]["description"]
+    limits = {
+        (method, path): operation["responses"]["413"]["description"]
+        for path, operations in described["paths"].items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    }
+    assert len(limits) == 15
+    for (method, path), said in limits.items():
+        most = int(said.removeprefix("A body of more than ").removesuffix(" bytes").replace(",", ""))
+        assert most == (50_000 if path in {"/v1/search", "/v1/items", "/v1/items/{item_id}"} else 20_000)
+        url = small.base_url + path.replace("{item_id}", "i3").replace("{user_id}", "u1")
+        headers = {"content-type": "application/json"}
+        one_more = httpx.request(method, url, content=b" " * (most + 1), headers=headers)
+        assert one_more.status_code == 413
+        assert httpx.request(method, url, content=b" " * most, headers=headers).status_code != 413
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +198,56 @@ def test_a_redis_that_hangs_does_not_hang_the_service(
     finally:
         os.kill(mortal_redis.running.pid, signal.SIGCONT)
     eventually(lambda: impatient.feed("u1")["store"] == "redis")
+
+
+@contextmanager
+def sluggish(server: Any, *, pause_ms: int, between_s: float) -> Iterator[None]:
+    """A Redis that answers nothing for a while, then a few, then nothing again, as one does that is short of CPU."""
+    over = threading.Event()
+
+    def hold_up() -> None:
+        with server.client() as client:
+            while not over.wait(between_s):
+                client.execute_command("CLIENT", "PAUSE", pause_ms, "ALL")
+                client.ping()  # is answered when the pause ends
+
+    thread = threading.Thread(target=hold_up)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_slow_redis_keeps_nobody_waiting_and_every_event_counts_once(
+    published: Any, start_service: Any, mortal_redis: Any, eventually: Any
+) -> None:
+    impatient = start_service(redis_url=mortal_redis.url, redis_timeout_s=0.1)
+    expected = impatient.get("/v1/items/i3/similar").json()["recommendations"]
+    stores = set()
+    with sluggish(mortal_redis, pause_ms=1500, between_s=0.3):
+        end, number = time.monotonic() + 8, 0
+        while time.monotonic() < end:
+            for ask in (
+                lambda: impatient.get("/v1/items/i3/similar"),
+                lambda: impatient.get("/v1/users/u1/feed"),
+                lambda n=number: impatient.post(view("ann", f"i{n % 50}", event_id=f"e{n}")),
+            ):
+                began = time.monotonic()
+                answer = ask()
+                assert time.monotonic() - began < 1.2  # less than a pause of Redis
+                assert answer.is_success, answer.text
+                stores.add(answer.json().get("store"))
+            similar = impatient.get("/v1/items/i3/similar").json()["recommendations"]
+            assert [slot["item"] for slot in similar] == [slot["item"] for slot in expected]
+            number += 1
+            time.sleep(0.02)
+    assert {"redis", "bundle"} <= stores  # it was slow, and it was not gone
+    assert impatient.metric("recsys_redis_failures_total") >= 3
+    eventually(lambda: impatient.get("/ready").json()["pending_events"] == 0)
+    eventually(lambda: impatient.feed("u1")["store"] == "redis")
+    with mortal_redis.client() as client:  # an event whose answer came too late was applied, and was sent again
+        applied = client.lrange(Keys().recent("ann"), 0, -1)
+        assert len(applied) == min(number, 200)
+        assert len(set(applied)) == len(applied)
