@@ -79,12 +79,12 @@ class Explainer:
             items: int64 [n]; rows of the suggestions.
             sources: the tier each came from.
         """
-        telling = [place for place, source in enumerate(sources) if source not in _SAYS_ITSELF]
+        telling = [place for place, source in enumerate(sources) if source not in SAYS_ITSELF]
         pages = np.full(len(telling), page_idx, dtype=np.int64)
         relations = iter(self.relations(pages, items[telling]))
         return [
             tuple(next(relations)[:MAX_REASONS])
-            if source not in _SAYS_ITSELF
+            if source not in SAYS_ITSELF
             else self._by_itself(item, source, page_idx if source == "popular_in_category" else -1)
             for item, source in zip(items.tolist(), sources, strict=True)
         ]
@@ -111,13 +111,13 @@ class Explainer:
         telling = [
             place
             for place, (source, anchor) in enumerate(zip(sources, led_by, strict=True))
-            if source not in _SAYS_ITSELF and anchor >= 0
+            if source not in SAYS_ITSELF and anchor >= 0
         ]
         relations = iter(self.relations(anchors[telling], items[telling]))
         found: list[Reasons] = []
         slots = zip(items.tolist(), sources, led_by, roles, categories, strict=True)
         for item, source, anchor, role, category in slots:
-            if source in _SAYS_ITSELF:
+            if source in SAYS_ITSELF:
                 found.append(self._by_itself(item, source, anchor, category))
             elif anchor < 0:
                 found.append(())
@@ -199,7 +199,7 @@ class Explainer:
         return popular
 
 
-_SAYS_ITSELF: frozenset[Source] = frozenset({"popular", "popular_in_category", "pinned"})
+SAYS_ITSELF: frozenset[Source] = frozenset({"popular", "popular_in_category", "pinned"})
 """Sources whose suggestions stand for themselves, and are not explained by another item."""
 
 

@@ -20,7 +20,7 @@ from recsys.index import ItemIndex
 from recsys.live_user import LiveConfig
 from recsys.pipeline.moment import Moment, moment_of
 from recsys.pipeline.ranked import Ranked
-from recsys.pipeline.reasons import reasons_of
+from recsys.pipeline.reasons import Grounds, grounds_of, reasons_of
 from recsys.pipeline.request import Request
 from recsys.pipeline.retrieval import Retriever
 from recsys.pipeline.stage import Stage
@@ -192,6 +192,10 @@ class BundleRecommender(Retriever):
         parts = self.parts(moment, ranked.rows)
         told = {name: [None if np.isnan(value) else float(value) for value in of] for name, of in parts.items()}
         return [{name: of[place] for name, of in told.items()} for place in range(len(ranked))]
+
+    def grounds(self, moment: Moment, ranked: Ranked) -> list[Grounds | None]:
+        """What the reasons of each slot rest on."""
+        return grounds_of(self.bundle, self.likeness, moment, ranked)
 
     def user_vector(self, user: UserState) -> NDArray[np.float32] | None:
         """What is known of a user now as a vector, float32 [dim], as `Bundle.user_embeddings`; None for a stranger."""

@@ -93,7 +93,7 @@ class Answerer:
             slots,
             items,
             chances,
-            splits=ranking.splits,
+            details=ranking.details,
             next_cursor=asked.cursor.after(item_ids) if len(slots) == asked.query.k else None,
             recommendation_id=asked.recommendation_id,
             version=live.version,

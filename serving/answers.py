@@ -28,7 +28,7 @@ def list_json(
     items: Sequence[bytes],
     propensities: Sequence[float],
     *,
-    splits: Sequence[Mapping[str, float | None]] | None,
+    details: Sequence[Mapping[str, object]] | None,
     next_cursor: str | None,
     recommendation_id: str,
     version: str,
@@ -36,7 +36,7 @@ def list_json(
     rules_version: int,
     store: Origin,
 ) -> bytes:
-    """A ranked list; `items` holds the JSON of each slot's item, `splits` what each score is made of, if asked for."""
+    """A ranked list; `items` holds the JSON of each slot's item, `details` what else each slot says, if asked for."""
     shown: list[dict[str, object]] = [
         {
             "item": orjson.Fragment(item),
@@ -47,8 +47,8 @@ def list_json(
         }
         for slot, item, propensity in zip(slots, items, propensities, strict=True)
     ]
-    if splits is not None:
-        shown = [one | {"split": split} for one, split in zip(shown, splits, strict=True)]
+    if details is not None:
+        shown = [{**one, **detail} for one, detail in zip(shown, details, strict=True)]
     return orjson.dumps(
         {
             "recommendations": shown,

@@ -43,7 +43,7 @@ class ListQuery(NoQuery):
     cursor: str | None = Field(None, min_length=1, max_length=MAX_CURSOR_CHARS, pattern=r"^[A-Za-z0-9_=-]+$")
     """`next_cursor` of an earlier answer: go on after it, showing nothing again."""
     split: bool = False
-    """Also tell what each score is made of."""
+    """Also tell what each score is made of, and what its reasons rest on."""
 
     @cached_property
     def key(self) -> bytes:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
+from recsys.pipeline.moment import Moment
+from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.request import Request
 from recsys.pipeline.stage import Stage
+from recsys.recommender import BundleRecommender
 from serving.codec import Slot
 from serving.engine import Engine
 from serving.live import Live
@@ -32,13 +35,13 @@ class Ranking:
         slots: the slots.
         propensities: the probability with which each stands in its place, given those above it.
         marginals: the same over all that could have been shown, NaN where unknown; () where nothing is drawn.
-        splits: what each score is made of, where that was asked for.
+        details: of each what its score is made of ("split") and its reasons rest on ("grounds"), where that was asked.
     """
 
     slots: Sequence[Slot]
     propensities: Sequence[float]
     marginals: Sequence[float] = ()
-    splits: Sequence[Mapping[str, float | None]] | None = None
+    details: Sequence[Mapping[str, object]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ class Wanted:
     Args:
         request: what the pipeline is asked.
         stages: what changes the order of the candidates, in turn.
-        split: whether to tell what each score is made of.
+        split: whether to tell the details.
     """
 
     request: Request
@@ -119,7 +122,13 @@ def rankings(live: Live, block: Sequence[Wanted]) -> list[Ranking]:
             list(map(Slot, of.rows.tolist(), of.score.tolist(), of.source_names(), why)),
             of.propensity.tolist(),
             of.marginal.tolist(),
-            recommender.split(moment, of) if wanted.split else None,
+            _details(recommender, moment, of) if wanted.split else None,
         )
         for wanted, moment, of, why in zip(block, moments, ranked, reasons, strict=True)
     ]
+
+
+def _details(recommender: BundleRecommender, moment: Moment, ranked: Ranked) -> list[dict[str, object]]:
+    """Of each slot."""
+    both = zip(recommender.split(moment, ranked), recommender.grounds(moment, ranked), strict=True)
+    return [{"split": split, "grounds": None if grounds is None else asdict(grounds)} for split, grounds in both]

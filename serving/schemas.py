@@ -45,6 +45,19 @@ class ItemsOut(Shape):
     """Where the next part begins; null at the end."""
 
 
+class GroundsOut(Shape):
+    """What the reasons of a suggestion rest on: another item, and what is known of the two."""
+
+    item_id: str
+    """The item that led to it: of the page, in the cart, viewed, an example, or met before."""
+    together: int
+    """Users who met both."""
+    image: float | None
+    """Cosine of their pictures; null where one has none."""
+    text: float | None
+    """Cosine of their words, likewise."""
+
+
 class SlotOut(Shape):
     """One suggestion."""
 
@@ -60,6 +73,8 @@ class SlotOut(Shape):
     split: dict[str, float | None] | None = None
     """What the score is made of, where asked for: four ways of being alike for similar items, taste and prior for a
     feed; null where the item or the user lacks it."""
+    grounds: GroundsOut | None = None
+    """What the reasons rest on, where the split was asked for; null where no other item led to it."""
 
 
 class AnswerOut(Shape):
