@@ -93,6 +93,14 @@ def test_a_bad_value_is_refused_and_its_item_kept(read: Read) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_blank_cell_is_absent_and_no_bad_value(read: Read, kind: str) -> None:
+    rows = [{"item_id": f"i{row}", "title": "t", "price": cell} for row, cell in enumerate(["1.5", "  ", "", "cheap"])]
+    shop, quarantine = read(rows, kind=kind)
+    assert shop.catalog.price.tolist() == pytest.approx([1.5, np.nan, np.nan, np.nan], nan_ok=True)
+    assert [row for _, row, _ in refusals(quarantine)] == [3]
+
+
 def test_events_that_cannot_be_used_are_refused_each_for_its_first_fault(read: Read) -> None:
     good = {"user_id": "u", "item_id": "a", "event_type": "rating", "event_value": 5, "timestamp": 1_700_000_000}
     changes: Rows = [

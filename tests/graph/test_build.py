@@ -7,6 +7,7 @@ import pytest
 
 from features.catalog import Attributes, Catalog
 from features.interactions import Interactions
+from features.shop.reviews import Reviews
 from features.vocabulary import Vocabulary
 from graph.build import GraphConfig, build_graph
 from graph.knowledge_graph import KnowledgeGraph
@@ -78,6 +79,37 @@ def test_a_shop_without_events_or_attributes_still_has_its_nodes(catalog: Catalo
     bare = replace(catalog, attributes=Attributes.of([]))
     graph = build_graph(bare, Interactions.empty(Vocabulary(()), catalog.items), Attributes.of([]), {}, NO_PRICES)
     assert (graph.n_nodes, graph.edges) == ({"user": 0, "item": 6}, {})
+
+
+@pytest.mark.parametrize(("owner", "other"), [("item", "user"), ("user", "item")])
+def test_attributes_of_items_or_of_users_can_be_left_out(
+    catalog: Catalog, train: Interactions, user_attributes: Attributes, owner: str, other: str
+) -> None:
+    config = GraphConfig.model_validate({"price_bands": 0, f"{owner}_attributes": False})
+    graph = build_graph(catalog, train, user_attributes, {}, config)
+    kinds = [kind for kind in graph.n_nodes if ":" in kind]
+    assert [kind.partition(":")[0] for kind in kinds] == [other]
+
+
+def test_telling_words_of_reviews_are_nodes_where_they_are_asked_for(catalog: Catalog, train: Interactions) -> None:
+    texts = ["warm and soft", "tight", "tight soft", "warm"]
+    said = Reviews(
+        catalog.items,
+        item_idx=np.arange(4),
+        text=np.array(texts, dtype=object),
+        rating=np.full(4, np.nan),
+        timestamp=None,
+        user=np.full(4, "", dtype=object),
+    )
+    asked = GraphConfig(price_bands=0, review_terms=1)
+    graph = build_graph(catalog, train, Attributes.of([]), {}, asked, reviews=said)
+    assert {(item, term) for item, term, _ in edges(graph, "item", "mentions", "term")} == {
+        ("i0", "soft"),
+        ("i1", "tight"),
+        ("i2", "soft"),
+        ("i3", "warm"),
+    }
+    assert "term" not in build_graph(catalog, train, Attributes.of([]), {}, NO_PRICES, reviews=said).n_nodes
 
 
 def test_events_over_another_catalog_are_refused(catalog: Catalog, train: Interactions) -> None:

@@ -22,6 +22,13 @@ def test_propagation_is_the_dense_product(matrix: sparse.csr_matrix) -> None:
     torch.testing.assert_close(propagate(Adjacency.of(matrix), x), expected)
 
 
+def test_entries_that_are_given_twice_and_out_of_order_add_up() -> None:
+    twice = sparse.csr_matrix((np.array([1.0, 2.0, 3.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2))
+    adjacency = Adjacency.of(twice)
+    assert adjacency.n_entries == 2
+    assert propagate(adjacency, torch.tensor([[1.0], [10.0]])).ravel().tolist() == [30.0, 3.0]
+
+
 def test_the_gradient_is_that_of_the_dense_product(matrix: sparse.csr_matrix) -> None:
     adjacency = Adjacency.of(matrix, dtype=torch.float64)
     x = torch.randn(12, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)

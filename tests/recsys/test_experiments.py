@@ -71,6 +71,12 @@ def test_the_holdout_takes_part_in_nothing_whatever_the_experiments() -> None:
     assert stats.chi2_contingency(table).pvalue > 1e-4  # the holdout is no matter of the arm
 
 
+def test_another_salt_holds_out_others() -> None:
+    one, other = (arms_of(experiments(two_arms("a"), holdout=0.1, holdout_salt=salt)) for salt in ("", "spring"))
+    both = sum("holdout" in a.arms and "holdout" in b.arms for a, b in zip(one, other, strict=True))
+    assert both == pytest.approx(0.01 * len(USERS), rel=0.3)
+
+
 def test_who_has_no_id_or_asks_elsewhere_or_too_late_takes_no_part() -> None:
     some = experiments(two_arms("a", scenarios=["home"], start="1970-01-01T00:00:10Z", end="1970-01-01T00:00:20Z"))
     home = frozenset({"feed", "home"})

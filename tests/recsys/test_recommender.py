@@ -86,6 +86,18 @@ def test_of_a_repeated_view_only_the_newest_counts(two_tastes: Bundle) -> None:
     )
 
 
+def test_only_the_newest_views_shape_a_feed_and_all_of_them_are_left_out(two_tastes: Bundle) -> None:
+    views = ("i1", "i3", "i5", "i0")
+    brief = BundleRecommender(two_tastes, RecommenderConfig(max_recent=1))
+    newest = [slot.item_id for slot in brief.recommend(UserState(recent_items=views), k=4)]
+    assert newest == ["i2", "i4", "i6", "i8"]  # nothing is left of the odd taste
+    assert newest == [slot.item_id for slot in brief.recommend(UserState(recent_items=("i0",)), k=4)]
+    whole = brief.recommend(UserState(recent_items=views), k=10)
+    assert not {slot.item_id for slot in whole} & set(views)
+    by_all = BundleRecommender(two_tastes).recommend(UserState(recent_items=views), k=1)
+    assert by_all[0].item_id == "i7"
+
+
 def test_old_views_fade(two_tastes: Bundle) -> None:
     recommender = BundleRecommender(two_tastes)
     fresh = UserState(recent_items=("i1", "i0"), recent_ages_s=(0.0, 0.0))

@@ -78,6 +78,15 @@ def test_a_user_always_keeps_something_to_learn_from(busy: Interactions, shares:
         assert np.unique(side.user_idx).tolist() == list(range(8))
 
 
+@pytest.mark.parametrize("kind", ["random", "per_user_time"])
+def test_a_user_of_few_items_is_not_judged(kind: str) -> None:
+    rows = [(user, item) for user, n_items in enumerate((4, 5, 9)) for item in range(n_items)]
+    times = [float(place) for place in range(len(rows))]
+    split = split_by(events(rows, times, n_users=3), SplitConfig.model_validate({"kind": kind, "min_items": 5}))
+    assert set(split.test.user_idx.tolist()) == set(split.valid.user_idx.tolist()) == {1, 2}
+    assert (split.train.user_idx == 0).sum() == 4
+
+
 def test_training_keeps_all_events_of_its_pairs_and_held_out_sides_one_row_a_pair() -> None:
     rows = [(0, i) for i in range(3)] * 4
     split = random_split(events(rows))
