@@ -44,6 +44,13 @@ def test_what_is_resampled_are_whole_requests_or_users(make_log: Callable[..., L
     assert (estimate.high - estimate.low) / 2 == pytest.approx(1.96 * error, rel=0.06)
 
 
+def test_a_few_requests_have_the_error_of_a_sample(make_log: Callable[..., Log]) -> None:
+    reward = [0.0, 1.0, 0.0, 3.0]
+    log = make_log([0] * 4, reward)
+    estimate = replay(log, [Logged(log)], config=ReplayConfig(segments=False)).policies["logged"].estimators["ips"]
+    assert estimate.standard_error == pytest.approx(np.std(reward, ddof=1) / 2)
+
+
 def test_ratios_have_the_error_of_their_linearization() -> None:
     world = make_world(seed=1)
     log = simulate(world, uniform(world), 5000, seed=2)

@@ -44,6 +44,20 @@ def test_a_log_without_exploration_cannot_judge_another_policy_but_itself(make_l
     assert judged(log, Logged(log)).verdict.label == "trustworthy"
 
 
+def test_a_mean_weight_that_chance_may_explain_is_no_reason(make_log: Callable[..., Log]) -> None:
+    """120 slots without exploration, in which the policy agrees, and 80 drawn evenly, of which 34 are the policy's."""
+    item = np.array([0] * 120 + [0] * 34 + [1] * 46)
+    chance = np.array([1.0] * 120 + [0.5] * 80)
+    group = np.array([0] * 120 + [1] * 80)
+    reward = np.arange(200) % 3 == 0
+    log = make_log(item, reward, n_items=2, propensity=chance, group=group, groups=("sure", "drawn"))
+    found = judged(log, TablePolicy("first", np.array([[1.0, 0.0]] * 2)))
+    assert found.diagnostics is not None
+    assert (found.diagnostics.mean_weight, found.diagnostics.sure_share) == pytest.approx((0.94, 0.6))
+    assert found.diagnostics.mean_weight_error == pytest.approx(0.045, abs=0.01)
+    assert found.verdict.label == "wide"
+
+
 def test_the_exploration_that_is_asked_for_makes_it_estimable(make_log: Callable[..., Log]) -> None:
     rng = np.random.default_rng(0)
     rate = np.array([0.3, 0.2, 0.25])
@@ -91,6 +105,16 @@ def test_heavy_rows_without_a_click_are_luck_and_no_certainty(make_log: Callable
     found = judged(log, TablePolicy("rare", np.array([[0.1, 0.9]])))
     assert found.verdict.label == CANNOT
     assert "rewarded; below 5" in found.verdict.reasons[0]
+
+
+def test_one_row_that_carries_over_a_tenth_of_all_weight_is_named(make_log: Callable[..., Log]) -> None:
+    reward = np.arange(500) % 2 == 0
+    item = np.array([0] * 499 + [1])
+    chance = np.array([0.9] * 499 + [0.00125])  # the last one weighs 80 among 499 that weigh 1
+    log = make_log(item, reward, n_items=2, propensity=chance)
+    found = judged(log, TablePolicy("t", np.array([[0.9, 0.1]])))
+    assert found.verdict.label == CANNOT
+    assert "One row carries 14% of all weight." in found.verdict.reasons
 
 
 def test_estimated_propensities_are_said_and_never_trustworthy() -> None:
