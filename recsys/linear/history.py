@@ -10,12 +10,19 @@ of a long list much stays.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy import sparse
 
 from features.interactions import Interactions
+
+MOST_RECENCY = 4.0
+"""The second newest item then weighs a sixteenth of the newest, and the millionth is still a number in float32."""
+Recency = Annotated[float, Field(ge=0, le=MOST_RECENCY)]
+"""How much less a user's older items say: r of the head, 0 for all alike."""
 
 
 def fading(train: Interactions, recency: float) -> sparse.csr_matrix:
@@ -27,10 +34,10 @@ def fading(train: Interactions, recency: float) -> sparse.csr_matrix:
         recency: r; 0 makes all entries 1.
 
     Raises:
-        ValueError: it is negative.
+        ValueError: it is not in [0, `MOST_RECENCY`].
     """
-    if recency < 0:
-        raise ValueError(f"recency must be >= 0, got {recency}")
+    if not 0 <= recency <= MOST_RECENCY:
+        raise ValueError(f"recency must be in [0, {MOST_RECENCY:g}], got {recency}")
     if recency == 0:
         return train.matrix(binary=True)
     known = train.placed if train.timestamp is None else ~np.isnan(train.timestamp)

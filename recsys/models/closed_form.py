@@ -16,6 +16,7 @@ from graph.neighbors import top_neighbors
 from recsys.baselines.config import BaselinesConfig
 from recsys.baselines.tuning import Search
 from recsys.held_out import Split
+from recsys.linear.history import Recency
 from recsys.linear.side import attribute_rows, content_rows, with_columns, with_side
 from recsys.models.knowledge import Knowledge
 from recsys.scorer import Scorer
@@ -39,7 +40,7 @@ class ClosedFormConfig(Section):
     tried for each by itself; 0 leaves them out."""
     sides: dict[str, tuple[NonNegativeFloat, ...]] = Field(default_factory=dict)
     """The same for one kind ("text", "image", "audio", "attributes", "users"), in place of `side_weight`."""
-    recency: tuple[NonNegativeFloat, ...] = Field(default=(0.0,), min_length=1)
+    recency: tuple[Recency, ...] = Field(default=(0.0,), min_length=1)
     """How much less a user's older items say of what comes next: the n-th newest counts n to minus this power. 0: all
     alike. For data that are in an order of time (`recsys.linear.history`)."""
     dense_items: PositiveInt = 12_000

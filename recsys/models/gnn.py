@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import NonNegativeFloat
-
 from graph.models.kg_gnn import GNNConfig
 from recsys.held_out import Split
-from recsys.linear.history import faded
+from recsys.linear.history import Recency, faded
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
 from recsys.models.on_graph import OnGraphConfig
@@ -26,7 +24,7 @@ class KGGNNConfig(OnGraphConfig):
 
     model: GNNConfig = GNNConfig()
     train: TrainConfig = TrainConfig()
-    recency: NonNegativeFloat = 0.0
+    recency: Recency = 0.0
     """How much less a user's older items weigh, as in the closed forms: in the graph, and with `train.event_weights` in
     the loss. 0: all alike."""
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.errors import InputError
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
 from recsys.bench.indexed import bare_catalog
+from recsys.bench.settings import model_settings
 from recsys.held_out import Split
-from recsys.linear.history import faded, fading
+from recsys.linear.history import MOST_RECENCY, faded, fading
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, changed
 from recsys.models.registry import MODELS
@@ -108,6 +110,20 @@ def test_the_gnn_follows_a_user_who_turned_to_another_taste_where_recency_counts
     assert leaning[0.0] < 0 < leaning[3.0]
 
 
-def test_a_negative_recency_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"recency must be >= 0, got -0.5"):
-        fading(events([0], [0]), -0.5)
+@pytest.mark.parametrize("recency", [-0.5, 50.0, float("nan")])
+def test_a_recency_beyond_its_bounds_is_refused(recency: float) -> None:
+    with pytest.raises(ValueError, match=rf"recency must be in \[0, 4\], got {recency}"):
+        fading(events([0], [0]), recency)
+
+
+@pytest.mark.parametrize("setting", ["walk.recency=[50.0]", "flagship.ease.recency=[0.0, 4.1]", "gnn.recency=50"])
+def test_a_setting_of_recency_beyond_its_bounds_is_refused(setting: str) -> None:
+    with pytest.raises(InputError, match="less than or equal to 4"):
+        model_settings([setting])
+
+
+def test_at_the_most_recency_the_oldest_of_a_long_history_still_weighs_something() -> None:
+    n = 100_000
+    train = events([0] * n, list(range(n)), n_items=n)
+    faint = faded(train, MOST_RECENCY)  # events refuse weights of 0
+    assert faint.weight[0] == pytest.approx(faint.weight[-1] * float(n) ** -4, rel=1e-5)
