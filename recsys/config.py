@@ -125,10 +125,15 @@ def validated(kind: type[Kind], values: dict[str, Any], overrides: Iterable[str]
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        rule = _no_such(kind, first["loc"]) if first["type"] == "extra_forbidden" else first["msg"]
-        raise InputError(f"{where}: field {field!r}: {rule}, got {first['input']!r}") from error
+        raise InputError(f"{where}: {first_fault(kind, error)}") from error
+
+
+def first_fault(kind: type[BaseModel], error: ValidationError) -> str:
+    """The first thing that is wrong with the values of a section: field, rule, and value."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    rule = _no_such(kind, first["loc"]) if first["type"] == "extra_forbidden" else first["msg"]
+    return f"field {field!r}: {rule}, got {first['input']!r}"
 
 
 def _no_such(kind: type[BaseModel], place: tuple[str | int, ...]) -> str:

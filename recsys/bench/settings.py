@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from features.errors import InputError
+from recsys.config import first_fault
 from recsys.models.model import changed
 from recsys.models.registry import MODELS
 
@@ -30,7 +31,10 @@ def model_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
         found.setdefault(name, {})[field] = _value(spelled.strip())
         try:
             changed(MODELS[name].config, found[name])
-        except (ValidationError, KeyError, TypeError) as error:
+        except ValidationError as error:
+            why = first_fault(type(MODELS[name].config), error)
+            raise InputError(f"{setting!r} is no setting of {name}: {why}") from error
+        except (KeyError, TypeError) as error:
             raise InputError(f"{setting!r} is no setting of {name}: {error}") from error
     return found
 

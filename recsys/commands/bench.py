@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from recsys.commands.options import Cache
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -96,9 +98,7 @@ def bench(
             "Measured times and memory are then those of a busy machine.",
         ),
     ] = 1,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Tune, fit and judge models alike, and write one table with intervals, times and memory.
 

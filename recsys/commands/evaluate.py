@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys.commands.options import Cache
+
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Where recsys fit left its bundle (its --out).", show_default=False)],
@@ -19,9 +21,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Rank the whole catalog for every held-out user with the bundle's embeddings and with every baseline.
 

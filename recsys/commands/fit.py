@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys.commands.options import Cache
+
 
 def fit(
     shop: Annotated[Path, typer.Argument(help="Shop folder; see `recsys check`.", show_default=False)],
@@ -40,9 +42,7 @@ def fit(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of every random choice.")] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Encode, match, connect, train, evaluate: from a shop folder to a bundle that can be served.
 

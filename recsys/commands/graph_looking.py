@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsys.commands.graph_source import Cache, Config, Content, Settings, Source, is_graph, view_of
+from recsys.commands.graph_source import Config, Content, Settings, Source, is_graph, view_of
+from recsys.commands.options import Cache
 
 if TYPE_CHECKING:
     from graph.view import View

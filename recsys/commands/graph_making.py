@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from recsys.commands.graph_source import (
-    Cache,
     Config,
     Content,
     Settings,
@@ -18,6 +17,7 @@ from recsys.commands.graph_source import (
     tell_refused,
     view_of,
 )
+from recsys.commands.options import Cache
 
 
 def build(

@@ -28,7 +28,6 @@ Content = Annotated[
         "--look-alikes", help="Of a shop folder: also join items of like words and pictures (encodes them first)."
     ),
 ]
-Cache = Annotated[Path | None, typer.Option(help="Where vectors are kept. Default: .recsys/cache.", show_default=False)]
 
 
 def is_graph(source: Path) -> bool:

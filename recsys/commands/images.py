@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys.commands.options import Cache
+
 
 def images(
     shop: Annotated[Path, typer.Argument(help="Shop folder; see `recsys check`.", show_default=False)],
@@ -26,9 +28,7 @@ def images(
         Path | None,
         typer.Option(help="Folder for quarantine.jsonl. Default: .recsys/<shop>.", show_default=False),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where pictures are kept. Default: .recsys/cache.", show_default=False)
-    ] = None,
+    cache: Cache = None,
 ) -> None:
     """Fetch the pictures whose place in the item table is an address (http:// or https://).
 

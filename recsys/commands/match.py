@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
+from recsys.commands.options import Cache
+
 app = typer.Typer(
     help="Do pictures and words belong together? Learn it from a shop, score any shop's listings, explain a score.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-CacheOption = Annotated[
-    Path | None, typer.Option(help="Where encoded words and pictures are kept. Default: .recsys/cache.")
-]
 LetteringOption = Annotated[
     bool,
     typer.Option(
@@ -52,7 +51,7 @@ def fit(
         ),
     ] = None,
     lettering: LetteringOption = False,
-    cache: CacheOption = None,
+    cache: Cache = None,
 ) -> None:
     """Train on a shop's own listings and judge on a held-out part of them.
 
@@ -84,7 +83,7 @@ def score(
     ] = None,
     worst: Annotated[int, typer.Option(min=1, help="How many to show on the terminal.")] = 20,
     lettering: LetteringOption = False,
-    cache: CacheOption = None,
+    cache: Cache = None,
 ) -> None:
     """Score a shop's listings: the probability that words and picture belong together, by a fitted model."""
     from rich.console import Console
@@ -109,7 +108,7 @@ def explain(
     *,
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="PNG to write; the data go beside it as .json.", show_default=False)],
-    cache: CacheOption = None,
+    cache: Cache = None,
 ) -> None:
     """Draw over an item's picture where the model looks for each word, and which parts speak for or against a match."""
     from rich.console import Console

@@ -9,6 +9,8 @@ import typer
 
 Cache = Annotated[
     Path | None,
-    typer.Option(help="Where vectors and fetched pictures are kept. Default: .recsys/cache.", show_default=False),
+    typer.Option(
+        help="Where vectors, match models and fetched pictures are kept. Default: .recsys/cache.", show_default=False
+    ),
 ]
-"""Of a command that encodes a shop's words and pictures."""
+"""Of a command that encodes a shop's words and pictures, or fetches these."""

@@ -340,9 +340,9 @@ def test_growth_sees_memory_that_was_given_back() -> None:
         ("mf.dim", "must look like model.field=value"),
         ("dim=3", "must look like model.field=value"),
         ("nobody.dim=3", "must be of one of random"),
-        ("mf.size=3", "is no setting of mf"),
-        ("mf.dim=-3", "is no setting of mf"),
-        ("gnn.train.speed=1", "is no setting of gnn"),
+        ("mf.dimm=3", r"is no setting of mf: field 'dimm': there is no such setting; did you mean 'dim'\?, got 3"),
+        ("mf.dim=-3", "is no setting of mf: field 'dim': Input should be greater than 0, got -3"),
+        ("gnn.train.speed=1", r"is no setting of gnn: field 'train\.speed': there is no such setting"),
     ],
 )
 def test_settings_that_do_not_exist_are_refused(setting: str, rule: str) -> None:
