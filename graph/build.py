@@ -33,6 +33,7 @@ from graph.relations.triples import Triples, triple_edges
 from graph.schema import (
     ENTITY,
     ITEM,
+    REVIEWS,
     TERM,
     USER,
     EdgeType,
@@ -45,8 +46,6 @@ from graph.schema import (
     under,
 )
 
-REVIEWS = "reviews"
-"""The likeness of items by what buyers wrote."""
 RATING = "rating"
 """The attribute made of the items' mean ratings."""
 Likeness = Literal["image", "text", "audio", "fused", "reviews"]
@@ -101,6 +100,13 @@ class GraphConfig(Section):
     def reads_reviews(self) -> bool:
         """Whether anything of the graph is made of reviews."""
         return bool(self.review_terms or self.rating_bands or REVIEWS in self.look_alikes)
+
+    @property
+    def timeless(self) -> tuple[str, ...]:
+        """Settings in force that go by all events or reviews at once, so that an earlier moment has other edges."""
+        asked = {name: getattr(self, name) for name in ("half_life_days", "together", "like_minded")}
+        asked |= {name: getattr(self, name) for name in ("review_terms", "rating_bands")}
+        return tuple(name for name, value in {**asked, "look_alikes": REVIEWS in self.look_alikes}.items() if value)
 
 
 def build_graph(

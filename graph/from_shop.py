@@ -15,11 +15,12 @@ from features.match.scores import MatchScores
 from features.quarantine import Quarantine
 from features.shop.reviews import read_reviews
 from features.shop.shop import Shop
-from graph.build import REVIEWS, GraphConfig, build_graph
+from graph.build import GraphConfig, build_graph
 from graph.knowledge_graph import KnowledgeGraph
 from graph.neighbors import Neighbors, top_neighbors
 from graph.relations.terms import learnable
 from graph.relations.triples import read_triples
+from graph.schema import REVIEWS
 
 log = structlog.get_logger()
 

@@ -21,6 +21,8 @@ USER = "user"
 ITEM = "item"
 HAS = "has"
 ALIKE = "alike:"
+REVIEWS = "reviews"
+"""The likeness of items by what buyers wrote."""
 TOGETHER = "together:"
 LIKE_MINDED = "like_minded"
 UNDER = "under"
@@ -92,6 +94,12 @@ def is_behavior(edge_type: EdgeType) -> bool:
 def is_company(edge_type: EdgeType) -> bool:
     """Whether edges tell who met the same: items by their users, users by their items."""
     return edge_type[1].startswith(TOGETHER) or edge_type[1] == LIKE_MINDED
+
+
+def is_timeless(edge_type: EdgeType) -> bool:
+    """Whether edges sum up events or reviews, or are the reverse of such: later ones say as much as earlier ones."""
+    one_way = reverse(edge_type) if is_reverse(edge_type) else edge_type
+    return is_company(one_way) or one_way in (mentions(), alike(REVIEWS))
 
 
 def is_mutual(edge_type: EdgeType) -> bool:

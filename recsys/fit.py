@@ -193,6 +193,7 @@ def train(
     ]:
         fitted = fit_gnn(
             graph,
+            graph_config=config.graph,
             content=prepared.content,
             train=prepared.split.train,
             valid=prepared.split.valid,

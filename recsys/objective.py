@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import sparse
 
+from features.checkpoint import fingerprint
 from features.interactions import Interactions
 from recsys.losses import softmax_loss
 from recsys.negatives import Batch, draw_batch
+from recsys.sampled import ASIDE
 from recsys.trainer import LoopConfig
 
 
@@ -34,6 +37,28 @@ class ObjectiveConfig(LoopConfig):
     debias: NonNegativeFloat = 0.0
     """Exponent of an item's popularity in its weight as a negative: 0 learns what is liked, popularity included; 1
     learns what is liked more than its popularity explains (Menon et al. 2021)."""
+
+
+def fit_fingerprint(
+    name: str,
+    config: ObjectiveConfig,
+    train: Interactions,
+    valid: Interactions,
+    *known: str | NDArray[np.generic],
+    seed: int,
+) -> str:
+    """Hex digest of everything that a training depends on: the checkpoint of another is not gone on from.
+
+    Args:
+        name: of the model.
+        config: its settings; those that change nothing of what is learned are left aside.
+        train: events to learn from.
+        valid: pairs that decide when to stop.
+        known: further settings, and what is known beside the pairs and their weights.
+        seed: of every random choice.
+    """
+    sides = (part for side in (train, valid) for part in (side.user_idx, side.item_idx, side.weight))
+    return fingerprint(version("recsys"), name, config.model_dump_json(exclude=ASIDE), str(seed), *known, *sides)
 
 
 def liked_pairs(train: Interactions, config: ObjectiveConfig) -> sparse.csr_matrix:

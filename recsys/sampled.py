@@ -43,7 +43,8 @@ class SamplingConfig(Section):
     """Items beside a batch's liked ones that its users are set against by the softmax."""
     past: bool = False
     """Whether a pair is learned from what was before it alone. Batches are then runs of pairs in the order of time, in
-    random order, and see the graph as it was before their first pair. Needs a time of every event."""
+    random order, and see the graph as it was before their first pair. Needs a time of every event, and a graph none
+    of whose relations goes by all of them at once."""
     workers: NonNegativeInt = 0
     """Processes that draw neighborhoods ahead of the steps; 0 draws between them."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from features.checkpoint import fingerprint
 from features.errors import InputError
 from features.interactions import Interactions
+from graph.build import GraphConfig
 from graph.cold_tower import ColdTower
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.kg_gnn import KGGNN, GNNConfig
@@ -30,9 +29,9 @@ from graph.sampling.neighborhood import Neighborhood
 from graph.schema import spell
 from recsys.negatives import Batch
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
-from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
+from recsys.objective import ObjectiveConfig, UserSoftmax, fit_fingerprint, liked_pairs
 from recsys.parallel import Team, team
-from recsys.sampled import ASIDE, LikedPairs, SamplingConfig, drawn_ahead
+from recsys.sampled import LikedPairs, SamplingConfig, drawn_ahead, first_met
 from recsys.trainer import Entry, Look, Trained, Watch, chosen_device, train_model, value_at
 from recsys.validation import Validator
 
@@ -86,6 +85,7 @@ class FittedGNN:
 def fit_gnn(
     graph: KnowledgeGraph,
     *,
+    graph_config: GraphConfig,
     content: NDArray[np.float32],
     train: Interactions,
     valid: Interactions,
@@ -102,6 +102,7 @@ def fit_gnn(
 
     Args:
         graph: built from `train` alone.
+        graph_config: by these settings.
         content: float32 [n_items, d_content]; see `graph.content.item_content`.
         train: events to learn from; each different (user, item) pair is a positive.
         valid: pairs that decide when to stop.
@@ -113,25 +114,25 @@ def fit_gnn(
         watch: told of every look at validation.
 
     Raises:
-        InputError: a checkpoint in `run_dir` is damaged, or `config.sampling` does not fit the model.
+        InputError: a checkpoint in `run_dir` is damaged, or `config.sampling` does not fit the model, the graph or the
+            events.
     """
     config.sampling.check(model_config.layers)
+    times, past = np.zeros(0), None
+    if config.sampling.past and len(train):
+        if graph_config.timeless:
+            raise InputError(
+                "sampling.past shows the graph as it was before a batch, which graph."
+                f"{graph_config.timeless[0]} is not made for: it goes by all events or reviews at once"
+            )
+        times, past = first_met(train, train.matrix(binary=True)), train
     device, fanouts = chosen_device(config.device), config.sampling.fanouts
-    model = KGGNN(graph, content, model_config, seed=seed, device=device, fanouts=fanouts)
+    model = KGGNN(graph, content, model_config, seed=seed, device=device, fanouts=fanouts, past=past)
     if len(train) == 0:
         log.info("nothing to train on, items are placed by content", items=graph.n_nodes["item"])
         return _fitted(Trained(_embeddings(model, 0.0), [], 0))
-    run = fingerprint(
-        version("recsys"),
-        " ".join(EMBEDDINGS),
-        config.model_dump_json(exclude=ASIDE),
-        model_config.model_dump_json(),
-        str(seed),
-        content,
-        *_graph_parts(graph),
-        valid.user_idx,
-        valid.item_idx,
-    )
+    known = (" ".join(EMBEDDINGS), model_config.model_dump_json(), content, *_graph_parts(graph), times)
+    run = fit_fingerprint("gnn", config, train, valid, *known, seed=seed)
     learn = SampledGNNLearner if config.sampling else GNNLearner
     trained = train_model(
         learn(model, train, config, team=team()),
@@ -196,22 +197,21 @@ class SampledGNNLearner(GNNLearner):
     no neighbors left.
 
     Args:
-        model: what is trained, with fan-outs.
+        model: what is trained, with fan-outs and, for `sampling.past`, the events.
         train: events to learn from.
         config: how.
         team: with whom the batches are shared.
 
     Raises:
-        InputError: `sampling.past` is asked for.
+        InputError: `sampling.past` is asked for, and events have no times.
     """
 
     def __init__(self, model: KGGNN, train: Interactions, config: TrainConfig, *, team: Team | None = None) -> None:
         super().__init__(model, train, config, team=team)
-        if config.sampling.past:
-            raise InputError("sampling.past is for LightGCN: the GNN's graph tells no single events apart")
         liked = liked_pairs(train, config)
         liked.sort_indices()
-        self._pairs = LikedPairs(liked, None, min_steps=config.min_steps)
+        time = first_met(train, liked) if config.sampling.past else None
+        self._pairs = LikedPairs(liked, time, min_steps=config.min_steps)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         """One loss a batch of pairs."""
@@ -228,7 +228,8 @@ class SampledGNNLearner(GNNLearner):
             mine = batch(step, chance)[0]
             hidden = self.model.rows(self._pairs.user[run], self._pairs.item[run]).view(2, -1)
             rows = self.model.rows(mine.users, mine.items)
-            return self.model.neighborhoods.draw(rows, without=hidden, seed=int(chance.integers(2**62)))
+            key = int(chance.integers(2**62))
+            return self.model.neighborhoods.draw(rows, without=hidden, seed=key, before=epoch.cut(step))
 
         device = str(self.model.node.device)
         ahead = drawn_ahead(draw, len(epoch.runs), workers=sampling.workers, device=device)

@@ -31,12 +31,14 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from features.errors import InputError
+from features.interactions import Interactions
 from features.section import Section
 from graph.blocks import Blocks, spread
 from graph.csr import Adjacency
 from graph.joint import join
 from graph.knowledge_graph import KnowledgeGraph
 from graph.sampling.neighborhood import Neighborhood, Neighborhoods, Step
+from graph.sampling.temporal import timed_behavior
 from graph.schema import ITEM, USER, is_item_attribute
 
 
@@ -79,6 +81,7 @@ class KGGNN(nn.Module):
         device: where the model lives, such as "cuda"; it does not move afterwards.
         fanouts: edges drawn of each node, a number a layer, where it is to be trained by `near`: the graph then stays
             in the host's memory, and `forward` goes over it block by block, without gradients. Empty for the whole.
+        past: the events the graph was built of, each with its time, where `near` shall see those before a moment alone.
 
     Raises:
         ValueError: the content has not a row an item.
@@ -94,6 +97,7 @@ class KGGNN(nn.Module):
         seed: int,
         device: str = "cpu",
         fanouts: Sequence[int] = (),
+        past: Interactions | None = None,
     ) -> None:
         super().__init__()
         if len(content) != graph.n_nodes[ITEM]:
@@ -119,7 +123,10 @@ class KGGNN(nn.Module):
             self._behavior, self._knowledge = (Blocks(one, device=device) for one in (joint.behavior, joint.knowledge))
             relations = {"behavior": joint.behavior, "knowledge": joint.knowledge}
             asked = {name: one for name, one in relations.items() if one.nnz or name == "behavior"}
-            self.neighborhoods = Neighborhoods(asked, fanouts)
+            times = {}
+            if past is not None:
+                asked["behavior"], times["behavior"] = timed_behavior(graph, past, joint)
+            self.neighborhoods = Neighborhoods(asked, fanouts, times=times)
         else:
             self._behavior = Adjacency.of(joint.behavior, dtype=dtype, device=device)
             self._knowledge = Adjacency.of(joint.knowledge, dtype=dtype, device=device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from features.errors import InputError
 from graph.models.kg_gnn import GNNConfig
 from recsys.held_out import Split
 from recsys.linear.history import Recency, faded
@@ -55,10 +56,13 @@ def _search(trial: Trial) -> Changes:
 
 def fit_kg_gnn(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) -> EmbeddingScorer:
     """Train on the graph of the training side; the best epoch as embeddings."""
+    if config.recency and config.train.sampling.past:
+        raise InputError("recency counts from a user's last item, which train.sampling.past does not know")
     train = faded(split.train, config.recency)
     graph = config.graph_of(train, known)
     fitted = fit_gnn(
         graph,
+        graph_config=config.graph,
         content=known.content(image_share=config.model.image_share),
         train=train,
         valid=split.valid,

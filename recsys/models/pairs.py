@@ -21,15 +21,13 @@ from scipy import sparse
 from torch import nn
 from torch.nn.functional import normalize
 
-from features.checkpoint import fingerprint
 from features.interactions import Interactions
 from recsys.held_out import Split
 from recsys.losses import bpr_loss
 from recsys.models.model import Job
 from recsys.negatives import Batch, draw_others
-from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
+from recsys.objective import ObjectiveConfig, UserSoftmax, fit_fingerprint, liked_pairs
 from recsys.parallel import Team, team
-from recsys.sampled import ASIDE
 from recsys.scorer import EmbeddingScorer
 from recsys.trainer import Look, LoopConfig, chosen_device, train_model
 from recsys.validation import Validator
@@ -125,13 +123,7 @@ def fit_pairs(
         return EmbeddingScorer(name, *nothing, params={"note": "no training events"})
     device = chosen_device(config.device)
     liked = split.train.matrix(binary=True)
-    run = fingerprint(
-        name,
-        config.model_dump_json(exclude=ASIDE),
-        str(job.seed),
-        depends_on,
-        *(part for side in (split.train, split.valid) for part in (side.user_idx, side.item_idx, side.weight)),
-    )
+    run = fit_fingerprint(name, config, split.train, split.valid, depends_on, seed=job.seed)
     model = build(liked, config, job.seed, device).to(device)
     learner = (learn or PairLearner)(model, split.train, config, device=device, team=team())
     trained = train_model(

@@ -124,6 +124,7 @@ catalog = Catalog(items, blank, blank, blank, none, np.ones(20, dtype=bool), Att
 folder = Path(sys.argv[1])
 fitted = fit_gnn(
     build_graph(catalog, events(liked & ~valid), Attributes.of([]), {}, GraphConfig()),
+    graph_config=GraphConfig(),
     content=np.eye(20, 4, dtype=np.float32),
     train=events(liked & ~valid),
     valid=events(valid),

@@ -68,10 +68,11 @@ FANOUTS: dict[str, dict[str, Any]] = {
     "past": PAIR | {"learning_rate": 0.03, "sampling.fanouts": (5, 3), "sampling.past": True},
     "gnn": {"model.dim": 16, "train.epochs": 12, "train.sampling.fanouts": (5, 3), "train.sampling.others": 10},
 }
+FANOUTS["gnn, past"] = FANOUTS["gnn"] | {"train.sampling.past": True}
 
 
 def fit(name: str, split: Split, folder: Path, **extra: object) -> Scorer:
-    model = MODELS["gnn" if name == "gnn" else "lightgcn"]
+    model = MODELS["gnn" if "gnn" in name else "lightgcn"]
     known = Knowledge.of_ids(bare_catalog(split.train.items))
     return model.fit(split, known, changed(model.config, {**FANOUTS[name], **extra}), Job(0, folder))
 
@@ -114,17 +115,20 @@ def test_a_cut_training_and_one_drawn_by_other_processes_end_with_the_same_numbe
         patch.setattr(trainer._Loop, "_step", step)
         with pytest.raises(CutError):
             fit(name, split, tmp_path / "cut")
-    workers = "train.sampling.workers" if name == "gnn" else "sampling.workers"
+    workers = "train.sampling.workers" if "gnn" in name else "sampling.workers"
     with structlog.testing.capture_logs() as told:
         np.testing.assert_array_equal(fit(name, split, tmp_path / "cut", **{workers: 1}).score(users), expected)
     assert "training goes on" in [one["event"] for one in told]
     np.testing.assert_array_equal(fit(name, split, tmp_path / "ahead", **{workers: 2}).score(users), expected)
 
 
-def test_what_was_learned_of_the_past_is_not_taken_for_that_of_another_past(split: Split, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["past", "gnn, past"])
+def test_what_was_learned_of_the_past_is_not_taken_for_that_of_another_past(
+    name: str, split: Split, tmp_path: Path
+) -> None:
     assert split.train.timestamp is not None
     turned = replace(split, train=replace(split.train, timestamp=-split.train.timestamp))
-    scores = [fit("past", one, tmp_path).score(np.arange(N_USERS)) for one in (split, turned)]
+    scores = [fit(name, one, tmp_path).score(np.arange(N_USERS)) for one in (split, turned)]
     assert not np.array_equal(*scores)
 
 
@@ -212,13 +216,40 @@ def test_the_gnn_with_all_neighbors_sees_what_the_whole_graph_without_the_batch_
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_the_gnn_sees_what_a_graph_of_the_events_before_a_moment_tells() -> None:
+    rng, n = np.random.default_rng(4), 200
+    users, items = (Vocabulary.of(f"{kind}{row}" for row in range(size)) for kind, size in (("u", 12), ("i", 9)))
+    kinds = rng.choice(np.array(["view", "like", "hide"], dtype=object), n)
+    train = Interactions(
+        users, items, rng.integers(0, 12, n), rng.integers(0, 9, n), kinds, rng.random(n, dtype=np.float32) + 0.5,
+        rng.permutation(n).astype(np.float64),
+    )  # fmt: skip
+    colors = Attributes.of([(row, "color", f"c{row % 3}") for row in range(9)])
+    known = Knowledge.of_ids(replace(bare_catalog(items), attributes=colors))
+    of = changed(KGGNNConfig(), {"graph.events": ("view", "like")})
+    content, shape = rng.standard_normal((9, 5)).astype(np.float32), GNNConfig(dim=8)
+    drawing = KGGNN(of.graph_of(train, known), content, shape, seed=0, fanouts=(-1, -1), past=train)
+    then = KGGNN(of.graph_of(train.before(70.0), known), content, shape, seed=0)
+    whole = KGGNN(of.graph_of(train, known), content, shape, seed=0)
+    whole._behavior = then._behavior
+    rows, nothing = drawing.rows(np.arange(12), np.arange(9)), torch.zeros((2, 0), dtype=torch.int64)
+    drawn = drawing.neighborhoods.draw(rows, without=nothing, seed=0, before=70.0)
+    found = drawing.near(drawn, 12, torch.arange(9))
+    for one, other in zip(found, whole(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    later = KGGNN(of.graph_of(train, known), content, shape, seed=0)
+    assert not torch.allclose(found[0], later()[0], atol=0.01)
+
+
 @pytest.mark.parametrize("name", list(FANOUTS))
 def test_no_step_sees_an_edge_it_predicts_nor_one_of_its_future(name: str, split: Split) -> None:
     train = split.train
-    if name == "gnn":
+    if "gnn" in name:
         graph = KGGNNConfig().graph_of(train, Knowledge.of_ids(bare_catalog(train.items)))
-        config = TrainConfig(sampling=SamplingConfig(fanouts=(5, 3), others=10, batch_pairs=50))
-        model = KGGNN(graph, np.zeros((N_ITEMS, 1), np.float32), GNNConfig(dim=4), seed=0, fanouts=(5, 3))
+        past = "past" in name
+        config = TrainConfig(sampling=SamplingConfig(fanouts=(5, 3), others=10, batch_pairs=50, past=past))
+        empty, shape = np.zeros((N_ITEMS, 1), np.float32), GNNConfig(dim=4)
+        model = KGGNN(graph, empty, shape, seed=0, fanouts=(5, 3), past=train if past else None)
         trained: Any = SampledGNNLearner(model, train, config)
     else:
         trained = learner(train, changed(LightGCNConfig(), {**FANOUTS[name], "dim": 4, "sampling.batch_pairs": 50}))
@@ -244,7 +275,7 @@ def test_no_step_sees_an_edge_it_predicts_nor_one_of_its_future(name: str, split
                 seen = set(zip(*ends.tolist(), strict=True))
                 n_seen += len(seen)
                 assert not seen & batch
-                if name == "past":
+                if "past" in name:
                     assert before == min(when[pair] for pair in batch)
                     assert all(when[pair] < before for pair in seen)
     assert n_seen > 100
@@ -297,7 +328,10 @@ def test_candidates_of_a_batch_are_its_items_and_a_sample_of_the_others() -> Non
         ("bpr", {"sampling.fanouts": (5,)}, r"a number for each of the 2 layers, got \[5\]"),
         ("bpr", {"sampling.fanouts": (5, 0)}, r"must be above 0, or -1 for all, got 0"),
         ("gnn", {"train.sampling.fanouts": (5, 3, 2)}, r"a number for each of the 2 layers, got \[5, 3, 2\]"),
-        ("gnn", {"train.sampling.past": True}, r"sampling\.past is for LightGCN"),
+        ("gnn, past", {"graph.together": 3}, r"as it was before a batch, which graph\.together is not made for"),
+        ("gnn, past", {"graph.half_life_days": 3.0}, r"graph\.half_life_days is not made for"),
+        ("gnn, past", {"graph.look_alikes": ("text", "reviews")}, r"graph\.look_alikes is not made for"),
+        ("gnn, past", {"recency": 0.5}, r"train\.sampling\.past does not know"),
         ("gnn", {"model.precision": "bfloat16"}, r"float32, model\.precision is 'bfloat16'"),
     ],
 )

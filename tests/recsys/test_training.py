@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,10 @@ from graph.content import item_content
 from graph.models.kg_gnn import GNNConfig
 from graph.neighbors import top_neighbors
 from recsys import trainer, validation
+from recsys.held_out import Split
+from recsys.models.knowledge import Knowledge
+from recsys.models.model import Job, changed
+from recsys.models.registry import MODELS
 from recsys.newcomers import choose_bonus
 from recsys.training import FittedGNN, TrainConfig, fit_gnn
 
@@ -38,11 +42,13 @@ class World:
 
     def fit(self, run_dir: Path, *, seed: int = 0, model: GNNConfig = MODEL, **changes: object) -> FittedGNN:
         fields = {"train": self.train, "valid": self.valid, "vectors": self.vectors, "config": TRAIN} | changes
+        of: GraphConfig = fields.pop("graph_config", GraphConfig())  # type: ignore[assignment]
         vectors: ItemVectors = fields.pop("vectors")  # type: ignore[assignment]
         neighbors = {"text": top_neighbors(vectors.text.vectors, 4, mask=vectors.text.mask)}
-        graph = build_graph(self.catalog, fields["train"], Attributes.of([]), neighbors, GraphConfig())  # type: ignore[arg-type]
+        graph = build_graph(self.catalog, fields["train"], Attributes.of([]), neighbors, of)  # type: ignore[arg-type]
         return fit_gnn(
             graph,
+            graph_config=of,
             content=item_content(vectors, MatchScores.unknown(N_ITEMS), image_share=model.image_share),
             model_config=model,
             run_dir=run_dir,
@@ -216,6 +222,31 @@ def test_a_changed_input_or_setting_starts_afresh(
     cut_after(monkeypatch, 0)
     with pytest.raises(CutError):
         world.fit(tmp_path, **change(world))  # type: ignore[arg-type]
+
+
+def test_events_beside_the_graph_start_afresh_too(world: World, tmp_path: Path) -> None:
+    more = world.train.where(np.repeat(np.arange(len(world.train)), 2))
+    kinds = np.where(np.arange(len(more)) % 2, "like", "view").astype(object)
+    turned = replace(more, event_type=kinds, item_idx=np.where(kinds == "view", more.item_idx ^ 1, more.item_idx))
+    short, of = TRAIN.model_copy(update={"epochs": 3}), GraphConfig(events=("like",))
+    for train in (world.train, turned):  # whose graphs are the same
+        world.fit(tmp_path, train=train, graph_config=of, config=short)
+    fresh = world.fit(tmp_path / "fresh", train=turned, graph_config=of, config=short)
+    again = world.fit(tmp_path, train=turned, graph_config=of, config=short)
+    np.testing.assert_array_equal(again.item_embeddings, fresh.item_embeddings)
+    assert len(list(tmp_path.glob("gnn-*"))) == 2
+
+
+@pytest.mark.parametrize("model", ["gnn", "mf"])
+def test_another_version_of_the_product_starts_afresh(
+    model: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = Split("by hand", world.train, world.valid, world.valid.where(np.zeros(0, dtype=np.int64)))
+    config = changed(MODELS[model].config, {("train.epochs" if model == "gnn" else "epochs"): 2})
+    for number in ("1", "1", "2"):
+        monkeypatch.setattr("recsys.objective.version", lambda _, number=number: number)
+        MODELS[model].fit(split, Knowledge.of_ids(world.catalog), config, Job(0, tmp_path))
+    assert len(list(tmp_path.glob(f"{model}-*/checkpoint.safetensors"))) == 2
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(world: World, tmp_path: Path) -> None:
