@@ -118,6 +118,14 @@ def reverse(edge_type: EdgeType) -> EdgeType:
     return (target, relation.removeprefix(REVERSE) if is_reverse(edge_type) else REVERSE + relation, source)
 
 
+def arrow(edge_type: EdgeType, *, outward: bool) -> str:
+    """A relation as seen from one of its ends: "-purchase->", "<-purchase-", or "-alike:text-" where it is mutual."""
+    relation = edge_type[1]
+    if is_mutual(edge_type):
+        return f"-{relation}-"
+    return f"-{relation}->" if outward else f"<-{relation}-"
+
+
 def spell(edge_type: EdgeType) -> str:
     """A triple as people read it, such as "user -purchase-> item"."""
     source, relation, target = edge_type

@@ -99,7 +99,21 @@ class View:
         if found:
             spelled = ", ".join(f"{kind}/{name}" for kind, _ in found)
             raise InputError(f"{name!r} is the name of several nodes; say which: {spelled}")
-        raise InputError(f"no node is called {name!r}; types are {', '.join(self.vocabularies)}: try TYPE/NAME")
+        raise InputError(
+            f"no node is called {name!r}; types are {', '.join(self.vocabularies)}: try TYPE/NAME"
+            + self._titled(name.casefold())
+        )
+
+    def _titled(self, part: str, most: int = 3) -> str:
+        """What to say of the nodes whose title holds a text in lower case."""
+        found = [
+            f"{kind}/{self.vocabularies[kind][row]} ({title})"
+            for kind, titles in self.labels.items()
+            for row, title in enumerate(titles)
+            if part in title.casefold()
+        ]
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        return f"; titles hold it: {', '.join(found[:most])}{more}" if found else ""
 
     def name(self, node: Node) -> str:
         """The outside name of a node."""

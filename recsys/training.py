@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,10 @@ class GNNLearner:
     """
 
     def __init__(self, model: KGGNN, train: Interactions, config: TrainConfig, *, team: Team | None = None) -> None:
-        self.model, self._config, self._team = model, config, team or Team()
-        self._softmax = UserSoftmax(liked_pairs(train, config), config)
+        self.model, self._train, self._config, self._team = model, train, config, team or Team()
+        self._liked = liked_pairs(train, config)
+        self._liked.sort_indices()
+        self._softmax = UserSoftmax(self._liked, config)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         """One loss a batch of users."""
@@ -194,24 +197,13 @@ class GNNLearner:
 
 class SampledGNNLearner(GNNLearner):
     """The same on drawn neighborhoods, with batches of pairs: a user whose items were all to be predicted would have
-    no neighbors left.
-
-    Args:
-        model: what is trained, with fan-outs and, for `sampling.past`, the events.
-        train: events to learn from.
-        config: how.
-        team: with whom the batches are shared.
-
-    Raises:
-        InputError: `sampling.past` is asked for, and events have no times.
+    no neighbors left. Made as a `GNNLearner` is, of a model with fan-outs and, for `sampling.past`, with the events.
     """
 
-    def __init__(self, model: KGGNN, train: Interactions, config: TrainConfig, *, team: Team | None = None) -> None:
-        super().__init__(model, train, config, team=team)
-        liked = liked_pairs(train, config)
-        liked.sort_indices()
-        time = first_met(train, liked) if config.sampling.past else None
-        self._pairs = LikedPairs(liked, time, min_steps=config.min_steps)
+    @cached_property
+    def _pairs(self) -> LikedPairs:
+        time = first_met(self._train, self._liked) if self._config.sampling.past else None
+        return LikedPairs(self._liked, time, min_steps=self._config.min_steps)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         """One loss a batch of pairs."""

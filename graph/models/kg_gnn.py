@@ -1,9 +1,9 @@
 """The GNN: item content and learned node embeddings, propagated linearly over the whole knowledge graph.
 
-With x0 the embeddings of all nodes, A_b and A_k the normalized behavior and knowledge matrices (`graph/joint.py`),
+With x(0) the embeddings of all nodes (`graph/models/start.py`), A_b and A_k the normalized behavior and knowledge
+matrices (`graph/joint.py`),
 
-    x0[item] = id[item] + W content[item]        x0[other] = id[other]
-    x(l+1)   = (A_b + A_k) x(l)                  z = mean of x(0) ... x(L)
+    x(l+1) = (A_b + A_k) x(l)        z = mean of x(0) ... x(L)
 
 which is LightGCN (He et al. 2020) over typed relations and content. A user and an item are as close as their z's
 directions, and each item has a prior for being liked by anyone at all:
@@ -37,9 +37,10 @@ from graph.blocks import Blocks, spread
 from graph.csr import Adjacency
 from graph.joint import join
 from graph.knowledge_graph import KnowledgeGraph
+from graph.models.start import NodeModel
 from graph.sampling.neighborhood import Neighborhood, Neighborhoods, Step
 from graph.sampling.temporal import timed_behavior
-from graph.schema import ITEM, USER, is_item_attribute
+from graph.schema import is_item_attribute
 
 
 class GNNConfig(Section):
@@ -70,7 +71,7 @@ class GNNConfig(Section):
     afford to spell popularity and then spell it differently for each user."""
 
 
-class KGGNN(nn.Module):
+class KGGNN(NodeModel):
     """Embeddings of users and items from the knowledge graph.
 
     Args:
@@ -99,9 +100,6 @@ class KGGNN(nn.Module):
         fanouts: Sequence[int] = (),
         past: Interactions | None = None,
     ) -> None:
-        super().__init__()
-        if len(content) != graph.n_nodes[ITEM]:
-            raise ValueError(f"content must have a row an item ({graph.n_nodes[ITEM]}), it has {len(content)}")
         joint = join(
             graph,
             item_facts=config.item_facts,
@@ -110,8 +108,8 @@ class KGGNN(nn.Module):
             together=config.together,
             links=config.links,
         )
+        super().__init__(joint, content, dim=config.dim, scale=config.start, rng=np.random.default_rng(seed))
         self.config = config
-        self._users, self._items = joint.rows[USER], joint.rows[ITEM]
         n_values = sum(count for kind, count in graph.n_nodes.items() if is_item_attribute(kind))
         self._values = slice(self._items.stop, self._items.stop + n_values)  # types stand in the order of their names
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.precision]
@@ -130,23 +128,12 @@ class KGGNN(nn.Module):
         else:
             self._behavior = Adjacency.of(joint.behavior, dtype=dtype, device=device)
             self._knowledge = Adjacency.of(joint.knowledge, dtype=dtype, device=device)
-        met = np.ones(joint.n_nodes, dtype=np.float32)
-        met[: self._items.stop] = joint.met[: self._items.stop] > 0
-        start = np.random.default_rng(seed)
-        drawn = config.start * start.standard_normal((joint.n_nodes, config.dim), dtype=np.float32)
-        projected = config.start * start.standard_normal((content.shape[1], config.dim), dtype=np.float32)
-        self.node = nn.Parameter(torch.from_numpy(drawn * met[:, None]))
-        self.projection = nn.Parameter(torch.from_numpy(projected))
         popularity = np.log1p(joint.met[self._items]).astype(np.float32)
         popularity -= popularity.mean()
         self.prior = nn.Parameter(torch.from_numpy(popularity * np.float32(config.item_prior)))
         self.newcomer_prior = nn.Parameter(torch.zeros(()))
-        self.register_buffer("_met", torch.from_numpy(met)[:, None], persistent=False)
         for name, reach in (("_fact_reach", joint.fact_reach), ("_alike_reach", joint.alike_reach)):
             self.register_buffer(name, torch.from_numpy(reach)[:, None], persistent=False)
-        self.register_buffer("_content", torch.from_numpy(np.ascontiguousarray(content)), persistent=False)
-        self._met: torch.Tensor
-        self._content: torch.Tensor
         self._fact_reach: torch.Tensor
         self._alike_reach: torch.Tensor
         self.to(device)
@@ -224,8 +211,7 @@ class KGGNN(nn.Module):
 
     def _layers(self, seen: torch.Tensor, projection: torch.Tensor) -> list[torch.Tensor]:
         """x(0) ... x(L), each [n_nodes, dim]."""
-        x = self.node * seen
-        x = torch.cat([x[: self._items.start], x[self._items] + self._content @ projection, x[self._items.stop :]])
+        x = self.start(seen, projection)
         layers = [x]
         for _ in range(self.config.layers):
             heard = seen * spread(self._behavior, seen * x)

@@ -1,6 +1,6 @@
 """Relational attention: nodes listen to their neighbors by relation, and users to items by what they care about.
 
-With x0 as in `graph/models/kg_gnn.py` (learned embeddings, and the items' content), v_r the vector of relation r (a
+With x0 as in `graph/models/start.py` (learned embeddings, and the items' content), v_r the vector of relation r (a
 relation and its reverse have one each), and N(h) the edges (r, t, w) into node h, w the edge's weight:
 
     a(h,r,t) = softmax over N(h) of  b_r + g <x0_h * v_r, x0_t> / dim + log w       * is element by element
@@ -33,7 +33,8 @@ from graph.csr import Adjacency, propagate
 from graph.incidence import Incidence
 from graph.joint import Slices, join
 from graph.knowledge_graph import KnowledgeGraph
-from graph.schema import ITEM, USER, EdgeType, is_behavior, is_company, is_reverse, reverse
+from graph.models.start import NodeModel
+from graph.schema import EdgeType, is_behavior, is_company, is_reverse, reverse
 
 
 class RelationalConfig(Section):
@@ -55,7 +56,7 @@ class RelationalConfig(Section):
     """Standard deviation of the embeddings before training."""
 
 
-class RelationalAttention(nn.Module):
+class RelationalAttention(NodeModel):
     """Embeddings of users and items from the knowledge graph, by attention.
 
     Args:
@@ -78,37 +79,23 @@ class RelationalAttention(nn.Module):
         seed: int,
         device: str = "cpu",
     ) -> None:
-        super().__init__()
-        if len(content) != graph.n_nodes[ITEM]:
-            raise ValueError(f"content must have a row an item ({graph.n_nodes[ITEM]}), it has {len(content)}")
         joint = join(graph, item_facts=1.0, user_facts=1.0, look_alikes=1.0, together=config.together, links=1.0)
+        rng = np.random.default_rng(seed)
+        super().__init__(joint, content, dim=config.dim, scale=config.start, rng=rng)
         self.config = config
-        self._users, self._items = joint.rows[USER], joint.rows[ITEM]
         self._behavior = Adjacency.of(joint.behavior, device=device)
         self.relations, head, relation, tail, weight = _typed_edges(graph, joint.rows)
         self._head = Incidence(head, joint.n_nodes, device=device)
         self._tail = Incidence(tail, joint.n_nodes, device=device)
         self._relation = Incidence(relation, len(self.relations), device=device)
-        met = np.ones(joint.n_nodes, dtype=np.float32)
-        met[: self._items.stop] = joint.met[: self._items.stop] > 0
-        rng = np.random.default_rng(seed)
-
-        def drawn(*shape: int, scale: float = config.start) -> torch.Tensor:
-            return torch.from_numpy(np.float32(scale) * rng.standard_normal(shape, dtype=np.float32))
-
-        self.node = nn.Parameter(drawn(joint.n_nodes, config.dim) * torch.from_numpy(met)[:, None])
-        self.projection = nn.Parameter(drawn(content.shape[1], config.dim))
         self.turn = nn.Parameter(torch.zeros(len(self.relations), config.dim))
         self.relation_bias = nn.Parameter(torch.zeros(len(self.relations), 1))
         self.sharpness = nn.Parameter(torch.ones(()) / config.start**2)
-        self.mixture = nn.Parameter(drawn(config.intents, len(self.relations), scale=1.0))
-        self.bias = nn.Parameter(torch.zeros(graph.n_nodes[ITEM]))
-        self.register_buffer("_met", torch.from_numpy(met)[:, None], persistent=False)
+        drawn = rng.standard_normal((config.intents, len(self.relations)), dtype=np.float32)
+        self.mixture = nn.Parameter(torch.from_numpy(drawn))
+        self.bias = nn.Parameter(torch.zeros(len(content)))
         self.register_buffer("_log_weight", torch.from_numpy(np.log(weight)), persistent=False)
-        self.register_buffer("_content", torch.from_numpy(np.ascontiguousarray(content)), persistent=False)
-        self._met: torch.Tensor
         self._log_weight: torch.Tensor
-        self._content: torch.Tensor
         self.to(device)
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,7 +105,7 @@ class RelationalAttention(nn.Module):
             z of the users, float32 [n_users, dim], and of the items, float32 [n_items, dim]; a row is 0 where nothing
             is known.
         """
-        x = self._start()
+        x = self._first()
         share, cares = self._attend(x)[:, None], self._cares(x[self._users])
         gate = torch.cat([cares, torch.ones_like(x[self._users.stop :])])  # users stand first
         stamp = share * self._relation.take(self.relation)
@@ -142,16 +129,14 @@ class RelationalAttention(nn.Module):
     @torch.no_grad()
     def attention(self) -> torch.Tensor:
         """a(h,r,t) of each edge, float32 [n_edges], in the order of `edges`."""
-        return self._attend(self._start())
+        return self._attend(self._first())
 
     def edges(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Heads, relations and tails, int64 [n_edges] each; nodes in the numbering of `graph/joint.py`."""
         return self._head.ends, self._relation.ends, self._tail.ends
 
-    def _start(self) -> torch.Tensor:
-        x = self.node * self._met
-        shown = self._content @ self.projection
-        return torch.cat([x[: self._items.start], x[self._items] + shown, x[self._items.stop :]])
+    def _first(self) -> torch.Tensor:
+        return self.start(self._met, self.projection)
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
         asked = self._head.take(x) * self._relation.take(self.relation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,16 +90,30 @@ def neighbors(
 
     Example: recsys graph neighbors SHOP sku-481
     """
-    from graph.schema import reverse, spell
+    from features.errors import InputError, nearest_name
+    from graph.schema import arrow, is_mutual, reverse, spell
 
     view = view_of(source, config, settings, look_alikes=look_alikes, cache=cache)
+    start = view.find(node)
+    edges = view.neighbors(start)
+    there = sorted({edge.edge_type[1] for edge in edges})
+    if relation is not None and relation not in there:
+        meant = nearest_name(relation, there)
+        hint = "" if meant is None else f"; did you mean {meant!r}?"
+        raise InputError(f"{node} has no edge of relation {relation!r}, only of {', '.join(there) or 'none'}{hint}")
     found: dict[str, list[dict[str, Any]]] = {}
-    for edge in view.neighbors(view.find(node)):
-        listed = found.setdefault(spell(edge.edge_type if edge.outward else reverse(edge.edge_type)), [])
-        if len(listed) < k and relation in {None, edge.edge_type[1]}:
+    headings: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for edge in edges:
+        if relation not in {None, edge.edge_type[1]}:
+            continue
+        key = spell(edge.edge_type if edge.outward or is_mutual(edge.edge_type) else reverse(edge.edge_type))
+        headings[key] = f"{start[0]} {arrow(edge.edge_type, outward=edge.outward)} {edge.node[0]}"
+        counts[key] += 1
+        listed = found.setdefault(key, [])
+        if len(listed) < k:
             name, title = view.name(edge.node), view.title(edge.node)
             listed.append({"type": edge.node[0], "name": name, "title": title, "weight": edge.weight})
-    found = {name: listed for name, listed in found.items() if listed}
     if as_json:
         _print_json(found)
         return
@@ -109,14 +124,17 @@ def neighbors(
     console = Console(highlight=False)
     if not found:
         console.print(f"{node} has no edges", markup=False)
-    for name, listed in found.items():
-        table = Table(title=Text(name), title_justify="left", title_style="bold", header_style="dim")
-        table.add_column("name", overflow="fold")
-        table.add_column("title", overflow="fold")
+    for key, listed in found.items():
+        shown = f"{len(listed)} of {counts[key]:,}" if len(listed) < counts[key] else f"{counts[key]:,}"
+        console.print(Text(f"{headings[key]}: {shown}", style="bold"))
+        table = Table(header_style="dim")
+        titled = any(one["title"] != one["name"] for one in listed)
+        for heading in ("name", *(["title"] if titled else [])):
+            table.add_column(heading, overflow="fold")
         table.add_column("weight", justify="right")
         for one in listed:
-            title = "" if one["title"] == one["name"] else one["title"]
-            table.add_row(Text(one["name"]), Text(title), f"{one['weight']:.4g}")
+            named = [one["name"], *(["" if one["title"] == one["name"] else one["title"]] if titled else [])]
+            table.add_row(*map(Text, named), f"{one['weight']:.4g}")
         console.print(table)
 
 
@@ -141,6 +159,7 @@ def path(
     """
     from features.errors import InputError
     from graph.paths import telling_paths
+    from graph.schema import arrow
 
     view = view_of(source, config, settings, look_alikes=look_alikes, cache=cache)
     ends = view.find(start), view.find(end)
@@ -170,8 +189,7 @@ def path(
     for one in found:
         told = view.title(one.nodes[0])
         for step, node in zip(one.steps, one.nodes[1:], strict=True):
-            arrow = f" -{step.edge_type[1]}-> " if step.forward else f" <-{step.edge_type[1]}- "
-            told += arrow + view.title(node)
+            told += f" {arrow(step.edge_type, outward=step.forward)} {view.title(node)}"
         console.print(f"{one.strength:.2e}  {told}", soft_wrap=True, markup=False)
 
 

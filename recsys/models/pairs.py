@@ -160,7 +160,7 @@ class PairLearner:
         team: Team | None = None,
     ) -> None:
         self.model, self._config, self._device, self._team = model, config, device, team or Team()
-        self._liked = liked_pairs(train, config)
+        self._train, self._liked = train, liked_pairs(train, config)
         self._liked.sort_indices()
         self._softmax = UserSoftmax(self._liked, config)
         self._pair_user = np.repeat(np.arange(self._liked.shape[0]), np.diff(self._liked.indptr)).astype(np.int64)

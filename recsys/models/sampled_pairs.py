@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from features.interactions import Interactions
 from graph.sampling.neighborhood import Neighborhood, Neighborhoods
 from recsys.models.pairs import PairConfig, PairLearner, PairModel, Scored
 from recsys.negatives import draw_others
-from recsys.parallel import Team
 from recsys.sampled import Draw, Epoch, LikedPairs, SamplingConfig, drawn_ahead, first_met
 
 
@@ -37,31 +36,16 @@ class SampledPairModel(PairModel):
 
 
 class SampledPairLearner(PairLearner):
-    """The steps of a pair model on drawn neighborhoods.
-
-    Args:
-        model: what is trained.
-        train: events to learn from.
-        config: losses, batches, weights, neighborhoods.
-        device: where the model lives.
-        team: with whom the batches are shared.
-    """
+    """The steps of a pair model on drawn neighborhoods; made as a `PairLearner` is."""
 
     model: SampledPairModel
     _config: SampledPairConfig
 
-    def __init__(
-        self,
-        model: SampledPairModel,
-        train: Interactions,
-        config: SampledPairConfig,
-        *,
-        device: str = "cpu",
-        team: Team | None = None,
-    ) -> None:
-        super().__init__(model, train, config, device=device, team=team)
-        time = first_met(train, self._liked) if config.sampling.past else None
-        self._pairs = LikedPairs(self._liked, time, min_steps=config.min_steps if config.loss == "softmax" else 1)
+    @cached_property
+    def _pairs(self) -> LikedPairs:
+        time = first_met(self._train, self._liked) if self._config.sampling.past else None
+        min_steps = self._config.min_steps if self._config.loss == "softmax" else 1
+        return LikedPairs(self._liked, time, min_steps=min_steps)
 
     def _by_pairs(self, rng: np.random.Generator) -> Iterator[torch.Tensor]:
         epoch = self._pairs.epoch(self._config.batch_pairs, rng)

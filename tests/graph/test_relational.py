@@ -75,7 +75,7 @@ def test_without_weight_knowledge_is_not_heard(graph: KnowledgeGraph) -> None:
 
 def test_attention_is_the_formula_edge_by_edge_and_adds_up_to_one(graph: KnowledgeGraph) -> None:
     model = uneven(graph)
-    x, v = model._start().detach().double().numpy(), model.relation.detach().double().numpy()
+    x, v = model._first().detach().double().numpy(), model.relation.detach().double().numpy()
     g, b = model.sharpness.item(), model.relation_bias.detach().double().numpy()[:, 0]
     weight = model._log_weight.exp().double().numpy()
     heads, relations, tails = (ends.tolist() for ends in model.edges())
@@ -104,7 +104,7 @@ def test_every_relation_has_its_reverse_and_behavior_is_none_of_them(graph: Know
 def test_a_users_intents_gate_what_he_hears_of_items(graph: KnowledgeGraph) -> None:
     model = uneven(graph, config=CONFIG.model_copy(update={"layers": 1, "knowledge": 0.0}))
     users, _ = (part.detach().numpy() for part in model())
-    x = model._start().detach().numpy()
+    x = model._first().detach().numpy()
     v = model.relation.detach().numpy()
     mixed = torch.softmax(model.mixture, dim=1).detach().numpy() @ v
     for user, item in ((1, 2), (2, 3)):  # each has this item alone, and it no other user: the edge weighs 1

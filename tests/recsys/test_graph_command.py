@@ -71,12 +71,22 @@ def test_neighbors_and_paths_are_told_by_name(shop: Path) -> None:
         "item -has-> item:brand",
         "item -has-> item:category",
     }
-    assert "Acme" in run("neighbors", shop, "m0")
+    shown = run("neighbors", shop, "m0")
+    assert "Acme" in shown
+    assert "item <-purchase- user: 1\n" in shown
+    assert "title" not in shown, "none of these nodes has one"
     (path, *_) = told("path", shop, "user/u0", "m2")
     assert path["nodes"][0]["name"] == "u0"
     assert path["nodes"][-1]["title"] == "Thing 2"
     assert len(path["steps"]) == len(path["nodes"]) - 1 == 3
     assert "Thing 2" in run("path", shop, "user/u0", "m2", "-k", 1)
+
+
+def test_of_many_neighbors_the_heaviest_are_shown_with_their_number_and_what_is_mutual_once(shop: Path) -> None:
+    asked = ("neighbors", shop, "m1", "-k", 1, "--set", "graph.together=3", "--set", "graph.shrinkage=0")
+    shown, listed = run(*asked), told(*asked)
+    assert "item -together:purchase- item: 1 of 2\n" in shown
+    assert [kind for kind in listed if "together" in kind] == ["item -together:purchase-> item"]
 
 
 def test_a_day_of_events_is_added(shop: Path, tmp_path: Path) -> None:
@@ -120,6 +130,10 @@ def test_mistakes_are_named(shop: Path, tmp_path: Path) -> None:
         run("stats", tmp_path / "g", "--set", "graph.idf=true")
     with pytest.raises(InputError, match="no node is called 'm99'"):
         run("neighbors", shop, "m99")
+    with pytest.raises(InputError, match=r"titles hold it: item/m0 \(Thing 0\), .* and 3 more"):
+        run("neighbors", shop, "thing")
+    with pytest.raises(InputError, match=r"no edge of relation 'purchaze', only of .*; did you mean 'purchase'\?"):
+        run("neighbors", shop, "m0", "--relation", "purchaze")
     with pytest.raises(InputError, match="--to must be parquet, graphml, ntriples or hetero, got 'excel'"):
         run("export", shop, "--to", "excel", "--out", tmp_path / "out")
     with pytest.raises(InputError, match="a path needs two different nodes"):
