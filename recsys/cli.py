@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
 from features.errors import InputError
 from features.progress import log_to_stderr
+from recsys.fit_tools import INSTALL, lacks_fit_tool
 
 FLOW = ("synth", "check", "fit", "evaluate", "bench", "search", "publish", "serve", "demo", "doctor")
 """The order in which a newcomer meets the commands; others follow by name."""
@@ -53,5 +55,13 @@ def main() -> None:
     try:
         build_app()()
     except InputError as error:
-        Console(stderr=True).print("error:", str(error), style="red", highlight=False, markup=False)
-        raise SystemExit(2) from error
+        _refuse(error, str(error))
+    except ModuleNotFoundError as error:
+        if not lacks_fit_tool(error):
+            raise
+        _refuse(error, f"this needs the fit tools, and {error.name} is not installed: {INSTALL}")
+
+
+def _refuse(error: Exception, said: str) -> NoReturn:
+    Console(stderr=True).print("error:", said, style="red", highlight=False, markup=False)
+    raise SystemExit(2) from error

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from recsys.fit_tools import INSTALL, fit_tools, only_serves
+
 State = Literal["ok", "note", "broken"]
 
 PACKAGES = (
@@ -46,7 +48,7 @@ class Finding:
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
     """Check versions, CPU and GPU, Redis, the bundled weights and torchvision, by using each of them once.
 
-    Nothing is downloaded. Exit code 1 if something is broken.
+    Where the fit tools were left out, what a service needs is checked. Nothing is downloaded. Exit code 1 if something is broken.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -62,21 +64,27 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print the fi
         console = Console(highlight=False)
         console.print(table)
         broken = [finding.what for finding in findings if finding.state == "broken"]
-        console.print(f"Broken: {', '.join(broken)}." if broken else "All works. Next: recsys demo")
+        works = "What a service needs works. Next: recsys serve" if only_serves() else "All works. Next: recsys demo"
+        console.print(f"Broken: {', '.join(broken)}." if broken else works)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
 
 
 def examine() -> Iterator[Finding]:
     """Every finding, in the order in which one thing rests on another."""
-    checks: tuple[tuple[str, Callable[[], tuple[State, str]]], ...] = (
-        ("python", _python),
-        *((package, lambda package=package: _package(package)) for package in PACKAGES),
+    serves = only_serves()
+    packages = [package for package in PACKAGES if not serves or package not in fit_tools()]
+    to_fit: tuple[tuple[str, Callable[[], tuple[State, str]]], ...] = (
         ("cpu", _cpu),
         ("gpu", _gpu),
         ("torchvision operators", _torchvision),
         ("bundled text weights", _text_weights),
         ("bundled image weights", _image_weights),
+    )
+    checks = (
+        ("python", _python),
+        *((package, lambda package=package: _package(package)) for package in packages),
+        *((("fit tools", _fit_tools),) if serves else to_fit),
         ("redis server", _redis),
     )
     for what, check in checks:
@@ -97,6 +105,10 @@ def _package(name: str) -> tuple[State, str]:
         return "ok", version(name)
     except PackageNotFoundError:
         return "broken", "not installed: make install"
+
+
+def _fit_tools() -> tuple[State, str]:
+    return "note", f"not installed, and a service needs none; to train: {INSTALL}"
 
 
 def _cpu() -> tuple[State, str]:

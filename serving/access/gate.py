@@ -34,6 +34,7 @@ NEEDS: Sequence[tuple[str, str, Need]] = (
     ("GET", r"/v1/users/.+/feed", "read"),
     ("POST", r"/v1/(search|recommend|batch)", "read"),
     ("POST", r"/v1/events", "write"),
+    ("GET", r"/metrics", "metrics"),
 )
 
 
@@ -83,7 +84,7 @@ class Gate:
             detail = f"{why}: send it as 'Authorization: Bearer KEY' or as 'X-API-Key: KEY'"
             raise ProblemError(401, "no-valid-key", detail, headers={"www-authenticate": "Bearer"})
         scope[CALLER] = key.name
-        if needed not in key.scopes:
+        if needed not in key.scopes and not (needed == "metrics" and "admin" in key.scopes):
             has = ", ".join(sorted(key.scopes))
             raise ProblemError(403, "scope-missing", f"key {key.name!r} may {has}; this needs {needed!r}")
         if key.rate_per_s is None:

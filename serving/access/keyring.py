@@ -23,8 +23,9 @@ from features.section import Section
 
 log = structlog.get_logger()
 
-Scope = Literal["read", "write", "admin"]
-"""read: lists, items, search. write: events. admin: everything else, such as items, rules, users' data, metrics."""
+Scope = Literal["read", "write", "metrics", "admin"]
+"""read: lists, items, search. write: events. metrics: /metrics alone. admin: everything else, such as items, rules,
+users' data, and metrics too."""
 PREFIX = "rk_"
 """Begins every key, so that one which leaks into a text is recognized."""
 LOOK_EVERY_S = 1.0

@@ -10,7 +10,8 @@ import typer
 app = typer.Typer(
     no_args_is_help=True,
     help="API keys of the service: make, list, revoke.\n\n"
-    "A key has scopes: read (lists, items, search), write (events), admin (items, rules, users' data, metrics). "
+    "A key has scopes: read (lists, items, search), write (events), metrics (/metrics alone), admin (items, rules, "
+    "users' data, and metrics too). "
     "Start the service with RECSYS_KEYS=FILE, or `recsys serve --keys FILE`; it follows the file within seconds.",
 )
 
@@ -22,9 +23,9 @@ def create(
     name: Annotated[str, typer.Argument(help="Stands in logs and metrics in place of the key, such as shop-widget.")],
     *,
     file: File,
-    scope: Annotated[list[str], typer.Option(help="read, write or admin; give it several times.")],
+    scope: Annotated[list[str], typer.Option(help="read, write, metrics or admin; give it several times.")],
     rate: Annotated[
-        float | None, typer.Option(help="Requests a second, on average, a worker.", show_default="no limit")
+        float | None, typer.Option(help="Requests a second, on average, over all workers.", show_default="no limit")
     ] = None,
     burst: Annotated[int, typer.Option(help="Requests that may come at once.")] = 20,
 ) -> None:

@@ -31,6 +31,7 @@ def keyed(start_service: Callable[..., Any], small_bundle: Path, tmp_path: Path)
     made = {
         "reader": new_key("reader", ["read"]),
         "writer": new_key("writer", ["write"]),
+        "watcher": new_key("watcher", ["metrics"]),
         "owner": new_key("owner", ["read", "write", "admin"]),
         "eager": new_key("eager", ["read"], rate_per_s=0.01, burst=3),
     }
@@ -56,12 +57,13 @@ def test_a_key_opens_what_its_scopes_say_and_nothing_else(keyed: tuple[Any, dict
     ]
     answered = {
         name: [ask(service, method, path, keys.get(name), **given).status_code for method, path, given in asked]
-        for name in ("nobody", "reader", "writer", "owner")
+        for name in ("nobody", "reader", "writer", "watcher", "owner")
     }
     assert answered == {
         "nobody": [401, 401, 401, 401, 401],
         "reader": [200, 200, 403, 403, 403],
         "writer": [403, 403, 202, 403, 403],
+        "watcher": [403, 403, 403, 403, 200],
         "owner": [200, 200, 202, 200, 200],
     }
 
