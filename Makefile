@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test deploy-check lint format clean
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest $(ARGS)
+
+# What deploy/ promises, by what of systemd, nginx and promtool is there; the service's image is built in a folder.
+deploy-check: install
+	DEPLOY_CHECK=1 $(BIN)/python -m pytest tests/serving/deploy $(ARGS)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -48,7 +48,8 @@ class Finding:
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
     """Check versions, CPU and GPU, Redis, the bundled weights and torchvision, by using each of them once.
 
-    Where the fit tools were left out, what a service needs is checked. Nothing is downloaded. Exit code 1 if something is broken.
+    Where the fit tools were left out, what a service needs is checked. Nothing is downloaded. Exit code 1 if
+    something is broken.
     """
     from rich.console import Console
     from rich.markup import escape

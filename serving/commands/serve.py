@@ -11,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from serving.settings import Settings
 
+GRACE_S = 10
+"""Requests under way when the service is told to stop have so long to end; whatever started it must wait longer."""
+
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address to listen on."""
@@ -134,7 +137,7 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=GRACE_S,
         )
 
 
