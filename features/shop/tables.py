@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from features.errors import InputError
 from features.quarantine import Quarantine
+from features.shop.quotes import refuse_open_quotes
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -116,7 +117,11 @@ def csv_options(path: Path, header: list[str], quarantine: Quarantine, refused: 
         header: names of its columns.
         quarantine: takes rows with too many or too few cells.
         refused: their positions in the file are added here.
+
+    Raises:
+        InputError: a quote swallows rows.
     """
+    refuse_open_quotes(path)
 
     def refuse(row: pa_csv.InvalidRow) -> str:
         number = row.number - 2  # counted from 1, the header included

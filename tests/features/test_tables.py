@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.shop import cells
+from features.shop.batches import TableFile
 from features.shop.tables import find_table, read_table
 
 
@@ -116,3 +118,27 @@ def test_a_broken_parquet_file_is_an_error_that_names_it(tmp_path: Path) -> None
     (tmp_path / "items.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(InputError, match=r"items\.parquet cannot be read"):
         read_table(tmp_path / "items.parquet", quarantine=Quarantine())
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ('a,one\nb,"two\nc,three\nd,four\n', "row 1 runs on from line 3 to line 5"),
+        ('a,one\nb,"two\nc,three 3" wide\nd,"four"\n', "row 1 runs on from line 3 to line 4"),
+    ],
+    ids=["to the end", "to the next quote"],
+)
+def test_a_quote_that_swallows_rows_is_told_with_its_lines(tmp_path: Path, rows: str, said: str) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\n" + rows)
+    for read in (
+        lambda: read_table(tmp_path / "items.csv", quarantine=Quarantine()),
+        lambda: list(TableFile(tmp_path / "items.csv").batches(["title"], quarantine=Quarantine())),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            read()
+
+
+def test_cells_of_several_lines_and_quotes_that_mean_inches_are_read(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text('item_id,title\na,"one\n""1"", of\nthree"\nb,2" nail\nc,"3" nail\nd,"4"\n')
+    read = read_table(tmp_path / "items.csv", quarantine=Quarantine())
+    assert read["title"].tolist() == ['one\n"1", of\nthree', '2" nail', "3 nail", "4"]
