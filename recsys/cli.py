@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib.metadata import entry_points
 from typing import NoReturn
 
@@ -14,6 +15,12 @@ from recsys.fit_tools import INSTALL, lacks_fit_tool
 
 FLOW = ("synth", "check", "fit", "evaluate", "bench", "search", "publish", "serve", "demo", "doctor")
 """The order in which a newcomer meets the commands; others follow by name."""
+
+OF_THE_MACHINE = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "EISDIR", "EMFILE", "EIO")
+)
+"""What a disk or its owner refuses: no fault of the program, so nobody needs to see where in it that came up."""
 
 HELP = """
 Similar items, personal feeds and search from a shop's pictures, words, attributes and behavior.
@@ -60,6 +67,13 @@ def main() -> None:
         if not lacks_fit_tool(error):
             raise
         _refuse(error, f"this needs the fit tools, and {error.name} is not installed: {INSTALL}")
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        place = "" if error.filename is None else f"{error.filename2 or error.filename}: "
+        _refuse(
+            error, f"{place}{error.strerror}; what was done before is kept, and the same command goes on from there"
+        )
 
 
 def _refuse(error: Exception, said: str) -> NoReturn:

@@ -8,6 +8,7 @@ import threading
 import weakref
 import zipfile
 import zlib
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -140,7 +141,7 @@ class ZipImages:
             with zipfile.ZipFile(self._file) as archive:
                 members = archive.infolist()
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-            raise InputError(f"{path} must be a zip archive: {error}") from error
+            raise InputError(f"{path} must be a whole zip archive: {_why_no_zip(path, error)}") from error
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._members = {member.filename: member for member in members if not member.is_dir()}
@@ -192,3 +193,11 @@ class ZipImages:
     def fingerprint(self) -> str:
         """Names, sizes and checksums, as the archive's directory has them."""
         return "\n".join(f"{name}\0{about.file_size}\0{about.CRC}" for name, about in sorted(self._members.items()))
+
+
+def _why_no_zip(path: Path, error: Exception) -> str:
+    """What is wrong with it; the list of an archive's members stands at its end, which a broken copy lacks."""
+    with suppress(OSError), path.open("rb") as file:
+        if isinstance(error, zipfile.BadZipFile) and file.read(4) == b"PK\3\4":
+            return f"it begins as one, and its end is missing after {path.stat().st_size:,} bytes; copy it again"
+    return str(error)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import warnings
 import zipfile
@@ -118,7 +119,12 @@ def test_damaged_encrypted_and_oddly_packed_members_say_so(tmp_path: Path) -> No
 
 def test_what_is_no_archive_and_no_folder_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"no archive")
-    with pytest.raises(InputError, match=r"images\.zip must be a zip archive"):
+    with pytest.raises(InputError, match=r"images\.zip must be a whole zip archive: File is not a zip file"):
+        ZipImages(tmp_path / "images.zip")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a", b"picture")
+    os.truncate(tmp_path / "images.zip", 60)
+    with pytest.raises(InputError, match="it begins as one, and its end is missing after 60 bytes; copy it again"):
         ZipImages(tmp_path / "images.zip")
     with pytest.raises(InputError, match="must be a folder"):
         FolderImages(tmp_path / "images")

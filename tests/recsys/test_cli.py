@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,12 @@ def test_a_mistake_of_the_user_ends_in_one_line_and_code_2(tmp_path: Path) -> No
     assert "no-such-shop" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / ".recsys" / "fit").exists()
+
+
+def test_what_the_disk_refuses_is_one_line_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    done = recsys("synth", "file/shop", "--items", "200", cwd=tmp_path)
+    assert done.returncode == 2
+    said = "".join(done.stderr.split())  # which is wrapped anywhere
+    assert re.search(r"^error:/\S*/file/\S*:Notadirectory;whatwasdonebeforeiskept", said)
+    assert "Traceback" not in said
