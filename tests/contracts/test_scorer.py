@@ -10,12 +10,12 @@ import pytest
 
 from features.encoders.embeddings import Embeddings, ItemVectors
 from features.interactions import Interactions
-from features.vocabulary import Vocabulary
 from recsys.baselines.config import BaselinesConfig
 from recsys.baselines.fit import fit_baselines
 from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.scorer import EmbeddingScorer, Scorer
 from recsys.split import Split, random_split
+from tests.events import events_of
 
 N_USERS, N_ITEMS = 120, 60
 SMALL = BaselinesConfig(
@@ -46,15 +46,8 @@ def tastes() -> Split:
 
 
 def events(pairs: list[tuple[int, int]]) -> Interactions:
-    user, item = (np.array([pair[column] for pair in pairs], dtype=np.int64) for column in (0, 1))
-    return Interactions(
-        Vocabulary.of(f"u{n}" for n in range(N_USERS)),
-        Vocabulary.of(f"i{n}" for n in range(N_ITEMS)),
-        user,
-        item,
-        np.array(["like"] * len(pairs), dtype=object),
-        1 + (item % 3).astype(np.float32),
-    )
+    weight = [1 + item % 3 for _, item in pairs]
+    return events_of(pairs, n_users=N_USERS, n_items=N_ITEMS, weight=weight)
 
 
 @pytest.fixture(scope="module")

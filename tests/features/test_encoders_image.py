@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from features.encoders.config import EncoderConfig
 from features.encoders.image import JointImageEncoder, TimmEncoder, image_encoder
 from features.encoders.text import TextEncoder
 from features.errors import InputError
+from tests.features.clip import write_clip
 
 
 def picture(color: str, size: tuple[int, int] = (200, 300)) -> Image.Image:
@@ -24,20 +24,8 @@ def picture(color: str, size: tuple[int, int] = (200, 300)) -> Image.Image:
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP with random weights and the bundled tokenizer, as a user's own folder."""
-    library = models.transformers()
     folder = tmp_path_factory.mktemp("joint")
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
-        shutil.copy(bundled.text_folder() / name, folder)
-    tower = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = library.CLIPConfig(
-        text_config={**tower, "vocab_size": 30522, "eos_token_id": 102},
-        vision_config={**tower, "image_size": 32, "patch_size": 8},
-        projection_dim=12,
-    )
-    torch.manual_seed(0)
-    library.CLIPModel(config).eval().save_pretrained(folder)
-    size = {"height": 32, "width": 32}
-    library.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    write_clip(folder, size={"shortest_edge": 32})
     return folder
 
 

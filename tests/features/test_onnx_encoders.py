@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from features.encoders import bundled, models
 from features.encoders.config import EncoderConfig
 from features.encoders.image import image_encoder
 from features.encoders.text import TextEncoder
@@ -20,6 +18,7 @@ from features.onnx.encoder_export import exported_encoders
 from features.onnx.encoders import QueryEncoders
 from features.onnx.export import export
 from features.onnx.picture import PictureSpec, pixels
+from tests.features.clip import write_clip
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -82,21 +81,8 @@ def test_what_was_exported_before_is_not_exported_again(
 
 
 def test_a_joint_model_is_exported_with_its_own_preparation(tmp_path: Path) -> None:
-    library = models.transformers()
     folder = tmp_path / "joint"
-    tower = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = library.CLIPConfig(
-        text_config={**tower, "vocab_size": 30522, "eos_token_id": 102},
-        vision_config={**tower, "image_size": 32, "patch_size": 8},
-        projection_dim=12,
-    )
-    torch.manual_seed(0)
-    library.CLIPModel(config).eval().save_pretrained(folder)
-    library.CLIPImageProcessor(
-        size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}, image_std=[0.3, 0.2, 0.4]
-    ).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
-        shutil.copy(bundled.text_folder() / name, folder)
+    write_clip(folder, size={"shortest_edge": 40}, image_std=[0.3, 0.2, 0.4])
     joint = EncoderConfig(text_model=str(folder), image_model=str(folder))
     queries = opened(joint, tmp_path / "cache", tmp_path / "onnx")
     assert queries.text is not None

@@ -8,6 +8,8 @@ import pytest
 from features.catalog import Attributes, Catalog
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
+from graph.build import GraphConfig, build_graph
+from graph.knowledge_graph import KnowledgeGraph
 from graph.neighbors import Neighbors
 
 
@@ -61,3 +63,11 @@ def look_alikes() -> dict[str, Neighbors]:
     idx = np.array([[1], [-1], [-1], [-1], [5], [-1]])
     score = np.array([[-0.2], [0], [0], [0], [0.8], [0]], dtype=np.float32)
     return {"image": Neighbors(idx, score)}
+
+
+@pytest.fixture
+def graph(
+    catalog: Catalog, train: Interactions, user_attributes: Attributes, look_alikes: dict[str, Neighbors]
+) -> KnowledgeGraph:
+    """Paths: u3 - young - u0 - i0 - Acme - i1; u1 - i2 - Bolt - i3 - u2; i4 - i5."""
+    return build_graph(catalog, train, user_attributes, look_alikes, GraphConfig(price_bands=0))

@@ -16,13 +16,6 @@ from graph.neighbors import Neighbors
 NO_PRICES = GraphConfig(price_bands=0)
 
 
-@pytest.fixture
-def graph(
-    catalog: Catalog, train: Interactions, user_attributes: Attributes, look_alikes: dict[str, Neighbors]
-) -> KnowledgeGraph:
-    return build_graph(catalog, train, user_attributes, look_alikes, NO_PRICES)
-
-
 def edges(graph: KnowledgeGraph, *edge_type: str) -> list[tuple[str, str, float]]:
     listed = graph.edges[edge_type]
     source, target = graph.vocabularies[edge_type[0]], graph.vocabularies[edge_type[2]]

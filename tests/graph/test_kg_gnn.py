@@ -18,14 +18,6 @@ CONFIG = GNNConfig(dim=8, layers=2)
 CONTENT = np.eye(6, dtype=np.float32)
 
 
-@pytest.fixture
-def graph(
-    catalog: Catalog, train: Interactions, user_attributes: Attributes, look_alikes: dict[str, Neighbors]
-) -> KnowledgeGraph:
-    """Paths: u3 - young - u0 - i0 - Acme - i1; u1 - i2 - Bolt - i3 - u2; i4 - i5."""
-    return build_graph(catalog, train, user_attributes, look_alikes, GraphConfig(price_bands=0))
-
-
 def embed(graph: KnowledgeGraph, content: np.ndarray = CONTENT, config: GNNConfig = CONFIG) -> dict[str, np.ndarray]:
     with torch.no_grad():
         users, items, _ = KGGNN(graph, content, config, seed=0)()

@@ -12,18 +12,9 @@ from features.interactions import Interactions
 from graph.build import GraphConfig, build_graph
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.relational import RelationalAttention, RelationalConfig
-from graph.neighbors import Neighbors
 
 CONFIG = RelationalConfig(dim=8, layers=2, intents=2)
 CONTENT = np.eye(6, dtype=np.float32)
-
-
-@pytest.fixture
-def graph(
-    catalog: Catalog, train: Interactions, user_attributes: Attributes, look_alikes: dict[str, Neighbors]
-) -> KnowledgeGraph:
-    """Paths: u3 - young - u0 - i0 - Acme - i1; u1 - i2 - Bolt - i3 - u2; i4 - i5."""
-    return build_graph(catalog, train, user_attributes, look_alikes, GraphConfig(price_bands=0))
 
 
 def uneven(

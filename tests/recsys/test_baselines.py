@@ -8,7 +8,6 @@ import pytest
 from scipy import sparse
 
 from features.encoders.embeddings import Embeddings, ItemVectors
-from features.interactions import Interactions
 from features.vocabulary import Vocabulary
 from recsys.baselines.als import fit_als
 from recsys.baselines.bpr import fit_bpr
@@ -19,6 +18,7 @@ from recsys.baselines.item_knn import bm25_weights, cosine_weights, fit_item_knn
 from recsys.baselines.popularity import fit_popularity
 from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.split import Split, random_split
+from tests.events import events_of
 
 ONE_OF_EACH = BaselinesConfig(
     knn_neighbors=(10,),
@@ -33,28 +33,16 @@ ONE_OF_EACH = BaselinesConfig(
 )
 
 
-def events(pairs: list[tuple[int, int]], *, n_users: int, n_items: int) -> Interactions:
-    user, item = (np.array([pair[column] for pair in pairs], dtype=np.int64) for column in (0, 1))
-    return Interactions(
-        Vocabulary.of(f"u{n}" for n in range(n_users)),
-        Vocabulary.of(f"i{n}" for n in range(n_items)),
-        user,
-        item,
-        np.array(["like"] * len(pairs), dtype=object),
-        np.ones(len(pairs), dtype=np.float32),
-    )
-
-
 def train_only(pairs: list[tuple[int, int]], *, n_users: int, n_items: int) -> Split:
-    nothing = events([], n_users=n_users, n_items=n_items)
-    return Split("train only", events(pairs, n_users=n_users, n_items=n_items), nothing, nothing)
+    nothing = events_of([], n_users=n_users, n_items=n_items)
+    return Split("train only", events_of(pairs, n_users=n_users, n_items=n_items), nothing, nothing)
 
 
 @pytest.fixture
 def world() -> Split:
     rng = np.random.default_rng(0)
     pairs = [(u, 2 * int(i) + u % 2) for u in range(60) for i in rng.permutation(20)[:10]]
-    return random_split(events(pairs, n_users=60, n_items=40), seed=0)
+    return random_split(events_of(pairs, n_users=60, n_items=40), seed=0)
 
 
 def test_popularity_counts_users_and_not_events() -> None:
@@ -134,7 +122,7 @@ def test_what_is_chosen_is_the_best_on_validation(world: Split, fit: object) -> 
 
 
 def test_the_test_side_is_not_looked_at(world: Split) -> None:
-    nothing = events([], n_users=60, n_items=40)
+    nothing = events_of([], n_users=60, n_items=40)
     without = Split("no test", world.train, world.valid, nothing)
     users = np.arange(60)
     for one, other in zip(
@@ -156,8 +144,8 @@ def test_without_validation_pairs_the_first_of_each_grid_is_fitted_once() -> Non
 
 
 def test_where_all_validation_items_are_new_only_content_is_tuned() -> None:
-    train, nothing = events([(0, 0), (1, 1), (0, 1)], n_users=2, n_items=4), events([], n_users=2, n_items=4)
-    split = Split("cold", train, events([(0, 2), (1, 3)], n_users=2, n_items=4), nothing)
+    train, nothing = events_of([(0, 0), (1, 1), (0, 1)], n_users=2, n_items=4), events_of([], n_users=2, n_items=4)
+    split = Split("cold", train, events_of([(0, 2), (1, 3)], n_users=2, n_items=4), nothing)
     text, image = (Embeddings.of(np.eye(4, dtype=np.float32), np.ones(4, dtype=bool), kind) for kind in ("t", "i"))
     fitted = {s.name: s for s in fit_baselines(split, vectors=ItemVectors(text, image), config=BaselinesConfig())}
     tried = {name: fitted[name].params["tried"] for name in ("item_knn", "als", "bpr", "content")}
@@ -199,7 +187,7 @@ def test_tuned_baselines_keep_their_order_on_real_likes(real_data: Path) -> None
     users = Vocabulary.of(table["user_id"].tolist())
     catalog = Vocabulary.of(items)
     pairs = zip(users.idxs(table["user_id"]).tolist(), catalog.idxs(table["item_id"]).tolist(), strict=True)
-    counted = events(list(pairs), n_users=len(users), n_items=len(catalog))
+    counted = events_of(list(pairs), n_users=len(users), n_items=len(catalog))
     interactions = replace(counted, users=users, items=catalog)
     split = file_split(interactions, shop / "split-warm.parquet")
     config = BaselinesConfig(

@@ -10,13 +10,13 @@ import pytest
 from scipy import sparse
 
 from features.interactions import Interactions
-from features.vocabulary import Vocabulary
 from recsys.bootstrap import bootstrap_means, interval
 from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.evaluation_json import evaluation_json
 from recsys.ranking_lists import TieOrder, top_lists
 from recsys.scorer import EmbeddingScorer
 from recsys.split import Split, random_split
+from tests.events import events_of
 
 QUICK = EvaluationConfig(ks=(3, 5), bootstrap_samples=50)
 
@@ -34,18 +34,6 @@ class Table:
         return self.scores[user_idx]
 
 
-def side(pairs: list[tuple[int, int]], *, n_users: int, n_items: int) -> Interactions:
-    user, item = (np.array([pair[column] for pair in pairs], dtype=np.int64) for column in (0, 1))
-    return Interactions(
-        Vocabulary.of(f"u{n}" for n in range(n_users)),
-        Vocabulary.of(f"i{n}" for n in range(n_items)),
-        user,
-        item,
-        np.array(["view"] * len(pairs), dtype=object),
-        np.ones(len(pairs), dtype=np.float32),
-    )
-
-
 def split_of(
     train: list[tuple[int, int]],
     valid: list[tuple[int, int]],
@@ -54,17 +42,17 @@ def split_of(
     n_users: int,
     n_items: int,
 ) -> Split:
-    return Split("by hand", *(side(pairs, n_users=n_users, n_items=n_items) for pairs in (train, valid, test)))
+    return Split("by hand", *(events_of(pairs, n_users=n_users, n_items=n_items) for pairs in (train, valid, test)))
 
 
 def random_world(seed: int = 0, *, n_users: int = 40, n_items: int = 50) -> tuple[Split, Table]:
     """Random pairs, split at random; item 0 to 4 are cold; random scores."""
     rng = np.random.default_rng(seed)
     pairs = [(u, int(i)) for u in range(n_users) for i in rng.permutation(np.arange(5, n_items))[: rng.integers(4, 20)]]
-    split = random_split(side(pairs, n_users=n_users, n_items=n_items), seed=seed)
+    split = random_split(events_of(pairs, n_users=n_users, n_items=n_items), seed=seed)
     cold = [(u, int(rng.integers(5))) for u in range(0, n_users, 3)]
     test = list(zip(split.test.user_idx.tolist(), split.test.item_idx.tolist(), strict=True)) + cold
-    world = Split("random", split.train, split.valid, side(test, n_users=n_users, n_items=n_items))
+    world = Split("random", split.train, split.valid, events_of(test, n_users=n_users, n_items=n_items))
     return world, Table(rng.standard_normal((n_users, n_items)).astype(np.float32))
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +20,15 @@ from recsys.split import (
     random_split,
     split_by,
 )
+from tests.events import events_of
 
 
 def events(
     rows: list[tuple[int, int]], times: list[float] | None = None, *, n_users: int = 8, n_items: int = 30
 ) -> Interactions:
     """Events (user, item), the weight of event n being n + 1."""
-    user, item = (np.array([row[column] for row in rows], dtype=np.int64) for column in (0, 1))
-    return Interactions(
-        Vocabulary.of(f"u{n}" for n in range(n_users)),
-        Vocabulary.of(f"i{n}" for n in range(n_items)),
-        user,
-        item,
-        np.array(["view"] * len(rows), dtype=object),
-        np.arange(1, len(rows) + 1, dtype=np.float32),
-        None if times is None else np.array(times, dtype=np.float64),
-    )
+    made = events_of(rows, n_users=n_users, n_items=n_items, weight=np.arange(1, len(rows) + 1), event_type="view")
+    return replace(made, timestamp=None if times is None else np.array(times, dtype=np.float64))
 
 
 def pairs(side: Interactions) -> list[tuple[int, int]]:
