@@ -39,6 +39,7 @@ from graph.schema import (
     EdgeType,
     alike,
     attribute_type,
+    beside,
     has_attribute,
     like_minded,
     mentions,
@@ -121,6 +122,7 @@ def build_graph(
     reviews: Reviews | None = None,
     triples: Triples | None = None,
     quarantine: Quarantine | None = None,
+    other_behavior: Interactions | None = None,
 ) -> KnowledgeGraph:
     """Connect users, items, attribute values and look-alikes; only training events become edges.
 
@@ -138,6 +140,7 @@ def build_graph(
         reviews: those that may be read; see `graph.relations.terms.learnable`.
         triples: facts from outside.
         quarantine: takes facts that cannot be joined; they are left out either way.
+        other_behavior: what the users did besides, which is not to be predicted; relations of their own.
 
     Raises:
         ValueError: the tables disagree about items, something that the configuration needs was not given, or a rule
@@ -153,6 +156,8 @@ def build_graph(
     edges: dict[EdgeType, EdgeList] = {}
     wanted = train if config.events is None else _of_types(train, config.events)
     edges |= behavior_edges(wanted, half_life_days=config.half_life_days)
+    if other_behavior is not None:
+        edges |= behavior_edges(other_behavior, half_life_days=config.half_life_days, relation=beside)
     _join_attributes(vocabularies, edges, catalog, user_attributes, config, reviews=reviews)
     edges |= _look_alikes(len(catalog), item_neighbors, config, trust, content)
     edges |= company_edges(wanted, config)

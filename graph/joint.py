@@ -17,7 +17,7 @@ from scipy import sparse
 
 from graph.csr import inverse_root, normalized
 from graph.knowledge_graph import KnowledgeGraph
-from graph.schema import ALIKE, HAS, ITEM, USER, EdgeType, is_behavior, is_company, is_item_attribute
+from graph.schema import ALIKE, BESIDE, HAS, ITEM, USER, EdgeType, is_behavior, is_company, is_item_attribute
 
 Slices = dict[str, slice]
 
@@ -28,9 +28,10 @@ class JointGraph:
 
     Args:
         rows: rows of each node type in the joint numbering; users first, then items.
-        behavior: float32 [n, n], symmetric; users with items, items and users with those that met the same.
+        behavior: float32 [n, n], symmetric; users with items, by what is to be predicted and by what they did besides,
+            items and users with those that met the same.
         knowledge: float32 [n, n], symmetric; owners with attribute values, items with look-alikes, and other facts.
-        met: int64 [n]; items that a user met, users that met an item; 0 for other nodes.
+        met: int64 [n]; items that a user met, users that met an item, by what is to be predicted; 0 for other nodes.
         fact_reach: float32 [n]; what an item's edge to a value would carry if it were the item's only one: the block's
             weight x the value's weight / sqrt(number of the value's edges), 0 where a node has none.
         alike_reach: float32 [n]; what an edge of weight 1 to a look-alike would carry: the block's weight /
@@ -58,6 +59,7 @@ def join(
     look_alikes: float,
     together: float = 0.5,
     links: float = 0.5,
+    beside: float = 0.0,
 ) -> JointGraph:
     """Number the nodes through and normalize each block.
 
@@ -71,6 +73,7 @@ def join(
         look_alikes: weight of the content neighbors.
         together: weight of items and users that met the same.
         links: weight of all else: steps of a path, words of reviews, facts from outside.
+        beside: weight of behavior beside what is to be predicted; below 0 an end is held against the other.
     """
     others = sorted(set(graph.n_nodes) - {USER, ITEM}, key=lambda kind: (not is_item_attribute(kind), kind))
     kinds = [USER, ITEM, *others]
@@ -79,6 +82,7 @@ def join(
     n = int(ends[-1])
     weights = {
         "behavior": 1.0,
+        "beside": beside,
         "together": together,
         "item_facts": item_facts,
         "user_facts": user_facts,
@@ -101,7 +105,7 @@ def join(
     mean_weight = np.asarray(facts.sum(axis=1), dtype=np.float64).ravel() / np.maximum(n_facts, 1)
     return JointGraph(
         rows,
-        _stacked([ready["behavior"], ready["together"]]),
+        _stacked([ready["behavior"], ready["together"], ready["beside"]]),
         _stacked([ready["item_facts"], ready["user_facts"], ready["look_alikes"], ready["links"]]),
         met=np.diff(whole["behavior"].indptr).astype(np.int64),
         fact_reach=np.float32(item_facts) * (mean_weight * inverse_root(n_facts)).astype(np.float32),
@@ -115,6 +119,8 @@ def _block(edge_type: EdgeType) -> str:
         return "behavior"
     if is_company(edge_type):
         return "together"
+    if relation.startswith(BESIDE):
+        return "beside"
     if relation == HAS:
         return "item_facts" if source == ITEM else "user_facts"
     return "look_alikes" if relation.startswith(ALIKE) else "links"

@@ -4,6 +4,7 @@ Nodes: "user", "item", one type an attribute ("item:brand" or "user:age"), "term
 (whatever else an outside table of facts tells of). Edges are triples (source type, relation, target type):
 
     ("user", "purchase", "item")                     behavior, one relation an event type
+    ("user", "beside:view", "item")                  behavior beside what is to be predicted, likewise
     ("item", "has", "item:brand")                    an item's attribute value; ("user", "has", "user:age") a user's
     ("item:category", "under", "item:category")      a step of a path and the step above it
     ("item", "alike:text", "item")                   content neighbors, one relation a kind of likeness
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 USER = "user"
 ITEM = "item"
+BESIDE = "beside:"
 HAS = "has"
 ALIKE = "alike:"
 REVIEWS = "reviews"
@@ -49,6 +51,11 @@ def is_item_attribute(kind: str) -> bool:
 def behavior(event_type: str) -> EdgeType:
     """Edges from users to the items of one type of event."""
     return (USER, event_type, ITEM)
+
+
+def beside(event_type: str) -> EdgeType:
+    """Edges from users to the items of one type of event that is told beside those that are to be predicted."""
+    return (USER, f"{BESIDE}{event_type}", ITEM)
 
 
 def has_attribute(owner: str, name: str) -> EdgeType:
@@ -87,8 +94,8 @@ def fact(source: str, relation: str, target: str) -> EdgeType:
 
 
 def is_behavior(edge_type: EdgeType) -> bool:
-    """Whether edges are events of users with items."""
-    return (edge_type[0], edge_type[2]) == (USER, ITEM) and not edge_type[1].startswith(FACT)
+    """Whether edges are events of users with items, of the kinds that are to be predicted."""
+    return (edge_type[0], edge_type[2]) == (USER, ITEM) and not edge_type[1].startswith((BESIDE, FACT))
 
 
 def is_company(edge_type: EdgeType) -> bool:

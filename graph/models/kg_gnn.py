@@ -60,6 +60,9 @@ class GNNConfig(Section):
     """Weight of messages between items that the same users met, and users who met the same items."""
     links: NonNegativeFloat = 0.5
     """Weight of messages along all else: steps of a path, words of reviews, facts from outside."""
+    beside: float = 0.5
+    """Weight of messages between users and items by other behavior, such as views beside purchases; below 0 it is held
+    against them."""
     image_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the picture in an item's content, before the match score gates it."""
     start: float = Field(default=0.1, gt=0)
@@ -107,6 +110,7 @@ class KGGNN(NodeModel):
             look_alikes=config.look_alikes,
             together=config.together,
             links=config.links,
+            beside=config.beside,
         )
         super().__init__(joint, content, dim=config.dim, scale=config.start, rng=np.random.default_rng(seed))
         self.config = config

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,12 +14,15 @@ from graph.relations.sums import DAY_S, Fading, summed
 from graph.schema import EdgeType, behavior
 
 
-def behavior_edges(train: Interactions, *, half_life_days: float | None) -> dict[EdgeType, EdgeList]:
+def behavior_edges(
+    train: Interactions, *, half_life_days: float | None, relation: Callable[[str], EdgeType] = behavior
+) -> dict[EdgeType, EdgeList]:
     """Several events of one type between a user and an item are one edge of their summed weight.
 
     Args:
         train: the events to learn from.
         half_life_days: an event that is so much older than the last one of `train` counts half; None forgets nothing.
+        relation: what the edges of a type of event are called.
 
     Returns:
         Edges by relation, ordered by user and item.
@@ -40,7 +45,7 @@ def behavior_edges(train: Interactions, *, half_life_days: float | None) -> dict
             period = fading.period(last)
             key, total = summed(key, fading.at_period(weight, times[rows], period))
             shown = fading.now(total, period, last)
-        found[behavior(event_type)] = EdgeList(key // len(train.items), key % len(train.items), shown)
+        found[relation(event_type)] = EdgeList(key // len(train.items), key % len(train.items), shown)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from features.errors import InputError
@@ -10,9 +11,10 @@ from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from features.shop.tables import find_table, read_table
 from recsys.bench.indexed import indexed_task, read_inter
-from recsys.bench.task import Task, Valid, task_of
+from recsys.bench.task import BESIDE, Task, Valid, task_of
 from recsys.config import FitConfig
 from recsys.models.knowledge import Knowledge
+from recsys.other_behavior import checked_kinds, other_behavior, without_kinds
 from recsys.prepare import read_content, split_events
 from recsys.split import file_split
 
@@ -30,6 +32,7 @@ def read_task(
     quarantine: Quarantine,
     config: FitConfig | None = None,
     valid: Valid = "own",
+    beside: tuple[str, ...] = (),
 ) -> Task:
     """Read a data set of any kind.
 
@@ -42,6 +45,7 @@ def read_task(
         quarantine: takes whatever is refused.
         config: how a shop's words and pictures are encoded and split.
         valid: which pairs models are chosen on; see `task_of`.
+        beside: of a shop: types of events that models are told beside those that are to be predicted.
 
     Raises:
         InputError: it is no folder of a known kind, or something in it cannot be used.
@@ -57,9 +61,12 @@ def read_task(
             quarantine=quarantine,
             config=config or FitConfig(),
             valid=valid,
+            beside=beside,
         )
     if split_file is not None:
         raise InputError(f"{folder} carries its own split; a split file is for shop folders")
+    if beside:
+        raise InputError(f"{folder} tells no types of events; --beside {', '.join(beside)} is for shop folders")
     events = find_table(folder, "interactions")
     if events is not None:
         table = read_table(events, quarantine=quarantine)
@@ -83,13 +90,16 @@ def shop_task(
     quarantine: Quarantine,
     config: FitConfig,
     valid: Valid = "own",
+    beside: tuple[str, ...] = (),
 ) -> Task:
     """A shop with its words, pictures and attributes; see `read_task`."""
     shop = read_shop(folder, quarantine=quarantine, fetched=FetchedImages.of_cache(cache_dir))
     if split_file is None:
         split_file = _with_split_column(folder)
+    beside = checked_kinds(shop.interactions, beside)
     if split_file is None:
-        split = split_events(shop, None, config)
+        events = without_kinds(shop.interactions, beside) if beside else shop.interactions
+        split = split_events(replace(shop, interactions=events), None, config)
     else:
         split = file_split(shop.interactions, split_file, quarantine=quarantine)
     content = read_content(shop, config, cache_dir=cache_dir, quarantine=quarantine)
@@ -101,7 +111,12 @@ def shop_task(
         content.scores,
     )
     name = shop.name if split_file is None or split_file.parent == folder else f"{shop.name} ({split_file.stem})"
-    return task_of(name, split, known, refit=refit, valid=valid)
+    task = task_of(name, split, known, refit=refit, valid=valid)
+    if not beside:
+        return task
+    other = other_behavior(shop.interactions, task.split, beside)
+    known = replace(known, other_behavior=other.events)
+    return replace(task, known=known, remarks=(*task.remarks, other.told(), BESIDE))
 
 
 def _with_split_column(folder: Path) -> Path | None:

@@ -18,14 +18,17 @@ from typing import ParamSpec, TypeVar
 import structlog
 import torch
 
+from features.interactions import Interactions
 from features.progress import log_to_stderr
 from features.section import Section
 from recsys.bench.memory import Growth
 from recsys.bench.result import Result
-from recsys.bench.task import Task
-from recsys.evaluation import EvaluationConfig, evaluate
+from recsys.bench.task import TOLD_LEFT_OUT, Task, joined
+from recsys.evaluation import Evaluation, EvaluationConfig, Side, evaluate
+from recsys.held_out import Split
 from recsys.models.model import Job
 from recsys.models.registry import MODELS
+from recsys.scorer import Scorer
 from recsys.trainer import Entry, Watch
 
 log = structlog.get_logger()
@@ -144,12 +147,13 @@ def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -
         settled = model.settle(config, scorer.params)
         judged_on, last = task.final, model.fit(task.final, task.known, settled, Job(seed, run_dir / "final"))
     seconds, cpu, peak = time.perf_counter() - started, time.process_time() - used, growth.bytes()
-    test = evaluate(last, judged_on, on="test", config=JUDGED)
+    told = task.known.other_behavior
+    test = judged(last, judged_on, told, on="test", config=JUDGED)
     result = Result(
         name,
         config.model_dump(mode="json"),
         seed,
-        evaluate(scorer, task.split, on="valid", config=VALID_JUDGED).metrics,
+        judged(scorer, task.split, told, on="valid", config=VALID_JUDGED).metrics,
         test=test.metrics,
         params=dict(scorer.params),
         fit_s=seconds,
@@ -159,6 +163,23 @@ def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -
         per_user=test.per_user,
     )
     shutil.rmtree(run_dir, ignore_errors=True)
-    told = {metric: round(test.metrics[metric], 4) for metric in ("recall@20", "ndcg@20")}
-    log.info("judged", model=name, seed=seed, fit_s=round(seconds, 1), **told)
+    reached = {metric: round(test.metrics[metric], 4) for metric in ("recall@20", "ndcg@20")}
+    log.info("judged", model=name, seed=seed, fit_s=round(seconds, 1), **reached)
     return result
+
+
+def judged(
+    scorer: Scorer, split: Split, told: Interactions | None, *, on: Side, config: EvaluationConfig
+) -> Evaluation:
+    """As `evaluate`; where other behavior is told, with further metrics, marked `TOLD_LEFT_OUT`, of the ranking without
+    the items that it shows of the user.
+    """
+    whole = evaluate(scorer, split, on=on, config=config)
+    if told is None:
+        return whole
+    less = evaluate(scorer, replace(split, train=joined(split.train, told)), on=on, config=config)
+    return replace(
+        whole,
+        metrics=whole.metrics | {f"{name}{TOLD_LEFT_OUT}": value for name, value in less.metrics.items()},
+        per_user=whole.per_user | {f"{name}{TOLD_LEFT_OUT}": values for name, values in less.per_user.items()},
+    )

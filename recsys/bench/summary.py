@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from features.deviation import sample_deviation
 from recsys.bench.result import Result
+from recsys.bench.task import TOLD_LEFT_OUT
 from recsys.bootstrap import bootstrap_means, interval
 
+SHOWN = ("recall@20", "ndcg@20")
+"""Metrics that tables show."""
 SAMPLES = 1000
 """Bootstrap resamples of the users."""
 
@@ -43,7 +46,7 @@ def lead(one: Sequence[Result], other: Sequence[Result]) -> dict[str, tuple[floa
 
     NaN where they were not judged on the same users.
     """
-    names = [name for name in ("recall@20", "ndcg@20") if name in one[0].per_user]
+    names = [name for name in (*SHOWN, *(f"{name}{TOLD_LEFT_OUT}" for name in SHOWN)) if name in one[0].per_user]
     if not np.array_equal(one[0].users, other[0].users) or len(one[0].users) == 0:
         return dict.fromkeys(names, (float("nan"), float("nan"), float("nan")))
     gap = _per_user(one, names) - _per_user(other, names)

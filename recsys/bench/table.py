@@ -11,8 +11,8 @@ import orjson
 from rich import box
 from rich.table import Table
 
-from recsys.bench.summary import lead, metric_table
-from recsys.bench.task import Task
+from recsys.bench.summary import SHOWN, lead, metric_table
+from recsys.bench.task import TOLD_LEFT_OUT, Task
 from recsys.evaluation_json import plain
 from recsys.run_folder import write_atomically
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from recsys.bench.bench import BenchConfig, Outcome
 
 JSON, MARKDOWN = "bench.json", "bench.md"
-SHOWN = ("recall@20", "ndcg@20")
 
 
 def write_tables(
@@ -144,6 +143,7 @@ def markdown(told: Mapping[str, Any]) -> str:
             f"| {name} | {_gap(gaps[SHOWN[0]])} | {_gap(gaps[SHOWN[1]])} |"
             for name, gaps in told["lead"]["over"].items()
         ]
+    lines += _without_told(ordered)
     for name, why in told["failed"].items():
         lines += ["", f"{name} is left out: {why}."]
     for name, rows in told["ablation"].items():
@@ -156,6 +156,16 @@ def markdown(told: Mapping[str, Any]) -> str:
         ]
         lines += ["", "The settings are those chosen with everything there; they were not searched again."]
     return "\n".join(lines) + "\n"
+
+
+def _without_told(ordered: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """A table of rankings without the items that other behavior shows; none where none is told."""
+    columns = [f"{metric}{TOLD_LEFT_OUT}" for metric in SHOWN]
+    there = [(name, model["test"]) for name, model in ordered if columns[0] in model["test"]]
+    if not there:
+        return []
+    rows = [f"| {name} | {' | '.join(_with_interval(test[column]) for column in columns)} |" for name, test in there]
+    return ["", f"| model | {' | '.join(columns)} |", "|---|---|---|", *rows]
 
 
 def _mean(model: Mapping[str, Any], metric: str) -> float | None:

@@ -30,6 +30,13 @@ HELD_SHARE = 0.1
 REFIT_BY_CUSTOM = ("gowalla",)
 """Data sets, by name, whose published figures are of models fitted on training and validation pairs."""
 
+BESIDE = """\
+What is told is of no held-out pair. Items that it shows of a user are ranked for this user as all others, so a model \
+that learns that they are not what is asked for gains by that alone; metrics marked "told left out" are of rankings \
+without them, for all models alike, told or not."""
+TOLD_LEFT_OUT = ", told left out"
+"""What follows the name of a metric of rankings without the items that other behavior shows of the user."""
+
 Valid = Literal["own", "last"]
 """Where validation pairs come from: the data set, or the end of each user's training pairs."""
 LAST = f"""\

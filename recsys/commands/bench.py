@@ -62,7 +62,7 @@ def bench(
         typer.Option(
             "--ablation",
             help="Also fit each model without each part of its knowledge: image, text, audio, match score, attributes, "
-            "item graph, and all of them.",
+            "item graph, other behavior, and all of them.",
         ),
     ] = False,
     refit: Annotated[
@@ -82,6 +82,15 @@ def bench(
             "the rest."
         ),
     ] = "own",
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a shop: a type of event, such as view, that models are told beside what is to be predicted; may "
+            "be repeated. Nothing of held-out pairs, of new items or of the time after training is told. Default: "
+            "none, as in published comparisons.",
+            show_default=False,
+        ),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -130,9 +139,10 @@ def bench(
         raise InputError("recsys bench gives each fit a process of its own and is not to be started by torchrun")
     out = out or Path(".recsys/bench") / data.resolve().name
     if data.is_dir() and find_table(data, "ratings") is not None:
-        if split is not None or ablation or refit is not None or valid != "own" or setting or jobs > 1:
+        if split is not None or ablation or refit is not None or valid != "own" or beside or setting or jobs > 1:
             raise InputError(
-                f"{data} holds ratings, for which there is no --split, --ablation, --refit, --valid, --set or --jobs"
+                f"{data} holds ratings, for which there is no --split, --ablation, --refit, --valid, --beside, --set "
+                "or --jobs"
             )
         _on_ratings(data, console, models=models, seeds=seeds, out=out)
         return
@@ -153,7 +163,13 @@ def bench(
         raise InputError(f"--valid must be one of {', '.join(get_args(Valid))}, got {valid!r}")
     quarantine = Quarantine()
     task = read_task(
-        data, split_file=split, refit=refit, cache_dir=cache or CACHE, quarantine=quarantine, valid=cast(Valid, valid)
+        data,
+        split_file=split,
+        refit=refit,
+        cache_dir=cache or CACHE,
+        quarantine=quarantine,
+        valid=cast(Valid, valid),
+        beside=tuple(beside or ()),
     )
     _tell_refused(quarantine, console, out)
     told = compare_models(task, chosen, config, out=out)

@@ -6,7 +6,9 @@ that no user has is still tied to the others. (The rows are Ning & Karypis' (201
 row holds an item and its nearest neighbors, which stays sparse where the vectors are dense.)
 
 A column says what users are: to have the value "gender: f" is then like having one more item, which says something of
-all the others, and the more so, the less a user's own items say.
+all the others, and the more so, the less a user's own items say. So are the items that users viewed beside those they
+bought: a column an item and type of event, since what a view says of other items, and of the same one, is not what a
+purchase says.
 """
 
 from __future__ import annotations
@@ -54,20 +56,23 @@ def attribute_rows(attributes: Attributes, n_items: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(rows[np.diff(rows.indptr) > 1])
 
 
-def with_columns(user_items: sparse.csr_matrix, columns: sparse.csr_matrix | None, weight: float) -> sparse.csr_matrix:
-    """The matrix with further columns to its right, times their weight; the matrix itself where that is 0.
+def with_columns(
+    user_items: sparse.csr_matrix, columns: Mapping[str, sparse.csr_matrix], weights: Mapping[str, float]
+) -> sparse.csr_matrix:
+    """The matrix with each kind of further columns to its right, times the kind's weight; one of weight 0 is left out.
 
     Args:
         user_items: [n_users, n_items].
-        columns: [n_users, n_values].
-        weight: of the columns.
+        columns: name → [n_users, n].
+        weights: name → weight; columns without one are left out.
 
     Returns:
-        float32 [n_users, n_items + n_values].
+        float32 [n_users, n_items + ...]; the matrix itself where nothing is added.
     """
-    if columns is None or weight == 0:
+    beside = [weights[name] * block for name, block in columns.items() if weights.get(name, 0.0) > 0]
+    if not beside:
         return user_items
-    return sparse.csr_matrix(sparse.hstack([user_items, weight * columns], format="csr", dtype=np.float32))
+    return sparse.csr_matrix(sparse.hstack([user_items, *beside], format="csr", dtype=np.float32))
 
 
 def with_side(

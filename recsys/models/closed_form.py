@@ -38,8 +38,11 @@ class ClosedFormConfig(Section):
     side_weight: tuple[NonNegativeFloat, ...] = Field(default=(0.3, 0.0, 1.0), min_length=1)
     """Weight of the rows of each modality and of the item attributes, and of the columns of the users' attributes,
     tried for each by itself; 0 leaves them out."""
+    beside_weight: tuple[NonNegativeFloat, ...] = Field(default=(0.5, 1.0, 0.25, 0.0), min_length=1)
+    """The same for the columns of each type of other behavior, such as views."""
     sides: dict[str, tuple[NonNegativeFloat, ...]] = Field(default_factory=dict)
-    """The same for one kind ("text", "image", "audio", "attributes", "users"), in place of `side_weight`."""
+    """The same for one kind ("text", "image", "audio", "attributes", "users"; "beside view" for views), in place of
+    these two."""
     recency: tuple[Recency, ...] = Field(default=(0.0,), min_length=1)
     """How much less a user's older items say of what comes next: the n-th newest counts n to minus this power. 0: all
     alike. For data that are in an order of time (`recsys.linear.history`)."""
@@ -55,11 +58,13 @@ class ClosedFormConfig(Section):
     def settled(self, params: Mapping[str, object]) -> Self:
         """Each setting at the one value that was chosen."""
         own = {name: (params[name],) for name in self.grid() if name in params}
-        rest = {name: (value,) for name, value in params.items() if name in SIDE_NAMES}
+        rest = {name: (value,) for name, value in params.items() if name in SIDE_NAMES or name.startswith(BESIDE)}
         return type(self).model_validate({**self.model_dump(), **own, "sides": {**self.sides, **rest}})
 
 
 SIDE_NAMES = ("text", "image", "audio", ATTRIBUTES, USERS)
+BESIDE = "beside "
+"""What stands before a type of event in the name of its columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +73,19 @@ class Sides:
 
     Args:
         rows: "text", "image", "audio" or "attributes" → [n, n_items]; what belongs together besides users' items.
-        columns: [n_users, n_values]; what users are, as if they were further items; None for none.
+        columns: "users" → [n_users, n_values]; what users are, as if they were further items; "beside view" and the
+            like → [n_users, n_items]; what users did besides.
     """
 
     rows: Mapping[str, sparse.csr_matrix] = field(default_factory=dict)
-    columns: sparse.csr_matrix | None = None
+    columns: Mapping[str, sparse.csr_matrix] = field(default_factory=dict)
 
     @classmethod
     def of(cls, known: Knowledge, *, neighbors: int) -> Sides:
-        """A row an item and modality, and a row an attribute value.
+        """A row an item and modality, a row an attribute value, and a column an item and type of other behavior.
 
         Args:
-            known: modalities, whose neighbors are those of the centered vectors, and item attributes.
+            known: modalities, whose neighbors are those of the centered vectors, item attributes, other behavior.
             neighbors: items in a content row beside its own.
         """
         rows: dict[str, sparse.csr_matrix] = {}
@@ -88,22 +94,25 @@ class Sides:
                 rows[name] = content_rows(top_neighbors(centered(one), neighbors, mask=one.mask))
         if len(known.catalog.attributes):
             rows[ATTRIBUTES] = attribute_rows(known.catalog.attributes, len(known.catalog))
-        return cls(rows)
+        return cls(rows, {f"{BESIDE}{kind}": did for kind, did in known.did().items()})
 
     def with_users(self, attributes: Attributes, n_users: int) -> Sides:
         """The same with a column a value that two users or more have."""
         if len(attributes) == 0:
             return self
-        return replace(self, columns=sparse.csr_matrix(attribute_rows(attributes, n_users).T))
+        values = sparse.csr_matrix(attribute_rows(attributes, n_users).T)
+        return replace(self, columns={USERS: values, **self.columns})
 
     def grid(self, config: ClosedFormConfig) -> dict[str, tuple[float, ...]]:
         """Weights to try for each kind of rows and columns there is."""
-        names = [*self.rows, *([] if self.columns is None else [USERS])]
-        return {name: config.sides.get(name, config.side_weight) for name in names}
+        return {
+            name: config.sides.get(name, config.beside_weight if name.startswith(BESIDE) else config.side_weight)
+            for name in (*self.rows, *self.columns)
+        }
 
     def beside(self, user_items: sparse.csr_matrix, weights: Mapping[str, float]) -> sparse.csr_matrix:
         """The matrix with the weighted side columns to its right."""
-        return with_columns(user_items, self.columns, weights.get(USERS, 0.0))
+        return with_columns(user_items, self.columns, weights)
 
     def under(self, matrix: sparse.csr_matrix, weights: Mapping[str, float]) -> sparse.csr_matrix:
         """The matrix, side columns to its right or not, with the weighted side rows below it."""

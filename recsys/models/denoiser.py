@@ -30,7 +30,7 @@ from torch.nn.functional import normalize
 
 from features.checkpoint import fingerprint
 from recsys.held_out import Split
-from recsys.models.facts import Facts, told
+from recsys.models.facts import Facts, thinned, told
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
 from recsys.models.pairs import settled
@@ -82,7 +82,8 @@ class Denoiser(nn.Module):
         known = facts.content.shape[1] + facts.items.shape[1]
         self.facts_say, self.facts_said = (nn.Parameter(torch.zeros(known, config.dim)) for _ in range(2))
         self.traits = nn.Parameter(torch.zeros(facts.users.shape[1], config.dim))
-        self._facts = facts
+        self.did_say = nn.Parameter(torch.zeros(facts.did.shape[1], config.dim))
+        self.facts = facts
         self.register_buffer("_content", torch.from_numpy(facts.content), persistent=False)
         self._content: torch.Tensor
 
@@ -98,21 +99,25 @@ class Denoiser(nn.Module):
         for own, facts in ((self.says, self.facts_say), (self.said, self.facts_said)):
             table = facts if kept is None else facts * kept[:, None]
             side = own[at] + self._content[at] @ table[:width]
-            sides.append(side + told(self._facts.items, rows, table[width:]))
+            sides.append(side + told(self.facts.items[rows], table[width:]))
         return sides[0] * self.gain[at].exp()[:, None], sides[1]
 
-    def users(self, rows: NDArray[np.int64], user: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
-        """Directions of users from their items and from what they are.
+    def users(
+        self, rows: NDArray[np.int64], did: sparse.csr_matrix, user: torch.Tensor, said: torch.Tensor
+    ) -> torch.Tensor:
+        """Directions of users from their items, from what they did besides, and from what they are.
 
         Args:
             rows: int64 [n_users]; who they are.
+            did: [n_users, kinds x n_items]; the shown part of what they did besides.
             user: int64 [n]; which of them each shown pair is of.
             said: float32 [n, dim]; what its item says.
 
         Returns:
             float32 [n_users, dim], each of length 1, or 0 where nothing is known.
         """
-        return normalize(told(self._facts.users, rows, self.traits).index_add(0, user, said))
+        known = told(self.facts.users[rows], self.traits) + told(did, self.did_say)
+        return normalize(known.index_add(0, user, said))
 
 
 class DenoiserLearner:
@@ -138,8 +143,10 @@ class DenoiserLearner:
             if n_facts:
                 kept = self._moved((rng.random(n_facts) >= dropout).astype(np.float32) / np.float32(1 - dropout))
             says, said = self.model.items(batch.items, kept)
-            z = self.model.users(batch.users, self._moved(batch.user[shown]), says[self._moved(batch.item[shown])])
-            someone = np.bincount(batch.user[shown], minlength=len(batch.users)) > 0
+            did = thinned(self.model.facts.did[batch.users], self._config.shown_share, rng)
+            user, said_of = self._moved(batch.user[shown]), says[self._moved(batch.item[shown])]
+            z = self.model.users(batch.users, did, user, said_of)
+            someone = (np.bincount(batch.user[shown], minlength=len(batch.users)) > 0) | (np.diff(did.indptr) > 0)
             if self.model.traits.shape[0]:
                 someone[:] = True
             asked = ~shown & someone[batch.user]
@@ -153,7 +160,8 @@ class DenoiserLearner:
         pairs = self._liked.tocoo()
         says, said = self.model.items(np.arange(n_items))
         of_pair = says[self._moved(pairs.col.astype(np.int64))]
-        users = self.model.users(np.arange(n_users), self._moved(pairs.row.astype(np.int64)), of_pair)
+        user, did = self._moved(pairs.row.astype(np.int64)), self.model.facts.did
+        users = self.model.users(np.arange(n_users), did, user, of_pair)
         items = torch.cat([normalize(said), self._config.temperature * self.model.bias[:, None]], dim=1)
         met = self._moved(np.bincount(pairs.col, minlength=n_items) > 0)
         items[~met] = items[met].mean(dim=0)
@@ -231,7 +239,7 @@ MODELS = (
         DenoiserConfig(),
         _fit_side,
         search=_search,
-        uses=frozenset({"text", "image", "audio", "match", "attributes"}),
+        uses=frozenset({"text", "image", "audio", "match", "attributes", "other_behavior"}),
         settle=settled,
     ),
 )

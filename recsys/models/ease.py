@@ -62,7 +62,7 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
             last.clear()
             last[key] = (
                 ease_weights(x, ridge=settings["ridge"])
-                if pairs.shape[1] <= config.dense_items
+                if x.shape[1] <= config.dense_items
                 else local_ease_weights(x, ridge=settings["ridge"], neighbors=config.local_neighbors)
             )
         n_items = pairs.shape[1]
@@ -101,7 +101,7 @@ MODELS = (
         "EASE with rows of content neighbors and attributes, and columns of what users are",
         EASEConfig(),
         _fit_side,
-        uses=frozenset({"text", "image", "audio", "attributes", "item_graph"}),
+        uses=frozenset({"text", "image", "audio", "attributes", "item_graph", "other_behavior"}),
         seeded=False,
         settle=EASEConfig.settled,
     ),

@@ -289,6 +289,6 @@ MODEL = Model(
     "a blend, chosen on validation, of walk, EASE, spectral filter, denoiser and GNN, all with side information",
     FlagshipConfig(),
     fit_flagship,
-    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph"}),
+    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph", "other_behavior"}),
     settle=_settled,
 )

@@ -89,6 +89,6 @@ MODEL = Model(
     fit_kg_gnn,
     search=_search,
     starts=(DENSE,),
-    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph"}),
+    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph", "other_behavior"}),
     settle=_settled,
 )

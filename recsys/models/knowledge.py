@@ -8,16 +8,18 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from features.catalog import Attributes, Catalog
 from features.checkpoint import fingerprint
 from features.encoders.embeddings import Embeddings, ItemVectors
 from features.fusion import fuse
+from features.interactions import Interactions
 from features.match.scores import MatchScores
 from graph.content import centered, item_content
 from graph.neighbors import Neighbors, top_neighbors
 
-Part = Literal["image", "text", "audio", "match", "attributes", "item_graph"]
+Part = Literal["image", "text", "audio", "match", "attributes", "item_graph", "other_behavior"]
 PARTS: tuple[Part, ...] = get_args(Part)
 """What can be taken away."""
 
@@ -32,9 +34,11 @@ class Knowledge:
         modalities: vectors by "text", "image" or "audio"; a modality that no item has is absent.
         match: agreement of picture and words; NaN where unknown.
         item_graph: whether items may be joined to those that look, read or sound alike.
+        other_behavior: events beside those that are to be predicted (`recsys.other_behavior`), over the catalog's
+            items and the users of the data set; None where none are told.
 
     Raises:
-        ValueError: a modality, or the match scores, have not a row an item.
+        ValueError: a modality, or the match scores, have not a row an item, or other behavior is of other items.
     """
 
     catalog: Catalog
@@ -42,12 +46,15 @@ class Knowledge:
     modalities: dict[str, Embeddings]
     match: MatchScores
     item_graph: bool = True
+    other_behavior: Interactions | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(one) for name, one in self.modalities.items()} | {"match": len(self.match)}
         for name, length in lengths.items():
             if length != len(self.catalog):
                 raise ValueError(f"{name} must have a row an item ({len(self.catalog)}), it has {length}")
+        if self.other_behavior is not None and self.other_behavior.items != self.catalog.items:
+            raise ValueError("other behavior and catalog must share one item vocabulary")
 
     @classmethod
     def of_ids(cls, catalog: Catalog) -> Knowledge:
@@ -61,6 +68,7 @@ class Knowledge:
             "match": bool(self.match.known.any()),
             "attributes": len(self.catalog.attributes) + len(self.user_attributes) > 0,
             "item_graph": self.item_graph and bool(self.modalities),
+            "other_behavior": self.other_behavior is not None and len(self.other_behavior) > 0,
         }
         return tuple(part for part in PARTS if there.get(part, part in self.modalities))
 
@@ -72,6 +80,8 @@ class Knowledge:
                 changed = replace(changed, match=MatchScores.unknown(len(self.catalog)))
             elif part == "item_graph":
                 changed = replace(changed, item_graph=False)
+            elif part == "other_behavior":
+                changed = replace(changed, other_behavior=None)
             elif part == "attributes":
                 no_price = np.full(len(self.catalog), np.nan)
                 bare = replace(changed.catalog, attributes=Attributes.of([]), price=no_price)
@@ -113,9 +123,21 @@ class Knowledge:
             return {}
         return {name: top_neighbors(one.vectors, k, mask=one.mask) for name, one in self.modalities.items()}
 
+    def did(self) -> dict[str, sparse.csr_matrix]:
+        """Other behavior by type of event: float32 [n_users, n_items], 1 at each pair."""
+        events = self.other_behavior
+        if events is None:
+            return {}
+        kinds = events.event_type.astype(str)
+        return {kind: events.where(kinds == kind).matrix(binary=True) for kind in sorted(set(kinds.tolist()))}
+
     def fingerprint(self) -> str:
         """Hex digest of everything."""
         facts = [self.catalog.attributes, self.user_attributes]
+        told = self.other_behavior
+        other = (
+            () if told is None else (told.user_idx, told.item_idx, told.weight, "\n".join(map(str, told.event_type)))
+        )
         return fingerprint(
             self.catalog.items.fingerprint,
             str([sorted(zip(f.row_idx.tolist(), f.name.tolist(), f.value.tolist(), strict=True)) for f in facts]),
@@ -123,4 +145,5 @@ class Knowledge:
             *(part for name, one in sorted(self.modalities.items()) for part in (name, one.vectors)),
             self.match.score,
             str(self.item_graph),
+            *other,
         )

@@ -21,4 +21,12 @@ class OnGraphConfig(Section):
     def graph_of(self, train: Interactions, known: Knowledge) -> KnowledgeGraph:
         """The graph of the training events and of everything known."""
         near = known.neighbors(self.neighbors)
-        return build_graph(known.catalog, train, known.user_attributes, near, self.graph, trust=known.match)
+        return build_graph(
+            known.catalog,
+            train,
+            known.user_attributes,
+            near,
+            self.graph,
+            trust=known.match,
+            other_behavior=known.other_behavior,
+        )

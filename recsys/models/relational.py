@@ -86,6 +86,6 @@ MODEL = Model(
     RelationalPairConfig(),
     _fit,
     search=_search,
-    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph"}),
+    uses=frozenset({"text", "image", "audio", "match", "attributes", "item_graph", "other_behavior"}),
     settle=settled,
 )

@@ -60,12 +60,14 @@ def fit_spectral(name: str, split: Split, sides: Sides, config: SpectralConfig, 
         key = tuple(value for setting, value in settings.items() if setting not in ("target_exponent", "recency"))
         if key not in last:
             last.clear()
-            matrix, degrees = spectral_input(sides.under(pairs, settings), settings["smoothing"])
+            matrix = sides.under(sides.beside(pairs, settings), settings)
+            matrix, degrees = spectral_input(matrix, settings["smoothing"])
             last[key] = leading_directions(matrix, settings["rank"]), degrees
         directions, degrees = last[key]
-        history = fading(split.train, settings["recency"])
+        history = sides.beside(fading(split.train, settings["recency"]), settings)
         users = scaled(history, columns=powers(degrees, -0.5)) @ directions
-        return EmbeddingScorer(name, users, powers(degrees, settings["target_exponent"])[:, None] * directions)
+        items = powers(degrees, settings["target_exponent"])[:, None] * directions
+        return EmbeddingScorer(name, users, items[: pairs.shape[1]])
 
     within = config.within(pairs.shape)
     scorer, params = search_closed_form(name, split, sides, within, seed=job.seed, build=build)
@@ -94,7 +96,7 @@ MODELS = (
         "the low-pass filter over users, content neighbors and attributes",
         SpectralConfig(),
         _fit_side,
-        uses=frozenset({"text", "image", "audio", "attributes", "item_graph"}),
+        uses=frozenset({"text", "image", "audio", "attributes", "item_graph", "other_behavior"}),
         seeded=False,
         settle=SpectralConfig.settled,
     ),

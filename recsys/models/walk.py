@@ -54,9 +54,10 @@ class StepScorer:
 
     Args:
         name: short name.
-        history: [n_users, n_items]; what each user has, and how much each item says.
+        history: [n_users, n]; what each user has, and how much it says: items, and perhaps other behavior after them.
         half: B, see `recsys.linear.walk`.
-        degrees: float64 [n_items].
+        degrees: float64 [n].
+        n_items: how many of the n are items that are ranked.
         shape: of the walk.
         steps: terms of the series.
         params: what was chosen.
@@ -67,6 +68,7 @@ class StepScorer:
     history: sparse.csr_matrix
     half: sparse.csr_matrix
     degrees: NDArray[np.float64]
+    n_items: int
     shape: WalkShape
     steps: int
     params: Mapping[str, object] = field(default_factory=dict)
@@ -74,29 +76,31 @@ class StepScorer:
 
     def score(self, user_idx: NDArray[np.int64]) -> NDArray[np.float32]:
         """Where the walk from the user's items arrives, float32 [n, n_items]."""
-        return walk_scores(self.history[user_idx], self.half, self.degrees, self.shape, steps=self.steps)
+        rows = self.history[user_idx]
+        return walk_scores(rows, self.half, self.degrees, self.shape, steps=self.steps)[:, : self.n_items]
 
 
 def fit_walk(name: str, split: Split, sides: Sides, config: WalkConfig, job: Job) -> ItemWeightsScorer | StepScorer:
     """Choose the settings on validation, one after the other."""
     started = time.perf_counter()
     pairs = split.train.matrix(binary=True)
+    n_items = pairs.shape[1]
     last: dict[tuple[Any, ...], NDArray[np.float32]] = {}
 
     def build(settings: Settings) -> ItemWeightsScorer | StepScorer:
-        matrix = sides.under(pairs, settings)
+        matrix = sides.under(sides.beside(pairs, settings), settings)
         degrees = column_sums(matrix)
         shape = WalkShape(**{setting: settings[setting] for setting in config.grid() if setting != "recency"})
-        history = fading(split.train, settings["recency"])
+        history = sides.beside(fading(split.train, settings["recency"]), settings)
         half = half_step(matrix, shape.user_exponent)
-        if pairs.shape[1] > config.dense_items:
-            return StepScorer(name, history, half, degrees, shape, config.steps)
+        if matrix.shape[1] > config.dense_items:
+            return StepScorer(name, history, half, degrees, n_items, shape, config.steps)
         exponents = ("source_exponent", "target_exponent", "recency")
         key = tuple(value for setting, value in settings.items() if setting not in exponents)
         if key not in last:  # only the ends of the walk change between most trials
             last.clear()
             last[key] = walk_core(half, shape.persistence)
-        return ItemWeightsScorer(name, history, walk_weights(last[key], degrees, shape))
+        return ItemWeightsScorer(name, history, walk_weights(last[key], degrees, shape)[:, :n_items])
 
     scorer, params = search_closed_form(name, split, sides, config, seed=job.seed, build=build)
     return replace(scorer, params=params, fit_s=time.perf_counter() - started)
@@ -124,7 +128,7 @@ MODELS = (
         "the walk over users, content neighbors and attributes",
         WalkConfig(),
         _fit_side,
-        uses=frozenset({"text", "image", "audio", "attributes", "item_graph"}),
+        uses=frozenset({"text", "image", "audio", "attributes", "item_graph", "other_behavior"}),
         seeded=False,
         settle=WalkConfig.settled,
     ),

@@ -48,3 +48,33 @@ def test_both_matrices_are_symmetric(
     joint = joined(catalog, train, user_attributes, look_alikes)
     for matrix in (joint.behavior, joint.knowledge):
         assert abs(matrix - matrix.T).nnz == 0
+
+
+def test_other_behavior_is_a_block_of_its_own_that_may_count_against_and_is_nothing_that_users_met(
+    catalog: Catalog, train: Interactions, user_attributes: Attributes
+) -> None:
+    """u0 and u3 viewed i2, which u1 has; u3 has nothing."""
+    viewed = Interactions(
+        train.users,
+        train.items,
+        np.array([0, 3]),
+        np.array([2, 2]),
+        np.array(["view", "view"], dtype=object),
+        np.ones(2, dtype=np.float32),
+    )
+    config = GraphConfig(price_bands=0)
+    plain = build_graph(catalog, train, user_attributes, {}, config)
+    graph = build_graph(catalog, train, user_attributes, {}, config, other_behavior=viewed)
+    assert set(graph.forward) - set(plain.forward) == {("user", "beside:view", "item")}
+    without, heeded, against = (
+        join(one, item_facts=0.5, user_facts=0.25, look_alikes=2.0, beside=weight)
+        for one, weight in ((plain, 1.0), (graph, 0.4), (graph, -0.4))
+    )
+    added = (heeded.behavior - without.behavior).toarray()
+    expected = np.zeros_like(added)
+    expected[[0, 3, 6, 6], [6, 6, 0, 3]] = 0.4 / np.sqrt(2)
+    np.testing.assert_allclose(added, expected, atol=1e-6)
+    np.testing.assert_allclose((against.behavior - without.behavior).toarray(), -expected, atol=1e-6)
+    for one in (heeded, against):
+        assert one.met.tolist() == without.met.tolist()
+        assert abs(one.knowledge - without.knowledge).nnz == 0

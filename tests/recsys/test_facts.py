@@ -19,7 +19,7 @@ from features.vocabulary import Vocabulary
 from recsys.bench.indexed import bare_catalog
 from recsys.blend import standardized
 from recsys.held_out import Split
-from recsys.models.facts import Facts, told
+from recsys.models.facts import Facts, thinned, told
 from recsys.models.flagship import SEEDS_APART, FlagshipConfig, as_one
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, changed
@@ -65,11 +65,23 @@ def test_content_keeps_its_leading_directions_at_mean_length_1_and_nothing_stays
 def test_what_rows_are_told_is_the_weighted_sum_of_their_values() -> None:
     values = sparse.csr_matrix([[1, 0.5], [0, 0], [0, 2]], dtype=np.float32)
     table = torch.tensor([[1.0, 10.0], [2.0, 20.0]], requires_grad=True)
-    sums = told(values, np.array([2, 0, 1]), table)
+    sums = told(values[[2, 0, 1]], table)
     assert sums.tolist() == [[4, 40], [2, 20], [0, 0]]
     sums.sum().backward()  # type: ignore[no-untyped-call]
     assert table.grad is not None
     assert table.grad.tolist() == [[1, 1], [2.5, 2.5]]
+
+
+def test_a_share_of_what_users_did_is_shown_and_where_there_is_nothing_nothing_is_drawn() -> None:
+    did = sparse.csr_matrix(np.ones((40, 50), dtype=np.float32))
+    rng = np.random.default_rng(0)
+    shown = thinned(did, 0.3, rng)
+    assert shown.shape == did.shape
+    assert set(shown.data.tolist()) == {1.0}
+    assert shown.nnz / did.nnz == pytest.approx(0.3, abs=0.04)
+    before = rng.bit_generator.state
+    assert thinned(did[:, :0], 0.3, rng).shape == (40, 0)
+    assert rng.bit_generator.state == before
 
 
 def test_copies_as_one_score_the_mean_of_their_scores() -> None:

@@ -56,13 +56,15 @@ def test_a_new_item_is_reached_through_its_content_alone(model: str) -> None:
 
 def test_columns_stand_beside_the_items_and_side_rows_have_nothing_there() -> None:
     pairs = sparse.csr_matrix([[1, 0], [0, 1]], dtype=np.float32)
-    columns = sparse.csr_matrix([[1], [0]], dtype=np.float32)
-    wide = with_columns(pairs, columns, 0.5)
+    columns = {"users": sparse.csr_matrix([[1], [0]], dtype=np.float32), "beside view": pairs[:, ::-1]}
+    wide = with_columns(pairs, columns, {"users": 0.5})
     assert wide.toarray().tolist() == [[1, 0, 0.5], [0, 1, 0]]
     rows = {"text": sparse.csr_matrix([[1, 1]])}
     assert with_side(wide, rows, {"text": 2.0}).toarray().tolist() == [[1, 0, 0.5], [0, 1, 0], [2, 2, 0]]
-    assert with_columns(pairs, columns, 0.0) is pairs
-    assert with_columns(pairs, None, 1.0) is pairs
+    both = with_columns(pairs, columns, {"users": 0.5, "beside view": 2.0})
+    assert both.toarray().tolist() == [[1, 0, 0.5, 0, 2], [0, 1, 0, 2, 0]]
+    assert with_columns(pairs, columns, {"users": 0.0}) is pairs
+    assert with_columns(pairs, {}, {"users": 1.0}) is pairs
 
 
 def test_what_a_user_is_ranks_items_for_one_who_has_none() -> None:
