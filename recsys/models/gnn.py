@@ -58,6 +58,10 @@ def fit_kg_gnn(split: Split, known: Knowledge, config: KGGNNConfig, job: Job) ->
     """Train on the graph of the training side; the best epoch as embeddings."""
     if config.recency and config.train.sampling.past:
         raise InputError("recency counts from a user's last item, which train.sampling.past does not know")
+    if known.other_behavior is not None and config.train.sampling.past:
+        raise InputError(
+            "train.sampling.past shows what was before a batch, of other behavior (--beside) it knows nothing"
+        )
     train = faded(split.train, config.recency)
     graph = config.graph_of(train, known)
     fitted = fit_gnn(

@@ -170,6 +170,13 @@ def test_who_is_told_of_views_knows_the_taste_that_only_views_tell(name: str, tm
     assert recall["untold"] < 0.6, recall
 
 
+def test_the_past_alone_and_other_behavior_exclude_each_other(tmp_path: Path) -> None:
+    split, known = quiet_world()
+    past = changed(MODELS["gnn"].config, {"train.sampling.fanouts": (5, 5), "train.sampling.past": True})
+    with pytest.raises(InputError, match=r"of other behavior \(--beside\) it knows nothing"):
+        MODELS["gnn"].fit(split, known, past, Job(0, tmp_path))
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
