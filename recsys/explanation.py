@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ Rows = NDArray[np.int64]
 Reasons = tuple[str, ...]
 Fact = tuple[int, str, str]
 """How many items share an attribute value, the attribute's name, and the value."""
+_InFeed = tuple[int, Source, int, Anchor, str]
+"""What the reasons of a slot of a feed follow from: the item's row, what found it, the row of the item that led to it,
+what that is to the user, and the page's category."""
 
 MAX_REASONS = 3
 
@@ -33,6 +37,8 @@ MIN_TOGETHER = 2
 LONGEST_TITLE = 60
 KEPT_ITEMS = 20_000
 """Items whose facts are kept, those asked for last; about 1 kB each."""
+KEPT_REASONS = 50_000
+"""Slots of feeds whose reasons are kept, some 0.5 kB each: what is shown to a user is much the same after an event."""
 
 _BECAUSE: dict[Anchor, str] = {
     "viewed": "because you viewed {}",
@@ -70,6 +76,7 @@ class Explainer:
         self._bundle = bundle
         self._depth = max(1, min(ALIKE_DEPTH, len(bundle) // 10))
         self._shown = lru_cache(KEPT_ITEMS)(partial(_read, bundle))  # not a method: a bundle must not refer to itself
+        self._reasons: dict[_InFeed, Reasons] = {}
 
     def similar(self, page_idx: int, items: Rows, sources: Sequence[Source]) -> list[Reasons]:
         """Why items stand beside the item of a page.
@@ -107,15 +114,23 @@ class Explainer:
             roles: what each anchor is to its user.
             categories: the category of each one's page, "" for none.
         """
-        led_by = anchors.tolist()
-        telling = [
-            place
-            for place, (source, anchor) in enumerate(zip(sources, led_by, strict=True))
-            if source not in SAYS_ITSELF and anchor >= 0
-        ]
-        relations = iter(self.relations(anchors[telling], items[telling]))
+        slots = list(zip(items.tolist(), sources, anchors.tolist(), roles, categories, strict=True))
+        found = list(map(self._reasons.get, slots))
+        if None in found:
+            new = list({slot for slot, known in zip(slots, found, strict=True) if known is None})
+            if len(self._reasons) + len(new) > KEPT_REASONS:
+                self._reasons = {}
+            told = dict(zip(new, self._of_feeds(new), strict=True))
+            self._reasons |= told
+            found = [told[slot] if known is None else known for slot, known in zip(slots, found, strict=True)]
+        return cast("list[Reasons]", found)
+
+    def _of_feeds(self, slots: Sequence[_InFeed]) -> list[Reasons]:
+        """The reasons of slots of feeds."""
+        telling = [slot for slot in slots if slot[1] not in SAYS_ITSELF and slot[2] >= 0]
+        ours, theirs = (np.array([slot[place] for slot in telling], dtype=np.int64) for place in (2, 0))
+        relations = iter(self.relations(ours, theirs))
         found: list[Reasons] = []
-        slots = zip(items.tolist(), sources, led_by, roles, categories, strict=True)
         for item, source, anchor, role, category in slots:
             if source in SAYS_ITSELF:
                 found.append(self._by_itself(item, source, anchor, category))

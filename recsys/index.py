@@ -152,27 +152,31 @@ class ApproximateIndex:
     ) -> list[Found | None]:
         """The k best of `wanted` that the index names for each query; None where these do not leave so many."""
         near, rows = self.searcher.search(np.ascontiguousarray(queries, dtype=np.float32), wanted)
+        falling = (near[:, 1:] < near[:, :-1]).all(axis=1).tolist()
         return [
-            self._best(query, (of_query, its_near), its_hidden, k)
-            for query, of_query, its_near, its_hidden in zip(queries, rows, near, hidden, strict=True)
+            self._best(query, named, its_hidden, k)
+            for query, named, its_hidden in zip(queries, zip(rows, near, falling, strict=True), hidden, strict=True)
         ]
 
-    def _best(self, query: NDArray[np.float32], named: Found, hidden: NDArray[np.bool_], k: int) -> Found | None:
-        rows, near = named
-        shown = np.flatnonzero((rows >= 0) & ~hidden.take(rows, mode="clip"))
+    def _best(
+        self, query: NDArray[np.float32], named: tuple[*Found, bool], hidden: NDArray[np.bool_], k: int
+    ) -> Found | None:
+        rows, near, falling = named
+        shown = np.logical_not(hidden.take(rows, mode="clip"))
+        if rows[-1] < 0:  # fewer were found
+            shown &= rows >= 0
+        places = shown.nonzero()[0]
         behind = self._behind[~hidden[self._behind]] if len(self._behind) else self._behind
-        if len(shown) + len(behind) < k:
+        if len(places) + len(behind) < k:
             return None
-        found = rows.take(shown)
+        if self._whole and falling and not len(behind):  # as they come, the best first
+            places = places[:k]
+            return rows.take(places), near.take(places)
+        found = np.concatenate([rows.take(places), behind])
         if not self._whole:
-            found = np.concatenate([found, behind])
             scores = dot_products(self.vectors[found], query)
         else:
-            scores = near.take(shown)
-            if not len(behind) and not np.any(scores[1:] == scores[:-1]):
-                return found[:k], scores[:k]  # they come best first
-            found = np.concatenate([found, behind])
-            scores = np.concatenate([scores, dot_products(self.vectors[behind], query)])
+            scores = np.concatenate([near.take(places), dot_products(self.vectors[behind], query)])
         best = np.lexsort((found, -scores))[:k]
         return found[best], scores[best]
 

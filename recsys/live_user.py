@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +48,16 @@ def recent_weights(n: int, ages_s: NDArray[np.float64] | None, config: LiveConfi
         ages_s: float64 [n]; their ages in seconds; None where unknown.
         config: the half-lives.
     """
-    halvings = np.arange(n - 1, -1, -1, dtype=np.float64) / config.half_life_items
+    halvings = _by_order(n, config.half_life_items)
     if ages_s is not None:
-        halvings += ages_s / config.half_life_s
-    return np.maximum(np.exp2(-halvings), TINY).astype(np.float32)
+        halvings = halvings - ages_s / config.half_life_s
+    return np.maximum(np.exp2(halvings), TINY).astype(np.float32)
+
+
+@lru_cache(maxsize=1024)
+def _by_order(n: int, half_life_items: float) -> NDArray[np.float64]:
+    """How often each of n views is doubled by its order alone, oldest first: float64 [n], not to be written to."""
+    return np.arange(1 - n, 1, dtype=np.float64) / half_life_items
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +90,9 @@ def live_vector(
         None where neither side says anything.
     """
     known = trained is not None and bool(np.any(trained))
-    speaking = np.where(np.any(recent, axis=1), weights, np.float32(0))
+    speaking = weights
+    if not recent[:, :1].all():  # a vector is 0 where all of it is: few have to be looked at as a whole
+        speaking = np.where(np.any(recent, axis=1), weights, np.float32(0))
     total = float(speaking.sum())
     mean = (speaking @ recent) / total if total > 0 else np.zeros(recent.shape[1], dtype=np.float32)
     length = _length(mean)

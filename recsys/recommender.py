@@ -18,6 +18,7 @@ from recsys.bundle import Bundle
 from recsys.explanation import Explainer
 from recsys.index import ItemIndex
 from recsys.live_user import LiveConfig
+from recsys.pipeline.kept import KeptMoments
 from recsys.pipeline.moment import Moment, moment_of
 from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.reasons import Grounds, grounds_of, reasons_of
@@ -62,6 +63,7 @@ class BundleRecommender(Retriever):
         super().__init__(bundle, spaces=spaces, index=index)
         self.config = config or RecommenderConfig()
         self.explainer = Explainer(bundle)
+        self._moments = KeptMoments()
 
     def amended(self, bundle: Bundle, spaces: Spaces) -> BundleRecommender:
         """The recommender of the same bundle with amendments (see `recsys/amended/`)."""
@@ -121,10 +123,13 @@ class BundleRecommender(Retriever):
         Raises:
             KeyError: the page's item is unknown.
         """
-        config = self.config
-        return moment_of(
-            request, self.bundle, live=config.live, max_recent=config.max_recent, hide_seen=config.hide_seen
-        )
+        config, moment = self.config, self._moments.find(request)
+        if moment is None:
+            moment = moment_of(
+                request, self.bundle, live=config.live, max_recent=config.max_recent, hide_seen=config.hide_seen
+            )
+            self._moments.keep(moment)
+        return moment
 
     def ranked(
         self, moment: Moment, stages: Sequence[Stage] = (), *, told: Callable[[str, Ranked], None] | None = None

@@ -8,8 +8,9 @@ under the same conditions, so the probabilities are those of what really happens
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,25 +82,41 @@ class _Walk:
     def __init__(self, n: int, k: int, caps: Sequence[Cap], pins: Mapping[int, int]) -> None:
         self._n, self._k, self._caps = n, min(k, n), caps
         self._pins = _in_reach({slot: item for slot, item in pins.items() if slot < k}, self._k)
-        self._free = np.ones(n, dtype=np.bool_)
-        self._free[list(self._pins.values())] = False
+
+    @cached_property
+    def _free(self) -> NDArray[np.bool_]:
+        """Whether no pin takes an item, bool [n]."""
+        free = np.ones(self._n, dtype=np.bool_)
+        free[list(self._pins.values())] = False
+        return free
 
     def first(self) -> Filled:
         """The first open item at each slot."""
-        counts: list[dict[int, int]] = [{} for _ in self._caps]
-        for item in self._pins.values():
-            _count(counts, [cap.groups[item] for cap in self._caps])
-        blocked: list[int] = []
-        opened = self._opened(counts, blocked)
-        places: list[int] = []
-        gave_way = 0
-        for slot in range(self._k):
-            item = self._pins.get(slot, -1)
-            if item < 0:
-                item = next(opened, -1)
-                if item < 0:  # caps are full of all that is left, and stay so
-                    item, gave_way = blocked[gave_way], gave_way + 1
-            places.append(item)
+        left = [(cap.groups, cap.at_most, dict[int, int]()) for cap in self._caps]  # of each group, once it is met
+
+        def taken(item: int) -> bool:
+            room = [(of, group, of.get(group, most)) for groups, most, of in left for group in groups[item]]
+            for _, _, n in room:
+                if n <= 0:
+                    return False
+            for of, group, n in room:
+                of[group] = n - 1
+            return True
+
+        pinned = set(self._pins.values())
+        for groups, most, of in left:  # they count, and stand also where a cap is full
+            for group in (group for item in pinned for group in groups[item]):
+                of[group] = of.get(group, most) - 1
+        n_open = self._k - len(pinned)
+        opened, blocked = list[int](), list[int]()
+        for item in range(self._n):
+            if len(opened) == n_open:
+                break
+            if item not in pinned:  # a full cap stays full, so nobody need look at what is blocked again
+                (opened if taken(item) else blocked).append(item)
+        gave_way = n_open - len(opened)  # caps are full of all that is left
+        rest = iter(opened + blocked[:gave_way])
+        places = [self._pins[slot] if slot in self._pins else next(rest) for slot in range(self._k)]
         ones = np.ones(len(places))
         return Filled(np.array(places, dtype=np.int64), ones, ones, gave_way)
 
@@ -207,34 +224,9 @@ class _Walk:
         forced = not is_open.any()
         return int(np.argmax(rest if forced else is_open)), forced
 
-    def _opened(self, counts: list[dict[int, int]], blocked: list[int]) -> Iterator[int]:
-        """The items that no pin takes and no cap is full for when their turn comes, each counted as it is taken; the
-        others are put among the blocked. A full cap stays full, so nobody need look at these again.
-        """
-        for item in np.flatnonzero(self._free).tolist():
-            groups = [cap.groups[item] for cap in self._caps]
-            if self._full(counts, groups):
-                blocked.append(item)
-            else:
-                _count(counts, groups)
-                yield item
-
-    def _full(self, counts: list[dict[int, int]], groups: list[Sequence[int]]) -> bool:
-        for cap, count, of in zip(self._caps, counts, groups, strict=True):
-            for group in of:
-                if count.get(group, 0) >= cap.at_most:
-                    return True
-        return False
-
     def _pinned_in(self, member: NDArray[np.float32]) -> NDArray[np.float32]:
         counted: NDArray[np.float32] = member[list(self._pins.values())].sum(axis=0)
         return counted
-
-
-def _count(counts: list[dict[int, int]], groups: list[Sequence[int]]) -> None:
-    for count, of in zip(counts, groups, strict=True):
-        for group in of:
-            count[group] = count.get(group, 0) + 1
 
 
 def _choices(

@@ -23,12 +23,14 @@ class Traces:
         ages_s: float64 [n]; seconds since each; empty where not known: then only the order counts.
         seen: int64; further rows not to be shown.
         again: int64; rows that may be shown although they were viewed lately, or met when the model was trained.
+        at_s: the moment by which the ages are told, UTC seconds, where that may be a while ago; None: that of asking.
     """
 
     viewed: Rows = field(default_factory=lambda: NO_ROWS)
     ages_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     seen: Rows = field(default_factory=lambda: NO_ROWS)
     again: Rows = field(default_factory=lambda: NO_ROWS)
+    at_s: float | None = None
 
     @classmethod
     def of(

@@ -52,7 +52,7 @@ class Answerer:
             scenario=query.scenario,
             pool=steered.pool,
             relax=query.cursor is None,
-            now_s=steered.now_s,
+            now_s=asked.now_s,
             seed=int(asked.recommendation_id[:15], 16),
         )
 

@@ -13,7 +13,7 @@ from features.vocabulary import Vocabulary
 from recsys.recommendation import UserState
 from recsys.rules.seen import Known
 from recsys.search.searcher import SearchAnswer
-from recsys.traces import NO_ROWS, Traces, known_rows
+from recsys.traces import Traces, known_rows
 from serving.codec import Slot
 from serving.display import Page
 from serving.events import Past
@@ -120,10 +120,10 @@ def user_state(
         known: what may be shown again and what not; None: nothing may.
         trained_again: whether what the model was trained on as theirs may be.
     """
-    rows = state.rows(items)
+    rows, now_s = state.rows(items), time.time()
+    if known is None:
+        return UserState(user_id, trained_again=trained_again, traces=rows.traces(now_s))
     viewed, times_s = rows.by_time()
-    ages_s = np.maximum(time.time() - times_s, 0.0)
-    seen, again = rows.met, NO_ROWS
-    if known is not None:
-        seen, again = known_rows(items, known.hidden), known_rows(items, known.factors)
-    return UserState(user_id, trained_again=trained_again, traces=Traces(viewed, ages_s, seen, again))
+    seen, again = known_rows(items, known.hidden), known_rows(items, known.factors)
+    traces = Traces(viewed, np.maximum(now_s - times_s, 0.0), seen, again)
+    return UserState(user_id, trained_again=trained_again, traces=traces)

@@ -10,40 +10,49 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
 
 MOST_KEYS = 1000
 """Keys of one round trip; a long one would make short requests wait."""
 AT_ONCE = 4
 """Round trips under way; Redis itself takes one after the other."""
 
-Fetch = Callable[[list[str]], Awaitable[Sequence[bytes | None]]]
-Values = asyncio.Future[list[bytes | None]]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class Coalesced:
-    """Values of string keys.
+class Coalesced(Generic[K, V]):
+    """Values by key.
 
     Args:
-        fetch: gets the values of different keys, in their order, None where absent; what it raises is raised to
-            everyone who waits for one of the keys.
+        fetch: gets the values of different keys, in their order; what it raises is raised to everyone who waits for one
+            of the keys.
         count: told how many keys were asked for, and how many of them were fetched once for all who asked.
+        most_keys: of one round trip.
     """
 
-    def __init__(self, fetch: Fetch, count: Callable[[int, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[list[K]], Awaitable[Sequence[V]]],
+        count: Callable[[int, int], None] | None = None,
+        *,
+        most_keys: int = MOST_KEYS,
+    ) -> None:
         self._fetch = fetch
         self._count = count
-        self._asked: deque[tuple[Sequence[str], Values]] = deque()
+        self._most_keys = most_keys
+        self._asked: deque[tuple[Sequence[K], asyncio.Future[list[V]]]] = deque()
         self._begins = False
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def get(self, keys: Sequence[str]) -> list[bytes | None]:
+    async def get(self, keys: Sequence[K]) -> list[V]:
         """The values of some keys."""
         loop = asyncio.get_running_loop()
         if not self._begins and len(self._under_way) < AT_ONCE:
             self._begins = True
             loop.call_soon(self._begin)
-        future: Values = loop.create_future()
+        future: asyncio.Future[list[V]] = loop.create_future()
         self._asked.append((keys, future))
         return await future
 
@@ -53,7 +62,7 @@ class Coalesced:
         while self._asked and len(self._under_way) < AT_ONCE:
             part = [self._asked.popleft()]
             n_keys = len(part[0][0])
-            while self._asked and n_keys + len(self._asked[0][0]) <= MOST_KEYS:
+            while self._asked and n_keys + len(self._asked[0][0]) <= self._most_keys:
                 n_keys += len(self._asked[0][0])
                 part.append(self._asked.popleft())
             task = asyncio.get_running_loop().create_task(self._fill(part))
@@ -64,7 +73,7 @@ class Coalesced:
         self._under_way.discard(task)
         self._begin()
 
-    async def _fill(self, asked: Sequence[tuple[Sequence[str], Values]]) -> None:
+    async def _fill(self, asked: Sequence[tuple[Sequence[K], asyncio.Future[list[V]]]]) -> None:
         names = list(dict.fromkeys(key for keys, _ in asked for key in keys))
         if self._count is not None:
             self._count(sum(len(keys) for keys, _ in asked), len(names))

@@ -153,7 +153,7 @@ def connect_async(url: str, *, timeout_s: float, pool_size: int) -> redis.asynci
             url, max_connections=pool_size, timeout=timeout_s, retry=once, **impatient
         )
         pool.connection_class = type("Connection", (_Packing, pool.connection_class), {})
-        return _plainly_scored(redis.asyncio.Redis.from_pool(pool))
+        return redis.asyncio.Redis.from_pool(pool)
     about = several(url)
     if about.service:
         watched = AsyncSentinel(  # type: ignore[no-untyped-call]
@@ -164,7 +164,7 @@ def connect_async(url: str, *, timeout_s: float, pool_size: int) -> redis.asynci
             **impatient,
         )
         master: Any = watched.master_for(about.service, db=about.database, max_connections=pool_size)
-        return _plainly_scored(cast("redis.asyncio.Redis", master))
+        return cast("redis.asyncio.Redis", master)
     nodes = [AsyncClusterNode(host, port) for host, port in about.hosts]
     cluster: object = AsyncRedisCluster(
         startup_nodes=nodes,
@@ -174,20 +174,6 @@ def connect_async(url: str, *, timeout_s: float, pool_size: int) -> redis.asynci
         **impatient,
     )
     return cast("redis.asyncio.Redis", cluster)
-
-
-def _plainly_scored(client: redis.asyncio.Redis) -> redis.asyncio.Redis:
-    """The client, with scores of sorted sets as the server sends them: redis-py writes each as text and reads it again,
-    which for the items that a user has met takes as long as a feed.
-    """
-
-    def scored(response: Any, **asked: Any) -> Any:
-        if not asked.get("withscores") or not response or isinstance(response[0], list):  # pairs, by RESP 3
-            return response
-        return [(member, float(score)) for member, score in zip(response[::2], response[1::2], strict=True)]
-
-    client.set_response_callback("ZRANGE", scored)
-    return client
 
 
 def many(client: redis.Redis, names: list[str]) -> list[bytes | None]:

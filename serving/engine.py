@@ -18,8 +18,9 @@ from serving.live import Catalog, Live
 from serving.memory import LiveState, WorkerMemory
 from serving.settings import Settings
 from serving.shown_items import ShownItems
-from serving.store import Store, StoreDownError, UserRead
+from serving.store import Store, StoreDownError
 from serving.telemetry import TIER, Telemetry
+from serving.user_reads import UserRead
 
 T = TypeVar("T")
 
@@ -232,9 +233,10 @@ class Engine:
             if known is not None and known.recent:
                 return UserRead(known, stamp, None)
         read = await self._store.user(user_id, live.version)
-        state = self._memory.after(read.state, held)
-        self._memory.remember(user_id, state, None if held else read.stamp)
-        return replace(read, state=state)
+        if held:
+            read = replace(read, state=self._memory.after(read.state, held))
+        self._memory.remember(user_id, read.state, None if held else read.stamp)
+        return read
 
     async def ranked(self, live: Live, ask: Callable[[], T]) -> T:
         """Rank here, or in a thread where the catalog is large enough to hold up other requests."""

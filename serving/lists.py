@@ -20,11 +20,10 @@ from serving.ids import new_id
 from serving.live import Live
 from serving.problems import ProblemError, unknown_item
 from serving.question import Asked, at_hand, cursor_of
+from serving.state_rows import STEADY_S
 from serving.steering import NOBODY, Enrolled, Steerer
 from serving.store import StoreDownError
 
-STEADY_S = 60.0
-"""A feed of which nothing has changed is made anew after so long, as its events have grown older."""
 AHEAD_S, PAUSE_S = 15.0, 0.002
 """Lists are made ahead of a switch for so long at most, and requests have the worker to themselves for so long after
 each of them: a worker that is busy would otherwise fall behind."""
@@ -175,7 +174,7 @@ class ListEngine:
         shown, answer = await self.answerer.made(live, asked, None, origin)
         told = read.stamp is not None or state == NOBODY
         if told and asked.steady and enrolled.model is None and not engine.holds_events_of(user_id):
-            until_s = min(policies.steady_until_s(enrolled.now_s), enrolled.now_s + STEADY_S)
+            until_s = min(policies.steady_until_s(enrolled.now_s), asked.now_s + STEADY_S)
             self.answerer.keep(asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=read.stamp)
         return answer
 

@@ -56,6 +56,12 @@ class Asked:
         return said <= {"k", "item_id", "user_id"} and self.taste == 0 and self.steered.plain
 
     @property
+    def now_s(self) -> float:
+        """The moment as of which the user's events are told, UTC seconds."""
+        told = None if self.user.traces is None else self.user.traces.at_s
+        return self.steered.now_s if told is None else told
+
+    @property
     def steady(self) -> bool:
         """Whether it would be the same list if it were asked for again at once: no chance, no earlier page."""
         return self.query.cursor is None and not self.steered.draws

@@ -1,4 +1,4 @@
-"""Values of Redis over connections of their own, which are not given back to the pool after each read.
+"""Answers of Redis over connections of their own, which are not given back to the pool after each read.
 
 What a kept answer waits for is one read. The pool's care (is there one free, does it still live, a timer for each step)
 costs 60 of the 100 us that a read takes a worker.
@@ -7,15 +7,16 @@ costs 60 of the 100 us that a read takes a worker.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 
 
 class Reads:
-    """Gets values of string keys from one server, or from the primary that Sentinels name.
+    """Reads from one server, or from the primary that Sentinels name.
 
     Args:
         client: of whose server; its pool's settings hold here, too.
@@ -34,11 +35,19 @@ class Reads:
             redis.RedisError: the server cannot be reached, or refuses.
             TimeoutError: it does not answer in time.
         """
+        return cast("list[bytes | None]", (await self.ask([("MGET", *names)]))[0])
+
+    async def ask(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+        """The answers to some commands that change nothing, sent together, as the server gives them.
+
+        Raises:
+            redis.RedisError, TimeoutError: as `get`.
+        """
         if self._idle:
             with suppress(redis.ConnectionError):
-                return await self._over(self._idle.pop(), names)
+                return await self._over(self._idle.pop(), commands)
             await self.close()  # the server has hung up meanwhile, on the others, too
-        return await self._over(self._pool.make_connection(), names)  # type: ignore[no-untyped-call]
+        return await self._over(self._pool.make_connection(), commands)  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
         """Hang up."""
@@ -46,16 +55,16 @@ class Reads:
         for connection in idle:
             await connection.disconnect(nowait=True)
 
-    async def _over(self, connection: AbstractConnection, names: list[str]) -> list[bytes | None]:
+    async def _over(self, connection: AbstractConnection, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
         connection.socket_timeout = None  # there is one time limit around all steps
         try:
             async with asyncio.timeout(self._timeout_s):
                 if not connection.is_connected:
                     await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("MGET", *names)
-                found = await connection.read_response()
+                await connection.send_packed_command(connection.pack_commands(commands))
+                found = [await connection.read_response() for _ in commands]
         except BaseException:  # with an answer on its way that nobody waits for
             await connection.disconnect(nowait=True)
             raise
         self._idle.append(connection)
-        return cast("list[bytes | None]", found)
+        return found

@@ -5,14 +5,19 @@ the hundreds of ids of a state are not looked up again for each answer.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import ReferenceType, ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
+from recsys.traces import Traces
 from serving.events import Past
+
+STEADY_S = 60.0
+"""For so long a user who does nothing is answered as of one moment: what was worked out for them holds, and then is
+worked out anew, as their events have grown older."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,15 @@ class StateRows:
     recent: NDArray[np.int64]
     times_s: NDArray[np.float64]
     met: NDArray[np.int64]
+    _told: list[Traces] = field(default_factory=list, init=False, repr=False)
+    """As of the latest moment for which they were asked."""
+
+    def traces(self, now_s: float) -> Traces:
+        """What the recommender is told of them where nothing may be shown again: the same for `STEADY_S`."""
+        if not self._told or not 0 <= now_s - (self._told[0].at_s or 0.0) < STEADY_S:
+            viewed, times_s = self.by_time()
+            self._told[:] = [Traces(viewed, np.maximum(now_s - times_s, 0.0), self.met, at_s=now_s)]
+        return self._told[0]
 
     @classmethod
     def of(cls, items: Vocabulary, recent: Sequence[Past], met: Collection[str]) -> StateRows:

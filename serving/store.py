@@ -10,8 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -22,16 +21,18 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from serving.applying import Applied, Applying
 from serving.coalesced import Coalesced
 from serving.connection import close, connect_async, is_cluster, many_async
-from serving.events import Event, Past
+from serving.events import Event
 from serving.keys import Keys
-from serving.memory import LiveState
 from serving.reads import Reads
 from serving.settings import Settings
 from serving.telemetry import Telemetry
+from serving.user_reads import Asked, UserRead, commands, user_read
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
+MOST_USERS = 32
+"""Users whose states are read in one round trip."""
 FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
 
@@ -42,19 +43,6 @@ class StoreDownError(Exception):
 
 class StoreRefusedError(StoreDownError):
     """Redis answers and does not write, as it is full or only a replica; what is there can still be read."""
-
-
-@dataclass(frozen=True)
-class UserRead:
-    """What one round trip says of a user: live state, its stamp, and the packed list published for them.
-
-    A stamp is another one after each change of the state. It is read before the state is, so that where both change
-    meanwhile it is the older of the two, and the state is taken for outdated rather than for new.
-    """
-
-    state: LiveState
-    stamp: bytes | None
-    published: bytes | None
 
 
 class Store:
@@ -78,6 +66,7 @@ class Store:
         self._up = False
         self._client: redis.asyncio.Redis | None = None
         self._values = Coalesced(self._mget, self._count_reads)
+        self._users = Coalesced(self._of_users, most_keys=MOST_USERS)
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             clustered = is_cluster(url)
@@ -135,24 +124,22 @@ class Store:
 
     async def user(self, user_id: str, version: str | None = None) -> UserRead:
         """A user's live state, and with a version the list published for them, in one round trip."""
+        return (await self._users.get([(user_id, version or "")]))[0]
+
+    async def _of_users(self, users: list[Asked]) -> list[UserRead]:
+        reads, each = self._reads, [commands(self.keys, one, self._settings.recent_cap) for one in users]
 
         async def ask(client: redis.asyncio.Redis) -> list[Any]:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.get(self.keys.stamp(user_id))
-            pipeline.lrange(self.keys.recent(user_id), 0, self._settings.recent_cap - 1)
-            pipeline.zrange(self.keys.seen(user_id), 0, -1, withscores=True)
-            pipeline.zrange(self.keys.bought(user_id), 0, -1, withscores=True)
-            pipeline.hgetall(self.keys.profile(user_id))
-            if version is not None:
-                pipeline.get(self.keys.feed(version, user_id))
+            every = list(chain.from_iterable(each))
+            if reads is not None:
+                return await reads.ask(every)
+            pipeline: Any = client.pipeline(transaction=False)
+            for command in every:
+                pipeline.execute_command(*command)
             return await pipeline.execute()
 
-        answer = await self.asked(ask)
-        stamp, entries, *scored, profile = answer[:5]
-        recent = Past.of_entries(reversed(entries))
-        seen, bought = ({item_id.decode(): at for item_id, at in one} for one in scored)
-        said = {name.decode(): tuple(orjson.loads(values)) for name, values in profile.items()}
-        return UserRead(LiveState(recent, seen, bought, said), stamp, answer[5] if version is not None else None)
+        answers = iter(await self.asked(ask))
+        return [user_read(list(islice(answers, len(of_user)))) for of_user in each]
 
     async def stamp(self, user_id: str) -> bytes | None:
         """What changes with a user's live state; None where nothing of it is younger than its time to live."""

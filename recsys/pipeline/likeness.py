@@ -65,9 +65,9 @@ class Likeness:
         score = parts.sum(axis=0).astype(np.float32)
         order = np.lexsort((rows, -score))
         order = order[score[order] > 0][:n]
-        source = np.array([SOURCES.index(part) for part in asked], dtype=np.int8)[parts[:, order].argmax(axis=0)]
+        source = np.array([SOURCES.index(part) for part in asked])[parts[:, order].argmax(axis=0)]
         kept = Candidates.of(rows[order], score[order])
-        return Ranked(kept.idx, kept.score, source, kept.anchor, in_unit(kept.score), *np.ones((2, len(order))))
+        return Ranked.scored(kept.idx, source, kept.anchor, kept.score, in_unit(kept.score))
 
     def split(self, page: int, rows: NDArray[np.int64]) -> dict[Part, Floats]:
         """Each part of the likeness of some items to that of a page, float32 [n]; NaN where one of the two lacks it."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,9 +14,27 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 from recsys.candidates import Query
 from recsys.live_user import LiveConfig, live_vector, pushed_away, recent_weights
+from recsys.pipeline.ranked import Ranked
 from recsys.pipeline.request import Request
+from recsys.ranking.standing import Standing
 from recsys.recommendation import Anchor
 from recsys.traces import NO_ROWS, Traces, known_rows, without
+
+
+@dataclass(frozen=True)
+class WorkedOut:
+    """What was worked out of a moment so far.
+
+    Args:
+        found: see `Moment.found`; by how many were looked for and the scenario whose counters hold, with what was known
+            of the items then.
+        strongest: see `Moment.strongest`.
+        hides: see `Moment.hides`.
+    """
+
+    found: dict[tuple[int, str], tuple[Standing, Ranked]] = field(default_factory=dict)
+    strongest: dict[int, int] = field(default_factory=dict)
+    hides: dict[int, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +52,7 @@ class Moment:
         pull: float32 [n]; how much each is in it.
         excluded: int64; rows that are never shown in this answer.
         query: what the sources are asked, apart from what is hidden from this answer.
+        worked_out: what was worked out of it so far.
     """
 
     bundle: Bundle
@@ -47,11 +65,11 @@ class Moment:
     pull: NDArray[np.float32]
     excluded: NDArray[np.int64]
     query: Query
+    worked_out: WorkedOut = field(default_factory=WorkedOut)
 
-    @cached_property
-    def hidden(self) -> NDArray[np.bool_]:
-        """What to hide at first, bool [n_items], not to be written to; see `relaxed`."""
-        return next(self._steps())
+    def of(self, request: Request) -> Moment:
+        """The same moment for a request that differs in nothing it is made of; what is worked out is for both."""
+        return replace(self, request=request)
 
     def relaxed(self) -> Iterator[NDArray[np.bool_]]:
         """What to hide, bool [n_items], strictest first, not to be written to.
@@ -60,10 +78,6 @@ class Moment:
         where that leaves nothing, the seen, then the viewed, then the unavailable are let back in, if the request
         allows it. What is excluded or not allowed never is.
         """
-        yield self.hidden
-        yield from islice(self._steps(), 1, None)
-
-    def _steps(self) -> Iterator[NDArray[np.bool_]]:
         closed = closed_to(self.bundle, self.request.allowed)
         if self.page >= 0:
             yield self._hidden(closed)
@@ -75,6 +89,17 @@ class Moment:
             yield self._hidden(closed)
             allowed = self.request.allowed
             yield self._hidden(np.zeros(len(self.bundle), dtype=np.bool_) if allowed is None else ~allowed)
+
+    def hides(self, item: int) -> bool:
+        """Whether an item is hidden at first, as the first of `relaxed` has it."""
+        known = self.worked_out.hides.get(item)
+        if known is None:
+            closed = closed_to(self.bundle, self.request.allowed)
+            by_user = (self.seen, without(self.viewed, self.again)) if self.page < 0 else (self.page,)
+            layers = (*by_user, self.excluded, self.bundle.removed)
+            known = bool(closed[item]) or any(bool(np.any(of == item)) for of in layers)
+            self.worked_out.hides[item] = known
+        return known
 
     def hidden_by(self, item: int) -> tuple[str, ...]:
         """What keeps an item out of an answer, most lasting first; nothing for one that may be shown."""
@@ -96,20 +121,39 @@ class Moment:
     def _hidden(self, closed: NDArray[np.bool_], *layers: NDArray[np.int64]) -> NDArray[np.bool_]:
         hidden = closed.copy()
         for of in (*layers, self.excluded, self.bundle.removed):
-            hidden[of] = True
+            if len(of):
+                hidden[of] = True
         if self.page >= 0:
             hidden[self.page] = True
         return hidden
+
+    def found(self, n: int, standing: Standing) -> Ranked | None:
+        """The candidates before any stage, n at most, where they were found with this known of the items."""
+        then, ranked = self.worked_out.found.get((n, _counted(self.request.scenario, standing)), (None, None))
+        return ranked if then is standing else None
+
+    def keep(self, found: Ranked, n: int, standing: Standing) -> None:
+        """Keep candidates for `found`."""
+        kept = self.worked_out.found
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        kept[n, _counted(self.request.scenario, standing)] = standing, found
 
     def strongest(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each item the item of the history that adds most to its score, -1 where none adds anything: int64 [n]."""
         if not len(self.history):
             return np.full(len(rows), -1, dtype=np.int64)
+        known, asked = self.worked_out.strongest, rows.tolist()
+        if not known.keys() >= set(asked):
+            known |= zip(asked, self._strongest(rows).tolist(), strict=True)
+        return np.array([known[row] for row in asked], dtype=np.int64)
+
+    def _strongest(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         vectors = self.bundle.item_vectors
         ours, theirs = (vectors.take(of, axis=0)[:, :-1] for of in (rows, self.history))
         added = (ours @ theirs.T) * self.pull
         best = added.argmax(axis=1)
-        return np.where(added[np.arange(len(rows)), best] > 0, self.history[best], -1)
+        return np.where(added.max(axis=1) > 0, self.history.take(best), -1)
 
     def roles(self, anchors: NDArray[np.int64]) -> list[Anchor]:
         """What each of some items is to the user."""
@@ -190,7 +234,7 @@ def moment_of(request: Request, bundle: Bundle, *, live: LiveConfig, max_recent:
         again=again,
         history=history,
         pull=pull,
-        excluded=np.concatenate([known_rows(items, request.exclude), unlike]),
+        excluded=np.concatenate([known_rows(items, request.exclude), unlike]) if request.exclude else unlike,
         query=Query(
             np.zeros(0, dtype=np.bool_),
             None if vector is None else np.concatenate([vector, ONE]),  # the items' priors count once
@@ -214,6 +258,13 @@ def closed_to(bundle: Bundle, allowed: NDArray[np.bool_] | None) -> NDArray[np.b
 
 
 ONE = np.ones(1, dtype=np.float32)
+MOST_KEPT = 8
+"""Lists of candidates that a moment keeps."""
+
+
+def _counted(scenario: str, standing: Standing) -> str:
+    """The scenario whose counters hold for a request's, "" for those of everywhere."""
+    return scenario if scenario in standing.scenarios else ""
 
 
 def _newest(rows: list[int], most: int) -> list[int]:

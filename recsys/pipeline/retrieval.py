@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ from recsys.candidates import Neighbors, Personalized, Popular, PopularInCategor
 from recsys.index import ExactIndex, ItemIndex, dot_products, load_index
 from recsys.pipeline.likeness import Likeness
 from recsys.pipeline.moment import Moment, hiding
-from recsys.pipeline.ranked import Ranked, in_unit
-from recsys.ranking.askers import Asker, Block
+from recsys.pipeline.ranked import Ranked
+from recsys.ranking.askers import Asker, Block, falling
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
 from recsys.search.spaces import Spaces
@@ -26,13 +27,11 @@ class Sought:
     """Candidates that are looked for.
 
     Args:
-        place: of the request among those that are answered together.
         moment: the request.
         hidden: bool [n_items]; not to be found.
         n: how many at most.
     """
 
-    place: int
     moment: Moment
     hidden: NDArray[np.bool_]
     n: int
@@ -63,24 +62,27 @@ class Retriever:
         """At most n candidates for each of some requests, best first.
 
         See `Moment.relaxed` for what is hidden, and what is let back in where that leaves nothing. Feeds go through the
-        learned ranker as one block.
+        learned ranker as one block; what was found for a moment before is not looked for again.
 
         Args:
             moments: the requests.
             n: how many for each.
         """
-        found = [Ranked.nothing()] * len(moments)
-        asked = [
-            Sought(place, moment, hidden, most)
-            for place, (moment, most) in enumerate(zip(moments, n, strict=True))
-            if (hidden := next((hidden for hidden in moment.relaxed() if not hidden.all()), None)) is not None
-        ]
-        by_ranker = [one for one in asked if self.ranks(one.moment)]
-        for one, learned in zip(by_ranker, self._learned(by_ranker) if by_ranker else (), strict=True):
-            found[one.place] = learned
-        for one in asked:
-            found[one.place] = self._found(one, found[one.place])
-        return found
+        standing = self.standing
+        found = [moment.found(most, standing) for moment, most in zip(moments, n, strict=True)]
+        asked = {
+            place: Sought(moments[place], hidden, n[place])
+            for place, known in enumerate(found)
+            if known is None
+            and (hidden := next((hidden for hidden in moments[place].relaxed() if not hidden.all()), None)) is not None
+        }
+        by_ranker = [place for place, one in asked.items() if self.ranks(one.moment)]
+        ordered = self._learned([asked[place] for place in by_ranker]) if by_ranker else []
+        learned = dict(zip(by_ranker, ordered, strict=True))
+        for place, one in asked.items():
+            found[place] = self._found(one, learned.get(place, Ranked.nothing()))
+            one.moment.keep(found[place], one.n, standing)
+        return [Ranked.nothing() if known is None else known for known in found]
 
     def _found(self, sought: Sought, learned: Ranked) -> Ranked:
         """At most n candidates: those that the ranker has ordered, where it has, then from the sources that the request
@@ -110,15 +112,19 @@ class Retriever:
         block = Block.of(*(_asker(one.moment) for one in sought))
         found = gather(self.catalog, self.index, block, [one.hidden for one in sought])
         score = ranker.score(features(self.catalog, block, found.rows, found.start, standing=self.standing))
-        ranked = []
-        for one, begin, end in zip(sought, found.start[:-1].tolist(), found.start[1:].tolist(), strict=True):
-            mine = score[begin:end]
-            best = _falling(mine)[: one.n]
-            place = best + begin
-            rows, source, anchor = found.rows.take(place), found.source.take(place), found.anchor.take(place)
-            ones = np.ones(len(best))
-            ranked.append(Ranked(rows, mine.take(best), source, anchor, in_unit(mine).take(best), ones, ones))
-        return ranked
+        order = falling(score, found.start)
+        score = score.take(order)
+        ranked = Ranked.scored(
+            found.rows.take(order),
+            found.source.take(order),
+            found.anchor.take(order),
+            score,
+            _merits(score.astype(np.float64), found.start),
+        )
+        parts = pairwise(found.start.tolist())
+        return [
+            ranked.take(slice(begin, min(end, begin + one.n))) for one, (begin, end) in zip(sought, parts, strict=True)
+        ]
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -158,11 +164,13 @@ class Retriever:
         return parts
 
 
-def _falling(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The order of falling scores, ties in theirs: int64 [n]."""
-    order = np.argsort(-scores)  # a fifth of the time of a stable sort, which few scores need
-    ordered = scores.take(order)
-    return np.argsort(-scores, kind="stable") if np.any(ordered[1:] == ordered[:-1]) else order
+def _merits(falling_scores: NDArray[np.float64], start: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As `in_unit`, of some users' scores, those of each falling: float64 [n]; user i has `start[i]:start[i + 1]`."""
+    counts = np.diff(start)
+    some = counts.nonzero()[0]
+    high, low = falling_scores.take(start[:-1].take(some)), falling_scores.take(start[1:].take(some) - 1)
+    low, span = np.repeat(low, counts.take(some)), np.repeat(high - low, counts.take(some))
+    return np.divide(falling_scores - low, span, where=span > 0, out=np.ones(len(falling_scores)))
 
 
 def _asker(moment: Moment) -> Asker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,4 +32,4 @@ class Taste:
         taste = in_unit(dot_products(moment.bundle.item_vectors[ranked.rows], vector))
         mixed = (1 - self.weight) * ranked.merit + self.weight * taste
         order = np.argsort(-mixed, kind="stable")
-        return replace(ranked, merit=mixed).take(order)
+        return ranked.with_merit(mixed).take(order)

@@ -141,7 +141,7 @@ def features(catalog: Catalog, block: Block, rows: Rows, start: Rows, *, standin
     found[_AT["together"]], found[_AT["together_max"]] = together
     theirs = catalog.item_vectors.take(block.led, axis=0)[:, :-1]
     np.divide(theirs, their_lengths[:, None], where=their_lengths[:, None] > 0, out=theirs)
-    dots, _ = _cosines(theirs, vectors[:, :-1], block, parts)
+    dots, _ = _cosines(theirs, vectors[:, :-1], block, parts, mean=False)
     np.divide(dots, lengths, where=lengths > 0, out=found[_AT["behavior"]])
     found[_AT["text"]], found[_AT["text_mean"]] = _content(catalog.text, block, rows, parts)
     found[_AT["image"]] = _content(catalog.image, block, rows, parts)[0]
@@ -209,14 +209,14 @@ def _content(
         return _NAN, _NAN
     ours = vectors(rows)
     largest, mean = _cosines(theirs, ours, block, parts)
-    nothing = np.flatnonzero(largest == 0)
+    nothing = (largest == 0).nonzero()[0]
     if len(nothing):
         missing = nothing[~ours[nothing].any(axis=1)]
         largest[missing] = mean[missing] = np.nan
     return largest, mean
 
 
-def _cosines(theirs: Floats, ours: Floats, block: Block, parts: Parts) -> tuple[Floats, Floats]:
+def _cosines(theirs: Floats, ours: Floats, block: Block, parts: Parts, *, mean: bool = True) -> tuple[Floats, Floats]:
     """Largest and mean dot product of each of ours with those of theirs that are not 0; NaN where all are.
 
     Args:
@@ -224,18 +224,20 @@ def _cosines(theirs: Floats, ours: Floats, block: Block, parts: Parts) -> tuple[
         ours: float32 [m, d]; of the candidates.
         block: the users.
         parts: where the candidates of each begin and end.
+        mean: whether that is asked for, or else left NaN.
     """
-    largest, mean = np.full((2, len(ours)), np.nan, dtype=np.float32)
+    largest, means = np.full((2, len(ours)), np.nan, dtype=np.float32)
     there, start = theirs.any(axis=1), block.start
     if not there.all():
         theirs, start = theirs[there], np.append(0, np.cumsum(there))[start]
     for (first, last), (begin, end) in zip(pairwise(start.tolist()), parts, strict=True):
         if first < last:
             dots = theirs[first:last] @ ours[begin:end].T  # a row an item of the history: its largest goes along it
-            dots.max(axis=0, out=largest[begin:end])
-            np.add.reduce(dots, axis=0, out=mean[begin:end])
-            mean[begin:end] /= last - first
-    return largest, mean
+            np.maximum.reduce(dots, axis=0, out=largest[begin:end])
+            if mean:
+                np.add.reduce(dots, axis=0, out=means[begin:end])
+                means[begin:end] /= last - first
+    return largest, means
 
 
 _NAN = np.float32(np.nan)

@@ -179,6 +179,10 @@ def by_factor(factor: NDArray[np.float64]) -> NDArray[np.int64]:
     Args:
         factor: float64 [n], >= 0; 0 = after all others.
     """
-    places = np.arange(1, len(factor) + 1, dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        return np.argsort(places / factor, kind="stable").astype(np.int64)
+    stands = np.arange(1, len(factor) + 1, dtype=np.float64)
+    if factor.all():
+        stands /= factor
+    else:
+        with np.errstate(divide="ignore"):
+            stands /= factor
+    return stands.argsort(kind="stable")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from recsys.rules.occasion import Occasion
 from recsys.slots import fill
 
 PINNED = SOURCES.index("pinned")
+_UNSCORED = np.array([[0.0], [0.0], [1.0], [np.nan]])
+"""Score, merit, propensity and marginal of an item that only a pin brought in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +114,7 @@ class Slotted:
         pinned = {
             slot - self.begin: row
             for slot, (row, _) in self.book.pins(self.occasion).items()
-            if 0 <= slot - self.begin < k and not self.hides(moment)[row]
+            if 0 <= slot - self.begin < k and not moment.hides(row)
         }
         place_of: dict[int, int] = {}
         if pinned:
@@ -127,15 +129,11 @@ class Slotted:
         )
         left = np.ones(len(ranked), dtype=np.bool_)
         left[filled.places] = False
-        ranked = ranked.take(np.concatenate([filled.places, np.flatnonzero(left)]))
-        propensity, marginal = np.ones(len(ranked)), np.full(len(ranked), np.nan)
-        propensity[: len(filled.places)], marginal[: len(filled.places)] = filled.conditional, filled.marginal
-        return replace(ranked, propensity=propensity, marginal=marginal)
-
-    @staticmethod
-    def hides(moment: Moment) -> NDArray[np.bool_]:
-        """What may not be pinned here, bool [n_items]."""
-        return moment.hidden
+        ranked = ranked.take(np.concatenate([filled.places, left.nonzero()[0]]))
+        n_slots, (_, _, propensity, marginal) = len(filled.places), ranked.real  # an array of its own, after `take`
+        propensity[:n_slots], marginal[:n_slots] = filled.conditional, filled.marginal
+        propensity[n_slots:], marginal[n_slots:] = 1, np.nan
+        return ranked
 
 
 def _with_pinned(ranked: Ranked, rows: list[int]) -> tuple[Ranked, dict[int, int]]:
@@ -144,24 +142,11 @@ def _with_pinned(ranked: Ranked, rows: list[int]) -> tuple[Ranked, dict[int, int
     Returns:
         These, and the place of each pinned row among them.
     """
-    source, places, missing = ranked.source.copy(), dict[int, int](), list[int]()
-    for row in sorted(rows):
-        known = np.flatnonzero(ranked.rows == row)
-        if len(known):
-            places[row] = int(known[0])
-            source[places[row]] = PINNED
-        else:
-            places[row] = len(ranked) + len(missing)
-            missing.append(row)
-    n = len(missing)
-    if n == 0:
-        return replace(ranked, source=source), places
-    return Ranked(
-        np.concatenate([ranked.rows, missing]),
-        np.concatenate([ranked.score, np.zeros(n, dtype=np.float32)]),
-        np.concatenate([source, np.full(n, PINNED, dtype=np.int8)]),
-        np.concatenate([ranked.anchor, np.full(n, -1)]),
-        np.concatenate([ranked.merit, np.zeros(n)]),
-        np.concatenate([ranked.propensity, np.ones(n)]),
-        np.concatenate([ranked.marginal, np.full(n, np.nan)]),
-    ), places
+    known = ranked.rows.tolist()
+    missing = sorted(row for row in rows if row not in known)
+    places = {row: known.index(row) for row in rows if row in known}
+    places |= {row: len(ranked) + place for place, row in enumerate(missing)}
+    whole = np.array([missing, [PINNED] * len(missing), [-1] * len(missing)], dtype=np.int64)
+    ranked = ranked.then(Ranked(whole, np.repeat(_UNSCORED, len(missing), axis=1)))
+    ranked.source[list(places.values())] = PINNED
+    return ranked, places

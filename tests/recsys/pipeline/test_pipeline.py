@@ -36,7 +36,9 @@ class Drawn:
     name: str = "drawn"
 
     def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
-        return replace(ranked, propensity=ranked.propensity / 2)
+        real = ranked.real.copy()
+        real[2] /= 2
+        return Ranked(ranked.whole, real)
 
 
 def ids(recommender: BundleRecommender, request: Request, *stages: Turned | Drawn) -> list[str]:
