@@ -96,7 +96,9 @@ class Blocks:
         task.add_done_callback(self._under_way.discard)
 
     async def _fill(self, block: Sequence[Waiting]) -> None:
-        live = block[0][0]
+        live, block = block[0][0], [one for one in block if not one[2].done()]  # a request may have been given up
+        if not block:
+            return
         try:
             made = await self._engine.ranked(live, partial(rankings, live, [wanted for _, wanted, _ in block]))
         except Exception as error:
@@ -107,7 +109,7 @@ class Blocks:
                 block[0][2].set_exception(error)
             return
         for (_, _, future), ranking in zip(block, made, strict=True):
-            if not future.done():  # its request may have been given up
+            if not future.done():  # likewise, while a thread ranked
                 future.set_result(ranking)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -36,6 +36,11 @@ class Kept(Generic[K, V]):
             return None
         self.keep(key, *found)
         return found[0]
+
+    def get_all(self, keys: Sequence[K]) -> list[V | None]:
+        """As `get`, of several."""
+        found = list(map(self._young.get, keys))
+        return [self.get(key) if one is None else one[0] for key, one in zip(keys, found, strict=True)]
 
     def keys(self) -> list[K]:
         """The keys of the values that are kept, about from the one asked for last on."""

@@ -53,9 +53,12 @@ class ShownItems:
         """Changed and kept items, None for each other one, and the places of these."""
         bundle, version = live.bundle, live.version
         changed = {} if live.changes is None else live.changes.shown
-        items = [item_json(bundle, row) if row in changed else self._kept.get((version, row)) for row in rows]
-        missing = [place for place, item in enumerate(items) if item is None]
-        n_changed = sum(row in changed for row in rows) if changed else 0
+        items = self._kept.get_all([(version, row) for row in rows])
+        changed_places = [place for place, row in enumerate(rows) if row in changed] if changed else []
+        for place in changed_places:
+            items[place] = item_json(bundle, rows[place])
+        missing = [place for place, item in enumerate(items) if item is None] if None in items else []
+        n_changed = len(changed_places)
         self._hits.inc(len(rows) - len(missing) - n_changed)
         self._misses.inc(len(missing))
         return items, missing

@@ -7,7 +7,11 @@ would be worked out again.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recsys.pipeline.moment import Moment
 from recsys.pipeline.request import Request
@@ -15,13 +19,15 @@ from recsys.traces import Traces
 
 MOST = 5_000
 """Users whose moments are kept, some 12 kB each."""
+_NOBODY = Request(1)
+Allowed = NDArray[np.bool_] | None
 
 
 class KeptMoments:
     """Moments of feeds by what their users did lately: kept where somebody else keeps these traces, and as long."""
 
     def __init__(self) -> None:
-        self._kept: WeakKeyDictionary[Traces, Moment] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[Traces, tuple[Hashable, Allowed, Moment]] = WeakKeyDictionary()
 
     def find(self, request: Request) -> Moment | None:
         """The moment of a request that differs from one before in nothing that matters; None: it must be made."""
@@ -29,20 +35,23 @@ class KeptMoments:
         kept = None if traces is None or request.page is not None else self._kept.get(traces)
         if kept is None:
             return None
-        before = kept.request
-        same = (
-            before.allowed is request.allowed
-            and before.now_s == request.now_s
-            and before.relax == request.relax
-            and before.user == request.user
-            and before.exclude == request.exclude
-        )
-        return kept.of(request) if same else None
+        asked, allowed, moment = kept
+        same = allowed is request.allowed and asked == _asked(request)
+        return moment.of(request) if same else None
 
     def keep(self, moment: Moment) -> None:
         """Keep the moment of a feed."""
-        traces = moment.request.user.traces
-        if traces is not None and moment.page < 0:
+        request = moment.request
+        traces = request.user.traces
+        if traces is not None and request.page is None:
             if len(self._kept) >= MOST:
                 self._kept.clear()
-            self._kept[traces] = moment
+            of_nobody = moment.of(_NOBODY)  # as its own request holds the traces
+            self._kept[traces] = _asked(request), request.allowed, of_nobody
+
+
+def _asked(request: Request) -> Hashable:
+    """What a moment follows from beside the traces and what is allowed."""
+    user = request.user
+    at_hand = (user.category, user.page, user.cart, user.like, user.unlike)
+    return (user.user_id, user.trained_again, at_hand, tuple(request.exclude), request.now_s, request.relax)

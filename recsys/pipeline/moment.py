@@ -95,9 +95,9 @@ class Moment:
         known = self.worked_out.hides.get(item)
         if known is None:
             closed = closed_to(self.bundle, self.request.allowed)
-            by_user = (self.seen, without(self.viewed, self.again)) if self.page < 0 else (self.page,)
+            by_user = (self.seen, without(self.viewed, self.again)) if self.page < 0 else ((self.page,),)
             layers = (*by_user, self.excluded, self.bundle.removed)
-            known = bool(closed[item]) or any(bool(np.any(of == item)) for of in layers)
+            known = bool(closed[item]) or any(item in of for of in layers)
             self.worked_out.hides[item] = known
         return known
 
@@ -269,6 +269,8 @@ def _counted(scenario: str, standing: Standing) -> str:
 
 def _newest(rows: list[int], most: int) -> list[int]:
     """Places of the newest different rows, rising; a row that comes again counts where it came last, -1 nowhere."""
+    if -1 not in (newest := set(rows[-most:])) and len(newest) == most:  # as it mostly is
+        return list(range(len(rows) - most, len(rows)))
     known, places = {-1}, list[int]()
     for place in range(len(rows) - 1, -1, -1):
         if rows[place] not in known:

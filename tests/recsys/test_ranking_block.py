@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from recsys.bundle import Bundle
 from recsys.index import ApproximateIndex
 from recsys.pipeline.request import Request
 from recsys.pipeline.taste import Taste
-from recsys.ranking.askers import NEWEST, Asker, Block, starts
+from recsys.ranking.askers import NEWEST, Asker, Block, falling, starts
 from recsys.ranking.features import FEATURES
 from recsys.ranking.gather import gather
 from recsys.ranking.linear import LinearRanker
@@ -48,17 +49,29 @@ def requests(bundle: Bundle, rng: np.random.Generator, n: int) -> list[Request]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_answer_made_among_others_is_bit_by_bit_the_one_made_alone(shop: BundleRecommender, seed: int) -> None:
-    moments = [shop.moment(request) for request in requests(shop.bundle, np.random.default_rng(seed), 16)]
+    asked = requests(shop.bundle, np.random.default_rng(seed), 16)
+    moments = [shop.moment(request) for request in asked]
     stages = [[Taste(0.3)] if place % 3 == 0 else [] for place in range(16)]
     ranked = shop.ranked_all(moments, stages)
     reasons = shop.reasons_all(moments, ranked)
     assert sum(map(shop.ranks, moments)) > 5
-    for moment, its_stages, found, why in zip(moments, stages, ranked, reasons, strict=True):
+    for request, its_stages, found, why in zip(asked, stages, ranked, reasons, strict=True):
+        moment = shop.moment(request)  # another one: what was found for the first is kept with it
         alone = shop.ranked(moment, its_stages)
         assert len(found) == 5
         for column in ("rows", "score", "source", "anchor", "merit", "propensity"):
             np.testing.assert_array_equal(getattr(found, column), getattr(alone, column))
         assert why == shop.reasons(moment, alone)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_of_a_block_fall_as_those_of_each_user_and_ties_keep_their_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.choice([-np.inf, -3.5, -1e-30, -0.0, 0.0, 1e-38, 2.0, np.inf], 200).astype(np.float32)
+    scores[::3] = rng.normal(size=67).astype(np.float32)
+    start = starts([0, 60, 1, 0, 139, 0])
+    expected = [begin + np.argsort(-scores[begin:end], kind="stable") for begin, end in pairwise(start.tolist())]
+    assert falling(scores, start).tolist() == np.concatenate(expected).tolist()
 
 
 def test_candidates_of_a_block_are_those_of_each_user(shop: BundleRecommender) -> None:

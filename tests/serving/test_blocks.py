@@ -60,3 +60,20 @@ def test_only_the_request_that_is_at_fault_fails(live: Live, ranked: Callable[..
     found, _ = ranked(wanted)
     assert isinstance(found[1], KeyError)
     assert [found[0], found[2]] == [rankings(live, [wanted[place]])[0] for place in (0, 2)]
+
+
+def test_what_was_given_up_before_its_turn_is_not_ranked(live: Live, run_apart: Callable[..., list[Any]]) -> None:
+    engine, wanted = Engine(), Wanted(Request(4, UserState("u1")), ())
+
+    async def ask() -> tuple[list[Any], int]:
+        blocks = Blocks(cast(Any, engine))
+        alone = asyncio.ensure_future(blocks.ranking(live, wanted))
+        await asyncio.sleep(0)  # it waits now
+        alone.cancel()
+        gone = await asyncio.gather(alone, return_exceptions=True)
+        await asyncio.sleep(0.01)
+        return gone, engine.asked
+
+    (gone,), n_blocks = run_apart(ask())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert n_blocks == 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-
 from serving import coalesced
 from serving.coalesced import Coalesced
 
@@ -103,12 +101,11 @@ def test_a_request_that_is_given_up_takes_nobody_with_it(run_apart: Any) -> None
     assert run_apart(ask()) == [b"a", b"b"]
 
 
-def test_a_round_trip_has_a_length(monkeypatch: pytest.MonkeyPatch, run_apart: Any) -> None:
-    monkeypatch.setattr(coalesced, "MOST_KEYS", 4)
+def test_a_round_trip_has_a_length(run_apart: Any) -> None:
     keys = Keys()
 
     async def ask() -> list[list[bytes | None]]:
-        values = Coalesced(keys.fetch)
+        values = Coalesced(keys.fetch, most_keys=4)
         return await asyncio.gather(*(values.get([f"{one}{two}" for two in range(3)]) for one in "abc"))
 
     assert [len(one) for one in run_apart(ask())] == [3, 3, 3]

@@ -14,6 +14,7 @@ from recsys.traces import Traces
 from serving.answers import user_state
 from serving.events import Event
 from serving.memory import LiveState
+from serving.state_rows import STEADY_S
 
 ITEMS = Vocabulary(tuple(f"i{row}" for row in range(12)))
 
@@ -74,6 +75,19 @@ def test_a_user_is_told_by_time_and_all_that_was_met_is_seen_unless_it_may_come_
     sorted_out = user_state(ITEMS, "u", state, Known(frozenset({"i2"}), {"i1": 0.5})).traces
     assert sorted_out is not None
     assert (sorted_out.seen.tolist(), sorted_out.again.tolist()) == ([2], [1])
+
+
+def test_a_user_who_does_nothing_is_told_as_of_one_moment_for_a_minute() -> None:
+    state = LiveState().after([Event("e", "u", "i3", "view", 1_000.0, None)], recent_cap=5, purchases=())
+    rows = state.rows(ITEMS)
+    told = rows.traces(1_010.0)
+    assert (told.ages_s.tolist(), told.at_s) == ([10.0], 1_010.0)
+    assert rows.traces(1_010.0 + STEADY_S - 1) is told
+    later = rows.traces(1_010.0 + STEADY_S)
+    assert (later.ages_s.tolist(), later.at_s) == ([10.0 + STEADY_S], 1_010.0 + STEADY_S)
+    assert rows.traces(1_000.0).ages_s.tolist() == [0.0]  # a clock that was put back
+    state = state.after([Event("f", "u", "i5", "view", 1_001.0, None)], recent_cap=5, purchases=())
+    assert state.rows(ITEMS).traces(1_011.0).ages_s.tolist() == [11.0, 10.0]
 
 
 def test_what_is_viewed_now_has_no_age_and_does_not_come_again() -> None:

@@ -1,0 +1,85 @@
+"""What is kept for a user's next request is what would be worked out again, and is given for no other request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys.bundle import Bundle
+from recsys.pipeline.request import Request
+from recsys.pipeline.taste import Taste
+from recsys.ranking.features import FEATURES
+from recsys.ranking.linear import LinearRanker
+from recsys.recommendation import UserState
+from recsys.recommender import BundleRecommender
+from recsys.traces import Traces
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def bundle(small_bundle: Path) -> Bundle:
+    """Sixty items; a ranker that goes by everything."""
+    bundle = Bundle.open(small_bundle)
+    numbers = np.random.default_rng(5).uniform(0.1, 1, (3, len(FEATURES))).astype(np.float32)
+    bundle.__dict__["ranker"] = LinearRanker(*numbers, report={})
+    return bundle
+
+
+def traced(rng: np.random.Generator) -> Traces:
+    viewed = rng.integers(0, 60, 8)
+    return Traces(viewed, np.sort(rng.random(8))[::-1] * DAY_S, viewed[:3])
+
+
+def afresh(request: Request) -> Request:
+    """The same question, of which nobody has kept anything."""
+    traces = request.user.traces
+    assert traces is not None
+    return replace(request, user=replace(request.user, traces=replace(traces)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_is_asked_in_turn_the_answers_are_those_made_afresh(bundle: Bundle, seed: int) -> None:
+    rng, shop = np.random.default_rng(seed), BundleRecommender(bundle)
+    masks = [None, rng.random(60) < 0.5, rng.random(60) < 0.5]
+    counted = shop.standing.counting(
+        rng.random((60, 2)).astype(np.float32), {"home": rng.random((60, 2)).astype(np.float32)}
+    )
+    users = [traced(rng) for _ in range(3)]
+    for _ in range(60):
+        if rng.random() < 0.1:
+            shop.standing = counted if shop.standing is not counted else counted.uncounted()
+        user = UserState(
+            (None, "u3")[int(rng.integers(2))],
+            traces=users[int(rng.integers(3))],
+            category=("", bundle.category_names[0])[int(rng.integers(2))],
+        )
+        request = Request(
+            int(rng.integers(1, 9)),
+            user,
+            exclude=(("i1",), ())[int(rng.integers(2))],
+            allowed=masks[int(rng.integers(3))],
+            scenario=("", "home", "cart")[int(rng.integers(3))],
+            now_s=float(rng.integers(2)) * DAY_S,
+            pool=int(rng.integers(5, 8)),
+        )
+        stages = [Taste(0.4)] if rng.random() < 0.5 else []
+        assert shop.answer(request, stages) == shop.answer(afresh(request), stages)
+
+
+def test_another_place_of_the_same_page_asks_for_nothing_anew(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, user = BundleRecommender(bundle), UserState("u3", traces=traced(np.random.default_rng(0)))
+    first = shop.answer(Request(4, user, scenario="home"))
+    monkeypatch.setattr(shop, "_learned", lambda _: pytest.fail("candidates were looked for again"))
+    assert shop.answer(Request(4, user, scenario="cart", seed=7)) == first
+
+
+def test_what_is_kept_goes_with_what_the_user_did(bundle: Bundle) -> None:
+    shop = BundleRecommender(bundle)
+    for number in range(3):
+        user = UserState("u3", traces=traced(np.random.default_rng(number)))
+        shop.answer(Request(4, user))
+        assert len(shop._moments._kept) == 1
