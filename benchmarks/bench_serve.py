@@ -12,8 +12,10 @@ and five rules hold for them.
   the CPU time of the server a request
 - open loop (requests due at random times, at half of the route's own maximum): p50, p95, p99, queueing included
 - feed: users with 200 recent events each, as a page asks that is loaded again: all are kept answers, sent again
-- feed_made: the same users, each time under a scenario in which they have not asked: none is kept, all are made, and
-  the worker knows the user's state
+- feed_made: the same users, each time under a scenario in which they have not asked, as the places of a page do: none
+  is kept, all are made; the worker knows the state, and keeps what was found for it (`recsys/pipeline/kept.py`)
+- feed_ranked: the same users, each time without another item: the worker knows the user's state, candidates are found
+  and ranked anew
 - feed_first: as many users with 200 recent events as are asked, each for the first time: none is kept, and the state is
   read from Redis
 - feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
@@ -60,10 +62,12 @@ from recsys.bundle import Bundle
 from serving.embedded_redis import EmbeddedRedis
 
 ANSWERS = {"similar": "kept", "feed": "kept"} | dict.fromkeys(
-    ("feed_made", "feed_first", "feed_after_event", "feed_known"), "made"
+    ("feed_made", "feed_ranked", "feed_first", "feed_after_event", "feed_known"), "made"
 )
 """Whether a route's answers were kept, and are sent again under another id, or each is made."""
-MADE_RPS = 2_000
+OTHER = {"feed_made": "scenario=s", "feed_ranked": "exclude=sku-"}
+"""What makes a feed another one each time."""
+MADE_RPS = 4_000
 """More than the feeds a second that a worker makes."""
 QUIET_S, SWITCH_S = 8, 30
 """Seconds of load before the first switch of the version, and for each."""
@@ -86,6 +90,7 @@ def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
         "similar": [("GET", f"/v1/items/{item}/similar?k=12", None) for item in items],
         "feed": [("GET", f"/v1/users/{user}/feed?k=12", None) for user in visitors],
         "feed_made": [],
+        "feed_ranked": [],
         "feed_first": [],
         "feed_after_event": [
             ("GET", f"/v1/users/{user}/feed?k=12", None, event(user, row))
@@ -170,14 +175,14 @@ def measured(given: argparse.Namespace, stack: ExitStack) -> dict[str, Any]:
     def sent(at: int, name: str, **order: Any) -> dict[str, Any]:
         """A load of one route; feeds that are to be made must be others each time."""
         nonlocal n_new
-        if name not in ("feed_made", "feed_first"):
+        if name not in ("feed_made", "feed_ranked", "feed_first"):
             return load(at, bare if name == "bare" else all_asked[name], **order)
         rate = 1.2 * order["rate"] if "rate" in order else MADE_RPS
         numbers = range(n_new, n_new + int(rate * (order["seconds"] + order.get("warm_s", 0))))
         n_new = numbers.stop
         users = newcomers(client, numbers) if name == "feed_first" else []
         paths = [f"/v1/users/{user}/feed?k=12" for user in users] or [
-            f"/v1/users/visitor-{number % VISITORS}/feed?k=12&scenario=s{number // VISITORS}" for number in numbers
+            f"/v1/users/visitor-{number % VISITORS}/feed?k=12&{OTHER[name]}{number // VISITORS}" for number in numbers
         ]
         found = load(at, [("GET", path, None) for path in paths], **order)
         gone(client, users)

@@ -136,7 +136,8 @@ class Store:
             pipeline: Any = client.pipeline(transaction=False)
             for command in every:
                 pipeline.execute_command(*command)
-            return await pipeline.execute()
+            found: list[Any] = await pipeline.execute()
+            return found
 
         answers = iter(await self.asked(ask))
         return [user_read(list(islice(answers, len(of_user)))) for of_user in each]

@@ -65,22 +65,26 @@ class Ranked:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Rows of the items, all different: int64 [n]."""
-        return self.whole[0]
+        found: Whole = self.whole[0]
+        return found
 
     @property
     def source(self) -> NDArray[np.int64]:
         """The source of each as its place in `SOURCES`: int64 [n]."""
-        return self.whole[1]
+        found: Whole = self.whole[1]
+        return found
 
     @property
     def anchor(self) -> NDArray[np.int64]:
         """Row of the item that led to each, -1 where none did: int64 [n]."""
-        return self.whole[2]
+        found: Whole = self.whole[2]
+        return found
 
     @property
-    def score(self) -> Real:
-        """What the source, or the ranker, thinks; comparable within one source: float64 [n], of float32 numbers."""
-        return self.real[0]
+    def score(self) -> NDArray[np.float32]:
+        """What the source, or the ranker, thinks; comparable within one source: float32 [n]."""
+        found: NDArray[np.float32] = self.real[0].astype(np.float32)
+        return found
 
     @property
     def merit(self) -> Real:
@@ -88,19 +92,22 @@ class Ranked:
 
         Rules, diversity and exploration go by the order alone.
         """
-        return self.real[1]
+        found: Real = self.real[1]
+        return found
 
     @property
     def propensity(self) -> Real:
         """The probability with which each stands in its place, given those above it: float64 [n] in (0, 1]; 1 until a
         stage draws.
         """
-        return self.real[2]
+        found: Real = self.real[2]
+        return found
 
     @property
     def marginal(self) -> Real:
         """The same over all that could have been drawn, NaN where it is not known: float64 [n]."""
-        return self.real[3]
+        found: Real = self.real[3]
+        return found
 
     def above(self, lower: Ranked) -> Ranked:
         """These candidates and others below them, which share no item with them; each half has half of the merit."""
@@ -116,7 +123,8 @@ class Ranked:
         return Ranked(np.concatenate(wholes, axis=1), np.concatenate(reals, axis=1))
 
     def __len__(self) -> int:
-        return self.whole.shape[1]
+        n: int = self.whole.shape[1]
+        return n
 
     def take(self, places: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Ranked:
         """Some of the candidates, in the order of `places`."""

@@ -80,8 +80,8 @@ class Retriever:
         ordered = self._learned([asked[place] for place in by_ranker]) if by_ranker else []
         learned = dict(zip(by_ranker, ordered, strict=True))
         for place, one in asked.items():
-            found[place] = self._found(one, learned.get(place, Ranked.nothing()))
-            one.moment.keep(found[place], one.n, standing)
+            found[place] = ranked = self._found(one, learned.get(place, Ranked.nothing()))
+            one.moment.keep(ranked, one.n, standing)
         return [Ranked.nothing() if known is None else known for known in found]
 
     def _found(self, sought: Sought, learned: Ranked) -> Ranked:
