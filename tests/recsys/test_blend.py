@@ -62,6 +62,22 @@ def test_standardized_rows_have_mean_0_and_deviation_1_and_equal_scores_say_noth
     assert standardized(scores) == pytest.approx(np.stack([expected, np.zeros(4)]), abs=1e-6)
 
 
+def test_a_row_of_scores_that_differ_by_rounding_alone_says_nothing() -> None:
+    scores = np.array([[1e4, np.nextafter(np.float32(1e4), np.float32(2e4)), 1e4, 1e4]], dtype=np.float32)
+    assert standardized(scores).tolist() == [[0.0] * 4]
+
+
+def test_a_member_of_no_weight_is_not_asked() -> None:
+    @dataclass(frozen=True)
+    class Asleep(Table):
+        def score(self, user_idx: NDArray[np.int64]) -> NDArray[np.float32]:
+            raise AssertionError(f"asked for {user_idx}")
+
+    table = np.array([[0, 2]], np.float32)
+    blend = BlendScorer("blend", [Asleep("a", table), Table("b", table)], np.array([0.0, 1.0]))
+    assert blend.score(np.array([0])) == pytest.approx(np.array([[-1.0, 1.0]]))
+
+
 def test_a_blend_is_the_weighted_sum() -> None:
     tables = [Table("a", np.array([[0, 2]], np.float32)), Table("b", np.array([[30, 10]], np.float32))]
     blend = BlendScorer("blend", tables, np.array([0.75, 0.25]))

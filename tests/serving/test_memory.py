@@ -66,6 +66,18 @@ def test_a_forgotten_user_leaves_neither_state_nor_held_events() -> None:
     assert [one.user_id for one in held.held(10)] == ["v"]
 
 
+def test_what_arrived_after_a_user_was_forgotten_is_a_new_beginning() -> None:
+    held = memory()
+    held.hold([event("1", "u", item_id="a")])
+    forgotten = time.time()
+    time.sleep(0.01)
+    held.hold([event("2", "u", item_id="b")])
+    held.forget("u", at=forgotten)
+    assert [one.event_id for one in held.held(10)] == ["2"]
+    assert [past.item_id for past in held.state("u").recent] == ["b"]
+    assert set(held.state("u").seen) == {"b"}
+
+
 def test_an_entry_of_the_recent_list_reads_back() -> None:
     entries = [event("1", item_id="é").entry(), b'["a","view",1.0]']
     assert Past.of_entries(entries) == (Past("é", "view", 1.0, "1"), Past("a", "view", 1.0, ""))

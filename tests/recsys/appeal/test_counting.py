@@ -196,6 +196,25 @@ def test_a_scenario_that_says_nothing_new_leaves_everything_as_it_is(
     np.testing.assert_allclose(scenarios["home"], everywhere, rtol=1e-6)
 
 
+def test_slots_whose_clicks_may_still_come_are_not_counted() -> None:
+    log, _ = planted(drawn=0.3, n=600)
+    whole, early = (count_logs([log], HOUR, window_s=window_s) for window_s in (0.0, 1_995.0))
+    known = log.timestamp <= log.timestamp.max() - 1_995.0
+    assert (whole.shown.sum(), early.shown.sum()) == (len(log), known.sum())
+    assert early.clicks.sum() == log.reward[known].sum() < log.reward.sum()
+
+
+def test_a_drawn_slot_of_which_only_the_chance_given_those_above_is_known_says_nothing_of_fair_places() -> None:
+    log, _ = planted(drawn=0.3, n=600)
+    drawn = np.arange(len(log)) % 4 == 0
+    given = replace(log, propensity=np.where(drawn, 0.25, 1.0), given_above=True)
+    history = count_logs([given], HOUR, window_s=0.0)
+    assert (history.shown.sum(), history.fair_shown.sum()) == (len(log), (~drawn).sum())
+    assert history.fair_clicks.sum() == log.reward[~drawn].sum()
+    known = count_logs([replace(given, marginal=np.full(len(log), 0.5))], HOUR, window_s=0.0)
+    assert known.fair_shown.sum() == 2 * len(log)
+
+
 def test_only_so_many_scenarios_are_counted_by_themselves_and_the_rest_together() -> None:
     log, _ = planted(drawn=0.3, n=600)
     names = ("rare", "home", "cart")
