@@ -232,6 +232,17 @@ def test_what_was_bought_comes_back_after_so_many_days_and_what_was_viewed_fades
     assert set(service.feed_ids("u1", 50)) - set(known)
 
 
+def test_what_was_viewed_stands_further_down_until_it_has_faded_in(service: Any) -> None:
+    item_id = service.feed_ids("visitor", 12)[0]
+    event = {"user_id": "visitor", "item_id": item_id, "event_type": "view", "timestamp": time.time() - 2 * 86_400}
+    assert service.post(event).json()["accepted"] == 1
+    places = []
+    for viewed in ({"policy": "allow"}, {"policy": "decay", "days": 3}, {"policy": "decay", "days": 12}):
+        put(service, seen={"viewed": viewed})
+        places.append(service.feed_ids("visitor", 50).index(item_id))
+    assert places[0] < places[1] < places[2]
+
+
 def test_what_is_explored_is_logged_with_its_probabilities(service: Any, redis_server: Any, eventually: Any) -> None:
     put(service, exploration={"temperature": 0.5, "epsilon": 0.1})
     answers = [similar(service, k=5) for _ in range(6)]
