@@ -6,15 +6,24 @@ Only this module turns one into the other, so `item_id` is always outside and `i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.pace import gently
+
+
+class Rows(Protocol):
+    """Finds rows by id, as a dictionary does."""
+
+    def get(self, outside_id: Any, default: int, /) -> int:
+        """The row of an id, or `default` where there is none."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +37,17 @@ class Vocabulary:
         ValueError: an id is empty or appears twice.
     """
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
+    _rows: Rows = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if len(self._rows) != len(self.ids):
-            twice = next(outside_id for row, outside_id in enumerate(self.ids) if self._rows[outside_id] != row)
+        rows = {outside_id: row for row, outside_id in enumerate(gently(self.ids))}
+        if len(rows) != len(self.ids):
+            twice = next(outside_id for row, outside_id in enumerate(self.ids) if rows[outside_id] != row)
             raise ValueError(f"ids must be unique, {twice!r} appears more than once")
-        if "" in self._rows:
-            raise ValueError(f"ids must not be empty, row {self._rows['']} is")
+        if "" in rows:
+            raise ValueError(f"ids must not be empty, row {rows['']} is")
+        object.__setattr__(self, "_rows", rows)
 
     @classmethod
     def of(cls, ids: Iterable[str]) -> Vocabulary:
@@ -49,16 +61,20 @@ class Vocabulary:
         return iter(self.ids)
 
     def __contains__(self, outside_id: object) -> bool:
-        return outside_id in self._rows
+        return self._rows.get(outside_id, -1) >= 0
 
     def __getitem__(self, idx: int) -> str:
         return self.ids[idx]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.ids == other.ids
+        return isinstance(other, Vocabulary) and len(self) == len(other) and all(map(str.__eq__, self.ids, other.ids))
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
+
+    def find(self, outside_id: str) -> int:
+        """Row of an id; -1 where absent."""
+        return self._rows.get(outside_id, -1)
 
     def idx(self, outside_id: str) -> int:
         """Row of an id.
@@ -66,8 +82,8 @@ class Vocabulary:
         Raises:
             KeyError: the id is not in the vocabulary.
         """
-        row = self._rows.get(outside_id)
-        if row is None:
+        row = self.find(outside_id)
+        if row < 0:
             raise KeyError(f"unknown id {outside_id!r} (the vocabulary has {len(self)} ids)")
         return row
 
@@ -83,7 +99,3 @@ class Vocabulary:
             encoded = outside_id.encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return digest.hexdigest()
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {outside_id: row for row, outside_id in enumerate(gently(self.ids))}

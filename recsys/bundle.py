@@ -1,7 +1,7 @@
 """The bundle: everything training hands to serving, read back as memory-mapped arrays.
 
-Opening one costs the parsing of the ids and, if asked for, the hashing of the files; vectors and the display data of
-an item are read from disk when first touched.
+Opening one costs, if asked for, the hashing of the files; ids, vectors and the display data of an item are read from
+disk when first touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.vocabulary import Vocabulary
-from recsys.bundle_files import check_axes, check_file, map_array, neighbor_arrays
+from recsys.bundle_files import check_axes, check_file, map_array, map_file, map_ids, neighbor_arrays
 from recsys.bundle_format import (
     ATTRIBUTE_COUNTS,
     CATEGORIES,
@@ -109,8 +109,8 @@ class Bundle:
         bundle = cls(
             path=path,
             manifest=manifest,
-            items=Vocabulary(tuple(orjson.loads((path / ITEMS).read_bytes()))),
-            users=Vocabulary(tuple(orjson.loads((path / USERS).read_bytes()))),
+            items=map_ids(path, ITEMS, manifest.files),
+            users=map_ids(path, USERS, manifest.files),
             similar=NeighborList(array["similar_idx.npy"], array["similar_score.npy"]),
             neighbors={name: NeighborList(*pair) for name, pair in neighbor_arrays(path, array).items()},
             co_idx=array["graph/co_idx.npy"],
@@ -272,8 +272,7 @@ class Bundle:
 
     @cached_property
     def _display_map(self) -> mmap.mmap:
-        with (self.path / DISPLAY).open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return map_file(self.path / DISPLAY)
 
 
 _PLAIN_FIELDS = (

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import mmap
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from features.pace import gently
-from recsys.bundle_format import ARRAYS, SEARCH_ARRAYS, BundleError, FileEntry, neighbor_files
+from features.stored_vocabulary import Places, StoredVocabulary
+from features.vocabulary import Vocabulary
+from recsys.bundle_format import (
+    ARRAYS,
+    SEARCH_ARRAYS,
+    BundleError,
+    FileEntry,
+    neighbor_files,
+    places_file,
+)
 
 PART_BYTES = 1 << 18
 """Bytes of a file that are hashed at a time."""
@@ -51,6 +62,28 @@ def map_array(directory: Path, name: str, entry: FileEntry) -> NDArray[Any]:
         raise BundleError(f"{path}: shape must be {entry.shape}, it is {array.shape}")
     plain: NDArray[Any] = array.view(np.ndarray)
     return plain
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """Memory-map a file that is not empty."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def map_ids(directory: Path, name: str, files: Collection[str]) -> Vocabulary:
+    """The ids of `ITEMS`, `USERS` or `SEARCH_TERMS`, memory-mapped; a bundle before 1.1 has them read, 0.5 us each.
+
+    Args:
+        directory: the bundle.
+        name: the file.
+        files: of the manifest.
+    """
+    if places_file(name) not in files:
+        return Vocabulary(tuple(orjson.loads((directory / name).read_bytes())))
+    try:
+        return StoredVocabulary.of_file(map_file(directory / name), Places.map(directory / places_file(name)))
+    except ValueError as error:
+        raise BundleError(f"{directory / name}: must go with {places_file(name)}: {error}") from error
 
 
 def neighbor_arrays(

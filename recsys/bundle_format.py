@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.errors import InputError
 
-FORMAT_VERSION = "1.0"
-"""Major.minor; a reader refuses another major version and accepts a newer minor one."""
+FORMAT_VERSION = "1.1"
+"""Major.minor; a reader refuses another major version and accepts a newer minor one. 1.1 added `places_file`; a bundle
+without is read all the same, only not as fast, and whoever knows 1.0 alone reads a bundle with."""
 
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
@@ -45,7 +46,7 @@ ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
 """Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss`,
-`RANKER`, `STANDING`, `SCENARIOS`, `onnx/` and `search/`."""
+`RANKER`, `STANDING`, `SCENARIOS`, `onnx/`, `search/` and `places_file`."""
 
 COLD = ("graph/cold.json", "graph/value_messages.npy", "graph/item_messages.npy")
 """What new items are placed by: the attribute values and the newcomers' prior; what each value says, `<f4` [n_values,
@@ -76,6 +77,11 @@ SEARCH_ARRAYS: Mapping[str, str] = {
 """What queries are answered by (`recsys/search`): postings of the terms, CSR; items of each attribute value, in the
 order of `attributes.json`; prices [n_items]; the items' words and pictures in the space of the match model, [n_items,
 dim], where there is one. A bundle without `search.json` has none of them."""
+
+
+def places_file(ids: str) -> str:
+    """What says where the ids of `ITEMS`, `USERS` or `SEARCH_TERMS` are: `features.stored_vocabulary.Places`."""
+    return ids.removesuffix(".json") + ".places"
 
 
 def search_index_files(space: str) -> tuple[str, str]:

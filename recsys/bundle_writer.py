@@ -21,6 +21,7 @@ import structlog
 from numpy.typing import NDArray
 
 from features.errors import InputError
+from features.stored_vocabulary import Places
 from features.vocabulary import Vocabulary
 from graph.cold_tower import ColdTower
 from recsys.bundle_checks import check_arrays
@@ -43,6 +44,7 @@ from recsys.bundle_format import (
     Manifest,
     content_version,
     neighbor_files,
+    places_file,
 )
 from recsys.display_table import category_attribute as choose_category
 from recsys.display_table import category_members, write_display
@@ -164,12 +166,14 @@ def write_bundle(
             for file, values, dtype in zip(neighbor_files(name), pair, ("<i4", "<f4"), strict=True):
                 _save(aside / file, values, dtype)
         for file, content in (
-            (ITEMS, items.ids),
-            (USERS, users.ids),
+            (ITEMS, list(items.ids)),
+            (USERS, list(users.ids)),
             (ATTRIBUTE_COUNTS, table.counts()),
             (CATEGORIES, {"attribute": attribute, "names": names}),
         ):
             (aside / file).write_bytes(orjson.dumps(content))
+        for file, ids in ((ITEMS, items), (USERS, users)):
+            Places.of(ids).save(aside / places_file(file))
         if cold is not None:
             tower, cold_values = cold
             about, from_values, from_items = COLD

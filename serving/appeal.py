@@ -115,6 +115,9 @@ class AppealKeeper:
         for place, (name, by) in enumerate((("clicks", fading), ("looks", fading), ("looks_squared", fading**2))):
             np.add.at(sums[place], tuple(cell.reshape(-1, 2).T), counts[name] * by)
         for recommender in recommenders:
-            rows = np.array([self._items.get(item, -1) for item in recommender.bundle.items.ids], dtype=np.int64)
+            bundle = recommender.bundle
+            counted = bundle.items.idxs(self._items)  # they may be few of the catalog
+            rows = np.full(len(bundle), -1, dtype=np.int64)
+            rows[counted[counted >= 0]] = np.flatnonzero(counted >= 0)
             told = standing_by(Counts(*sums), counting.scenarios, rows)
             recommender.standing = recommender.standing.counting(*told)

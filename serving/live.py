@@ -93,7 +93,7 @@ class Live:
         spaces = None if searcher is None else searcher.stored.spaces
         live = cls(bundle, recommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
         _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
-        _ = live.checksums, bundle.users.idxs([""])
+        _ = live.checksums
         if bundle.ranker is not None:
             live.recommender.catalog.warm()
         if len(bundle.items):

@@ -11,8 +11,9 @@ import orjson
 from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
-from recsys.amended.bundle import AmendedBundle, AmendedList, AmendedVocabulary, Listed
+from recsys.amended.bundle import AmendedBundle, AmendedList, Listed
 from recsys.amended.placed import Floats, Placed
+from recsys.amended.vocabulary import AmendedVocabulary
 from recsys.bundle import Bundle
 from recsys.bundle_parts import NeighborList
 from recsys.display_table import DISPLAY_FIELDS
@@ -45,7 +46,7 @@ class Amendments:
         self._gone: set[int] = set()
         self._vectors: dict[int, Mapping[str, Floats]] = {}
         self._lists: dict[int, dict[str, Listed]] = {}
-        self._items = AmendedVocabulary(base.items.ids, base.items)
+        self._items = AmendedVocabulary.over(base.items)
         self._item_vectors = base.item_vectors
         self._revision = 0
 
@@ -125,8 +126,7 @@ class Amendments:
     def _vocabulary(self) -> AmendedVocabulary:
         """The ids as they are now: the same object until an item comes or goes, as workers keep users' rows by it."""
         if len(self._items) != len(self._base) + len(self._ids) or self._items.gone != self._gone:
-            items = self._base.items
-            self._items = AmendedVocabulary((*items.ids, *self._ids), items, frozenset(self._gone))
+            self._items = AmendedVocabulary.over(self._base.items, tuple(self._ids), frozenset(self._gone))
         return self._items
 
     def _searched(self, bundle: AmendedBundle) -> StoredSearch | None:

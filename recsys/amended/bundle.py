@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle
 from recsys.bundle_parts import NeighborList
 from recsys.ranking.linear import LinearRanker
@@ -61,30 +60,6 @@ class AmendedList(NeighborList):
                 idx, score = self.of(one)
                 found[place] = bool(np.any((idx[:depth] == other) & (score[:depth] > 0)))
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class AmendedVocabulary(Vocabulary):
-    """The ids of a bundle, and new ones behind them; some are gone: their rows are kept, and no id leads to them.
-
-    Args:
-        base: the ids of the bundle.
-        gone: rows of the removed.
-    """
-
-    base: Vocabulary = Vocabulary(())  # noqa: RUF009 - an immutable one
-    gone: frozenset[int] = frozenset()
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        rows = self.base._rows.copy()  # many times faster than to build it again
-        rows.update((self.ids[row], row) for row in range(len(self.base), len(self.ids)))
-        for row in self.gone:
-            del rows[self.ids[row]]
-        return rows
-
-    def __post_init__(self) -> None:
-        """The ids were checked one by one as they came."""
 
 
 @dataclass(frozen=True, eq=False)

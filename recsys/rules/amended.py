@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 
 from features.pace import gently
-from recsys.amended.bundle import AmendedBundle, AmendedVocabulary
+from recsys.amended.bundle import AmendedBundle
+from recsys.amended.vocabulary import AmendedVocabulary
 from recsys.bundle import Bundle
 from recsys.rules.facts import Facts
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.vocabulary import Vocabulary
 from recsys.search.terms import Term, terms
 
 
@@ -50,7 +50,7 @@ class LexicalIndex:
             older index does not say.
     """
 
-    terms: Sequence[str]
+    terms: Vocabulary
     indptr: NDArray[np.int64]
     items: NDArray[np.int32]
     weights: NDArray[np.float32]
@@ -76,8 +76,8 @@ class LexicalIndex:
 
     def postings(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The items that hold a term, rows rising, and its weight in each."""
-        row = self._rows.get(term)
-        if row is None:
+        row = self.terms.find(term)
+        if row < 0:
             return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
         span = slice(int(self.indptr[row]), int(self.indptr[row + 1]))
         return self.items[span], self.weights[span]
@@ -111,10 +111,6 @@ class LexicalIndex:
             for term, mentions in tf.items()
             if mentions > 0
         }
-
-    @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {term: row for row, term in enumerate(self.terms)}
 
 
 @dataclass
@@ -157,7 +153,7 @@ def build_lexical(items: Iterable[Sequence[str]], fields: Sequence[Field], *, k1
     held_by = np.bincount(term, minlength=len(numbers))
     idf = _idf(held_by, n_items)
     return LexicalIndex(
-        terms=sorted(numbers),
+        terms=Vocabulary(tuple(sorted(numbers))),
         indptr=np.concatenate([[0], np.cumsum(held_by)]).astype(np.int64),
         items=item.astype(np.int32),
         weights=(idf[term] * mentions / (k1 + mentions)).astype(np.float32),

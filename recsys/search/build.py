@@ -12,6 +12,7 @@ import structlog
 from numpy.typing import NDArray
 
 from features.onnx.session import open_network, run_network
+from features.stored_vocabulary import Places
 from recsys.bundle_format import (
     DISPLAY,
     SEARCH,
@@ -24,6 +25,7 @@ from recsys.bundle_format import (
     SEARCH_TERMS,
     SEARCH_VALUES,
     SEARCH_WEIGHTS,
+    places_file,
     search_index_files,
 )
 from recsys.search.bm25 import Field, build_lexical
@@ -54,7 +56,8 @@ def build_search(
     (folder / SEARCH).parent.mkdir()
     shown = [orjson.loads(line) for line in (folder / DISPLAY).read_bytes().splitlines()]
     lexical = build_lexical((texts_of(item) for item in shown), fields_of(config), k1=config.k1)
-    (folder / SEARCH_TERMS).write_bytes(orjson.dumps(lexical.terms))
+    (folder / SEARCH_TERMS).write_bytes(orjson.dumps(list(lexical.terms)))
+    Places.of(lexical.terms).save(folder / places_file(SEARCH_TERMS))
     shared = _shared(folder, vectors)
     prices = [np.nan if item["price"] is None else item["price"] for item in shown]
     for file, values in {

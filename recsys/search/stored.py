@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
-from recsys.bundle_files import map_array
+from recsys.bundle_files import map_array, map_ids
 from recsys.bundle_format import (
     SEARCH,
     SEARCH_ARRAYS,
@@ -91,7 +91,7 @@ def open_search(bundle: Bundle) -> StoredSearch:
 
 
 def _lexical(bundle: Bundle, array: dict[str, NDArray[Any]], mean_lengths: list[float] | None) -> LexicalIndex:
-    terms = orjson.loads((bundle.path / SEARCH_TERMS).read_bytes())
+    terms = map_ids(bundle.path, SEARCH_TERMS, bundle.manifest.files)
     pointers, items, weights = (array[name] for name in (SEARCH_POINTERS, SEARCH_ITEMS, SEARCH_WEIGHTS))
     if len(pointers) != len(terms) + 1 or len(items) != len(weights) or pointers[-1] != len(items):
         raise BundleError(f"{bundle.path / SEARCH_POINTERS}: must lead through the terms and their postings")

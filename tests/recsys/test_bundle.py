@@ -16,10 +16,22 @@ import pytest
 from features.errors import InputError
 from features.vocabulary import Vocabulary
 from recsys.bundle import Bundle
-from recsys.bundle_format import FILES, BundleError, FileEntry, content_version, neighbor_files
+from recsys.bundle_format import (
+    FILES,
+    ITEMS,
+    SEARCH_TERMS,
+    USERS,
+    BundleError,
+    FileEntry,
+    content_version,
+    neighbor_files,
+    places_file,
+)
 from recsys.bundle_writer import write_bundle
+from recsys.search.query import SearchQuery
+from recsys.search.searcher import Searcher
 
-EVERY_FILE = [*FILES, *neighbor_files("text"), *neighbor_files("image")]
+EVERY_FILE = [*FILES, *neighbor_files("text"), *neighbor_files("image"), places_file(ITEMS)]
 
 
 @pytest.fixture
@@ -37,15 +49,15 @@ def rewrite_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> 
 def replace_array(bundle: Path, name: str, values: np.ndarray) -> None:
     """Swap a file's content and vouch for it in the manifest, as a writer with a bug would."""
     np.save(bundle / name, values)
+    vouch(bundle, name, dtype=values.dtype.str, shape=list(values.shape))
+
+
+def vouch(bundle: Path, name: str, **form: Any) -> None:
+    """Say in the manifest that a file is as it is."""
     content = (bundle / name).read_bytes()
 
     def change(raw: dict[str, Any]) -> None:
-        raw["files"][name] = {
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "dtype": values.dtype.str,
-            "shape": list(values.shape),
-        }
+        raw["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **form}
         raw["version"] = content_version({file: FileEntry(**entry) for file, entry in raw["files"].items()})
 
     rewrite_manifest(bundle, change)
@@ -92,7 +104,7 @@ def test_what_is_written_is_read_back(tiny: dict[str, Any], tmp_path: Path) -> N
     for name in ("item_embeddings", "user_embeddings", "text_vectors", "image_vectors", "popularity", "match_scores"):
         np.testing.assert_array_equal(getattr(bundle, name), tiny[name])
         assert getattr(bundle, name).dtype == np.dtype("<f4")
-    assert (bundle.items.ids, bundle.users.ids) == (("a", "b"), ("someone",))
+    assert (list(bundle.items), list(bundle.users)) == (["a", "b"], ["someone"])
     assert bundle.seen(0).tolist() == [1]
     assert bundle.similar.of(1)[0].tolist() == [0]
     assert bundle.display(0) == tiny["display"][0]
@@ -182,6 +194,46 @@ def test_another_major_version_is_refused_and_a_newer_minor_one_is_read(copied: 
     assert len(Bundle.open(copied)) == 60
     rewrite_manifest(copied, lambda raw: raw.update(format_version="2.0"))
     with pytest.raises(BundleError, match=r"format version must be 1.x, it is 2.0"):
+        Bundle.open(copied)
+
+
+def without(bundle: Path, *names: str) -> None:
+    """Take files out of a bundle and its manifest."""
+
+    def change(raw: dict[str, Any]) -> None:
+        for name in names:
+            raw["files"].pop(name)
+            (bundle / name).unlink()
+        raw["version"] = content_version({file: FileEntry(**entry) for file, entry in raw["files"].items()})
+
+    rewrite_manifest(bundle, change)
+
+
+def test_a_bundle_from_before_ids_were_looked_up_in_their_file_answers_alike(small_bundle: Path, copied: Path) -> None:
+    without(copied, *map(places_file, (ITEMS, USERS, SEARCH_TERMS)))
+    rewrite_manifest(copied, lambda raw: raw.update(format_version="1.0"))
+    old, new = Bundle.open(copied), Bundle.open(small_bundle)
+    assert (old.items, old.users) == (new.items, new.users)
+    assert [new.items.idx(item_id) for item_id in old.items] == list(range(60))
+    query = SearchQuery(words=new.display(7)["title"], k=20)
+    assert Searcher(old).search(query) == Searcher(new).search(query)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda every: np.concatenate([every[:-1], every[-1:] + 1]), "buckets must hold 60 ids, they hold 61"),
+        (lambda every: np.append(every, every[-1]), "power of 2, it is 65"),
+        (lambda every: every.astype("<i4"), r"items.places must be <i8 \[n\], it is <i4"),
+        (lambda every: np.concatenate([every[:1], every[1:62] + 5, every[62:]]), "ids must end where their file does"),
+    ],
+)
+def test_ids_that_are_elsewhere_than_is_said_are_refused(copied: Path, change: Any, says: str) -> None:
+    every = change(np.load(copied / "items.places"))
+    with (copied / "items.places").open("wb") as file:
+        np.save(file, every)
+    vouch(copied, "items.places")
+    with pytest.raises(BundleError, match=f"items.json: must go with items.places: .*{says}"):
         Bundle.open(copied)
 
 
