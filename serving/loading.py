@@ -10,7 +10,7 @@ import hashlib
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from itertools import chain
@@ -40,14 +40,16 @@ class Loader:
     Args:
         client: where to.
         keys: of the tenant whose versions they are.
-        lock_s: seconds by which the publisher's lock is prolonged with each block.
+        alive: called with each block, so that the publisher keeps its lock.
         processes: that make the lists; None: one for each core, where there is enough to make.
     """
 
-    def __init__(self, client: redis.Redis, keys: Keys, *, lock_s: int, processes: int | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, keys: Keys, *, alive: Callable[[], None], processes: int | None = None
+    ) -> None:
         self._client = client
         self._keys = keys
-        self._lock_s = lock_s
+        self._alive = alive
         self._processes = processes
 
     def load(self, bundle: Bundle, recommender: BundleRecommender, *, resume: bool) -> int:
@@ -80,7 +82,7 @@ class Loader:
                         pipeline.set(name, value)
                     pipeline.execute()
                 self._client.hset(noted, block.name, written[block])
-                self._client.expire(self._keys.publishing, self._lock_s)
+                self._alive()
                 progress.advance(len(entries))
         self._read_back({block: names[block] for block in left}, written)
         self._client.delete(noted)
@@ -94,7 +96,7 @@ class Loader:
                     name, value = differs
                     found = "nothing" if value is None else f"{len(value)} other bytes"
                     raise InputError(f"{name} must read back as it was written, Redis holds {found} (is it full?)")
-                self._client.expire(self._keys.publishing, self._lock_s)
+                self._alive()
                 progress.advance(len(of_block))
 
     def _differs(self, names: Sequence[str], digests: bytes) -> tuple[str, bytes | None] | None:

@@ -7,7 +7,6 @@ bundle's files are kept (hard links) beside the data, so that a rollback finds t
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from serving.entries import predicted_bytes
 from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
-from serving.publish_lock import LOCK_S, locked
+from serving.publish_lock import PublishLock
 from serving.shadow.report import ShadowReport, shadow_report
 from serving.vectors import held, load_vectors, must_be_offered, offered, predicted_vector_bytes, vector_recall
 from serving.versions import Versions
@@ -83,7 +82,8 @@ class Publisher:
         self._client = client
         self._keys = Keys(tenant)
         self._versions = Versions(client, state_dir.absolute() / "bundles", self._keys)
-        self._loader = Loader(client, self._keys, lock_s=LOCK_S, processes=processes)
+        self._lock = PublishLock(client, self._keys.publishing)
+        self._loader = Loader(client, self._keys, alive=self._lock.keep, processes=processes)
         self._keep = keep
         self._memory_budget = memory_budget
 
@@ -104,7 +104,7 @@ class Publisher:
                 as it was.
         """
         began = time.monotonic()
-        with self._lock():
+        with self._lock.held():
             if self._vectors:  # before anything is loaded
                 must_be_offered(self._client, self._keys.vectors(bundle.version))
             previous = self._versions.current()
@@ -138,7 +138,7 @@ class Publisher:
             InputError: nothing is published to compare it with, it is current already, or as `publish`.
         """
         began = time.monotonic()
-        with self._lock():
+        with self._lock.held():
             current, before = self._versions.current(), self._versions.shadowed()
             if current is None or current == bundle.version:
                 why = "nothing is published that it could stand beside" if current is None else "it is current already"
@@ -172,7 +172,7 @@ class Publisher:
         Raises:
             InputError: none is tried.
         """
-        with self._lock():
+        with self._lock.held():
             version = self._versions.shadowed()
             if version is None:
                 raise InputError("no version is shadowed, so there is nothing to stop")
@@ -200,7 +200,7 @@ class Publisher:
         Raises:
             InputError: nothing is published, or the previous version is no longer whole.
         """
-        with self._lock():
+        with self._lock.held():
             current = self._versions.current()
             if current is None:
                 raise InputError("nothing is published, so there is nothing to roll back")
@@ -278,6 +278,3 @@ class Publisher:
             int(server["used_memory"]) - int(server.get("mem_clients_normal", 0)) - int(server.get("mem_aof_buffer", 0))
             for server in memories(self._client)
         )
-
-    def _lock(self) -> AbstractContextManager[None]:
-        return locked(self._client, self._keys.publishing)

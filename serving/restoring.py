@@ -29,7 +29,7 @@ from recsys.bundle_format import read_manifest
 from recsys.run_folder import write_atomically
 from serving.connection import many_async
 from serving.live import passed
-from serving.publish_lock import holder
+from serving.publish_lock import HOLD, holder
 from serving.settings import Settings, masked
 from serving.store import Store, StoreDownError, StoreRefusedError
 from serving.telemetry import Telemetry
@@ -49,11 +49,6 @@ PATIENCE_S = 5.0
 """A publish that is asked to stop may take so long to."""
 NICENESS = 10
 """Of a publish: it gives way to answers, and still gets on where these keep all cores busy."""
-_HOLD = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return 0
-"""
-"""Hold a lease for so many milliseconds more, or with 0 let go of it, unless it is another's."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,7 @@ class Restorer:
     async def _hold(self, seconds: float) -> bool:
         """Keep the lease for so long more; whether it still was this worker's."""
         key, ms = self._store.keys.restoring, str(max(0, int(seconds * 1000)))
-        return bool(await self._store.asked(lambda client: cast("Any", client.eval(_HOLD, 1, key, self._token, ms))))
+        return bool(await self._store.asked(lambda client: cast("Any", client.eval(HOLD, 1, key, self._token, ms))))
 
     async def _publish(self, path: Path, closing: asyncio.Event) -> str | None:
         """Run the publish to its end; None, or why it failed."""
@@ -206,7 +201,7 @@ class Restorer:
         with suppress(StoreDownError):
             whose = await self._store.asked(lambda client: cast("Any", client.get(key)))
             if whose is not None and whose.startswith(holder(pid).encode()):
-                await self._store.asked(lambda client: cast("Any", client.eval(_HOLD, 1, key, whose, "0")))
+                await self._store.asked(lambda client: cast("Any", client.eval(HOLD, 1, key, whose, "0")))
 
     def _start(self, path: Path, said: IO[bytes]) -> subprocess.Popen[bytes]:
         settings = self._settings
