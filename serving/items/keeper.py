@@ -185,14 +185,14 @@ class ItemKeeper:
         known, change, of_file = dict(self._known), self._after, self._of_file
         if change is None and (found := await self._read()) is not None:
             known, change, of_file = dict(found.items), found.change, True
-        lost = change is not None and await self._shelf.since(change) is None
+        lost = change is not None and not await self._stands(change)
         if lost and known:
             n_back = await self._shelf.put_back(known, change or "0-0", alone=of_file)
             if n_back:
                 self._telemetry.items_restored.inc(n_back)
                 log.warning("redis had lost changes of items, they are put back", items=n_back)
         every, after = await self._shelf.every()
-        whole = change is not None and not lost and await self._shelf.since(change) is not None
+        whole = change is not None and not lost and await self._stands(change)
         async with self._lock:
             changed = {item_id: said for item_id, said in every.items() if not _same(self._known.get(item_id), said)}
             self._after, self._of_file = after, False
@@ -201,6 +201,10 @@ class ItemKeeper:
             self._known.update(changed)
             self._meanwhile.update(changed)
             await self._apply(changed)
+
+    async def _stands(self, change: str) -> bool:
+        """Whether Redis has lost nothing of what was known by a change."""
+        return await self._shelf.since(change) is not None or await self._shelf.outrun(change)
 
     async def _read(self) -> Remembered | None:
         try:
@@ -238,7 +242,7 @@ class ItemKeeper:
             found = await self._shelf.read(item_ids)
             await self.take({one: said for one, said in found.items() if not _same(self._known.get(one), said)})
             dropped = set(item_ids) - found.keys()
-            if dropped and await self._shelf.since(before) is not None:  # else they are not dropped, but lost
+            if dropped and await self._stands(before):  # else they are not dropped, but lost
                 self._forget(dropped)
         self._after = after
 

@@ -122,7 +122,7 @@ class ItemShelf:
             change: the last one known, "0-0" where none was there.
 
         Returns:
-            None where Redis does not have that change any more: so many came after it, or it has lost them.
+            None where Redis does not have that change any more: so many came after it (`outrun`), or it has lost it.
 
         Raises:
             StoreDownError: Redis is away.
@@ -138,6 +138,25 @@ class ItemShelf:
             entries = entries[1:]
         item_ids = list(dict.fromkeys(fields[b"item_id"].decode() for _, fields in entries))
         return item_ids, entries[-1][0].decode() if entries else change
+
+    async def outrun(self, change: str) -> bool:
+        """Whether Redis has let go of a change only as more than `CHANGES_CAP` came after it, and has lost nothing.
+
+        Where it lost it there are fewer, or older ones are still there (a backup); unless so many changes have come
+        since the loss, and then those who made them knew what was lost, and have put it back.
+
+        Raises:
+            StoreDownError: Redis is away.
+        """
+
+        async def ask(client: redis.asyncio.Redis) -> list[Any]:
+            pipeline = client.pipeline(transaction=True)
+            pipeline.xlen(self._store.keys.item_changes)
+            pipeline.xrange(self._store.keys.item_changes, count=1)
+            return await pipeline.execute()
+
+        n_changes, oldest = await self._store.asked(ask)
+        return n_changes >= CHANGES_CAP and _moment(oldest[0][0].decode()) > _moment(change)
 
     async def put_back(self, known: Mapping[str, Said], change: str, *, alone: bool) -> int:
         """Give a Redis that lost them what was known of items; what was said of one since stands, and lies over it.
@@ -193,3 +212,8 @@ class ItemShelf:
             return cast("bytes | None", await client.get(self._store.keys.item_picture(item_id)))
 
         return await self._store.asked(ask)
+
+
+def _moment(change: str) -> tuple[int, int]:
+    ms, _, number = change.partition("-")
+    return int(ms), int(number)

@@ -13,6 +13,7 @@ import pytest
 from features.errors import InputError
 from recsys.bundle import Bundle
 from serving.app import create_app
+from serving.items import shelf as shelf_module
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems, Remembered
 from serving.items.maker import CatalogMaker
@@ -107,6 +108,52 @@ def test_what_several_workers_put_back_is_told_once(redis_server: Any, run_apart
         return n_back, n_told
 
     assert run_apart(story()) == ([3, 0, 0], [3, 3, 3])
+
+
+def test_changes_that_a_worker_missed_for_their_number_are_not_taken_for_lost(
+    redis_server: Any, run_apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf_module, "CHANGES_CAP", 200)
+    said = {name: Said(fields={"price": 1.5}) for name in ("dropped", "kept")}
+
+    async def story() -> list[bool]:
+        store = Store(redis_server.url, Settings(redis_timeout_s=5.0), Telemetry())
+        store.mark_up()
+        shelf = ItemShelf(store)
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, Telemetry(), lambda _: None), Telemetry(), every_s=0.01)
+        await shelf.write(said, {})
+        await keeper.load()
+        outrun = []
+        with redis_server.client() as client:
+
+            def change(item_id: str, times: int) -> None:
+                pipeline = client.pipeline()
+                for _ in range(times):
+                    pipeline.xadd(Keys().item_changes, {"item_id": item_id}, maxlen=200, approximate=True)
+                pipeline.execute()
+
+            client.delete(Keys().item_now("dropped"))  # as a publish does, once the models say the same
+            client.srem(Keys().items, "dropped")
+            change("dropped", 1)
+            change("kept", 1000)
+            outrun.append(await keeper._stands(str(keeper._after)))
+            await keeper.look()
+            found = client.smembers(Keys().items), set(keeper._known)
+            change("kept", 1)
+            behind = str(keeper._after)
+            client.delete(Keys().item_changes)
+            outrun.append(await keeper._stands(behind))  # nothing is there
+            change("kept", 5)
+            outrun.append(await keeper._stands(behind))  # too few are there
+            client.delete(Keys().item_changes)
+            client.xadd(Keys().item_changes, {"item_id": "kept"}, id="1-1")
+            change("kept", 200)
+            outrun.append(await keeper._stands(behind))  # older ones are there
+        await store.close()
+        assert found == ({b"kept"}, {"kept"})
+        return outrun
+
+    assert run_apart(story()) == [True, False, False, False]
 
 
 def test_what_redis_has_lost_is_there_again_before_a_part_of_it_is_changed(
