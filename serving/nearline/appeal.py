@@ -59,14 +59,17 @@ _BETWEEN = b"\x1f"
 
 
 def field(scenario: str, item: str) -> bytes:
-    """What an item's counts in a scenario are kept under; "" for everywhere else."""
+    """What an item's counts in a scenario are kept under; "" for everywhere else.
+
+    The id of an item may be anything; a scenario holds no unit separator (`begin` refuses it, and so does a request).
+    """
     return scenario.encode() + _BETWEEN + item.encode()
 
 
 def named(field: bytes) -> tuple[str, str]:
     """Scenario and item of a `field`; one that was written before there were scenarios is an item's, everywhere."""
-    scenario, _, item = field.rpartition(_BETWEEN)
-    return scenario.decode(), item.decode()
+    scenario, between, item = field.partition(_BETWEEN)
+    return (scenario.decode(), item.decode()) if between else ("", scenario.decode())
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,13 @@ def begin(client: Redis, keys: Keys, history: CounterHistory) -> LiveCounting:
         client: of Redis, answers as bytes.
         keys: of the tenant.
         history: the log's counters.
+
+    Raises:
+        InputError: the name of a scenario cannot be told from an item's id.
     """
+    for scenario in history.scenarios:
+        if _BETWEEN.decode() in scenario:
+            raise InputError(f"a scenario that is counted must hold no unit separator (U+001F), {scenario!r} does")
     at, examination = history.end_s, history.examination(history.end_s)
     begun_s = time.time()
     counting = LiveCounting(examination, history.scenarios, history.half_life_s, history.until_s, begun_s)
@@ -136,5 +145,12 @@ def begin(client: Redis, keys: Keys, history: CounterHistory) -> LiveCounting:
         if looks
     ]
     script = client.register_script(BEGIN)
-    script(keys=[keys.appeal_about, keys.appeal, keys.appeal_changed], args=[counting.dump(), orjson.dumps(seeds)])
-    return LiveCounting.read(cast("bytes", client.get(keys.appeal_about)))
+    while (about := going_on(client, keys)) is None:  # not once, as Redis may lose it again before it is read
+        script(keys=[keys.appeal_about, keys.appeal, keys.appeal_changed], args=[counting.dump(), orjson.dumps(seeds)])
+    return about
+
+
+def going_on(client: Redis, keys: Keys) -> LiveCounting | None:
+    """How items are counted now, whoever began it; None where nobody counts."""
+    raw = cast("bytes | None", client.get(keys.appeal_about))
+    return None if raw is None else LiveCounting.read(raw)

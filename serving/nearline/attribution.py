@@ -23,7 +23,7 @@ from features.errors import InputError
 from recsys.appeal.history import CounterHistory
 from serving.events import CLICKS
 from serving.keys import Keys
-from serving.nearline.appeal import ADD, LiveCounting, begin
+from serving.nearline.appeal import ADD, LiveCounting, begin, going_on
 from serving.nearline.follow import follow
 from serving.nearline.group import Batch, Entry, StreamGroup
 from serving.nearline.rows import event_rows
@@ -94,8 +94,14 @@ class Attribution:
         self._answer, self._click = client.register_script(ANSWER), client.register_script(CLICK)
         self.counted: Counter[str] = Counter()
 
-    def go_by(self, counting: LiveCounting) -> None:
-        """Count items in another way from now on."""
+    def stay_in_step(self, counters: CounterHistory) -> None:
+        """Count items as they are counted now: from a log's counters on where Redis has lost how, or as another worker
+        has begun anew meanwhile, whose counters may reach further than this one's.
+        """
+        counting = going_on(self._client, self._keys)
+        if counting is None:
+            counting = begin(self._client, self._keys, counters)
+            log.warning("redis had lost how items do, counting goes on from the log's counters")
         self._counting = counting
 
     def answers(self, group: StreamGroup, batch: Batch) -> None:
@@ -210,9 +216,8 @@ def attribute(
     }
 
     def handle(name: str, batch: Batch) -> None:
-        if counters is not None and not client.exists(keys.appeal_about):  # Redis has lost it: on from the log again
-            counting.go_by(begin(client, keys, counters))
-            log.warning("redis had lost how items do, counting goes on from the log's counters")
+        if counters is not None:
+            counting.stay_in_step(counters)
         streams[name][1](groups[name], batch)
 
     began = time.monotonic()

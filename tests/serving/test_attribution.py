@@ -25,7 +25,7 @@ from recsys.appeal.examination import Examination
 from recsys.appeal.history import CounterHistory
 from serving.events import Event
 from serving.keys import Keys
-from serving.nearline.appeal import PACKED, LiveCounting, begin, named
+from serving.nearline.appeal import PACKED, LiveCounting, begin, field, named
 from serving.nearline.attribution import FIELDS, GROUP, Attribution, attribute
 from serving.nearline.group import Batch, StreamGroup
 
@@ -263,6 +263,62 @@ def test_where_redis_forgets_everything_counting_goes_on_from_the_log_s_counters
     assert "q" not in appeals(client)  # what the stream held is lost
     assert replace(after, begun_s=before.begun_s) == before
     assert after.begun_s > before.begun_s  # by which workers know to read all of it again
+
+
+def test_workers_that_notice_a_loss_at_the_same_time_count_alike(client: Redis, log_counters: Any) -> None:
+    known = [log_counters(), replace(log_counters(), until_s=105.0)]  # one was started with newer counters
+    workers = [Attribution(client, KEYS, window_s=60.0, counting=begin(client, KEYS, known[0])) for _ in known]
+    for _ in range(5):
+        client.flushall()
+        both = threading.Barrier(2)
+
+        def notice(worker: Attribution, counters: CounterHistory, both: threading.Barrier = both) -> None:
+            both.wait()
+            worker.stay_in_step(counters)
+
+        threads = [threading.Thread(target=notice, args=pair) for pair in zip(workers, known, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        now = LiveCounting.read(cast("bytes", client.get(KEYS.appeal_about)))
+        assert [worker._counting for worker in workers] == [now, now]
+
+
+def test_a_worker_whose_fellow_began_anew_with_newer_counters_does_not_count_what_these_hold(
+    client: Redis, log_counters: Any
+) -> None:
+    stop = threading.Event()
+    counting = {"worker": "w", "stop": stop, "wait_s": 0.02, "counters": log_counters()}
+    thread = threading.Thread(target=attribute, args=(client,), kwargs=counting)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 10
+        while not client.exists(KEYS.appeal_about):
+            assert time.monotonic() < deadline
+        client.flushall()
+        begin(client, KEYS, replace(log_counters(), until_s=105.0))
+        feed(client, "theirs", "q", at=100.0)
+        feed(client, "new", "r", at=110.0)
+        while "r" not in appeals(client):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        stop.set()
+        thread.join(20)
+    assert "q" not in appeals(client)
+
+
+def test_an_item_s_id_may_hold_what_stands_between_scenario_and_item_and_a_scenario_s_name_may_not(
+    client: Redis, log_counters: Any
+) -> None:
+    for scenario in ("", "home"):
+        assert named(field(scenario, "a\x1fb")) == (scenario, "a\x1fb")
+    assert named(b"from before there were scenarios") == ("", "from before there were scenarios")
+    counters = replace(log_counters(), scenarios=("", "at\x1fhome"))
+    with pytest.raises(InputError, match=r"must hold no unit separator .*at.*home"):
+        begin(client, KEYS, counters)
+    assert not client.exists(KEYS.appeal_about)
 
 
 def test_counts_from_before_there_were_scenarios_are_of_everywhere_and_add_to_what_comes(
