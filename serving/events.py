@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -57,24 +56,11 @@ class Event:
 
 
 class Past(NamedTuple):
-    """One of a user's recent events; its id is empty where it was stored before ids were."""
+    """One of a user's recent events."""
 
     item_id: str
     event_type: str
     timestamp: float
-    event_id: str = ""
-
-    @classmethod
-    def of_entries(cls, entries: Iterable[bytes]) -> tuple[Past, ...]:
-        """From the `Event.entry` of each."""
-        found = orjson.loads(b"[%b]" % b",".join(entries))
-        if all(map(len(cls._fields).__eq__, map(len, found))):
-            return tuple(map(_past, found))
-        return tuple(cls(*one) for one in found)
-
-
-_past = partial(tuple.__new__, Past)
-"""As `Past`, of all four in a row, in a quarter of its time: a user has hundreds."""
 
 
 @dataclass(frozen=True)

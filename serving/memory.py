@@ -15,9 +15,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from sys import intern
 
 from features.vocabulary import Vocabulary
-from serving.events import Event, Past
+from serving.events import Event
+from serving.recent import Recent
 from serving.state_rows import StateRows
 
 FRESH_S = 60.0
@@ -35,7 +37,7 @@ class LiveState:
         attributes: what the shop says of the user, name to values.
     """
 
-    recent: tuple[Past, ...] = ()
+    recent: Recent = Recent()  # noqa: RUF009 - an immutable one
     seen: Mapping[str, float] = field(default_factory=dict)
     bought: Mapping[str, float] = field(default_factory=dict)
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,32 +58,23 @@ class LiveState:
             recent_cap: recent events kept.
             purchases: event types that mean buying.
         """
-        known = {past.event_id for past in self.recent}
-        added = tuple(
-            Past(event.item_id, event.event_type, event.timestamp, event.event_id)
-            for event in events
-            if event.tells_taste and event.event_id not in known
-        )
-        bought = [past for past in added if past.event_type in purchases]
-        state = replace(
-            self,
-            recent=(self.recent + added)[-recent_cap:],
-            seen=_later(self.seen, added),
-            bought=_later(self.bought, bought),
-        )
+        new = self.recent.unknown(event for event in events if event.tells_taste)
+        added = Recent.of_events(new)
+        recent = self.recent.then(added, recent_cap)
+        bought = (event for event in new if event.event_type in purchases)
+        state = replace(self, recent=recent, seen=_later(self.seen, new), bought=_later(self.bought, bought))
         if self._rows:
-            new = dict.fromkeys(past.item_id for past in added)
-            new_ids = [item_id for item_id in new if item_id not in self.seen and item_id not in self.bought]
-            rows = self._rows[0].after(added, new_ids, recent_cap)
+            first = (one for one in dict.fromkeys(added.items) if one not in self.seen and one not in self.bought)
+            rows = self._rows[0].after(recent, added, first)
             state._rows.extend(() if rows is None else (rows,))
         return state
 
 
-def _later(known: Mapping[str, float], events: Iterable[Past]) -> Mapping[str, float]:
+def _later(known: Mapping[str, float], events: Iterable[Event]) -> Mapping[str, float]:
     """Items with the time of their last event."""
     times = dict(known)
-    for past in events:
-        times[past.item_id] = max(times.get(past.item_id, 0.0), past.timestamp)
+    for event in events:
+        times[intern(event.item_id)] = max(times.get(event.item_id, 0.0), event.timestamp)
     return times
 
 

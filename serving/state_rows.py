@@ -4,7 +4,7 @@ the hundreds of ids of a state are not looked up again for each answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from weakref import ReferenceType, ref
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.vocabulary import Vocabulary
 from recsys.traces import Traces
-from serving.events import Past
+from serving.recent import Recent
 
 STEADY_S = 60.0
 """For so long a user who does nothing is answered as of one moment: what was worked out for them holds, and then is
@@ -46,36 +46,31 @@ class StateRows:
         return self._told[0]
 
     @classmethod
-    def of(cls, items: Vocabulary, recent: Sequence[Past], met: Collection[str]) -> StateRows:
+    def of(cls, items: Vocabulary, recent: Recent, met: Collection[str]) -> StateRows:
         """Look all of a state up."""
         ids = dict.fromkeys(met)  # most recent events are of these, and a look into a large catalog takes a microsecond
         n_met = len(ids)
-        ids.update((past.item_id, None) for past in recent)
+        ids.update(dict.fromkeys(recent.items))
         of_all = items.idxs(ids)
         row_of = dict(zip(ids, of_all.tolist(), strict=True))
-        rows = np.array([row_of[past.item_id] for past in recent], dtype=np.int64)
-        times_s = np.array([past.timestamp for past in recent], dtype=np.float64)
+        rows = np.array([row_of[item_id] for item_id in recent.items], dtype=np.int64)
         known = of_all[:n_met]
-        return cls(ref(items), rows, times_s, known[known >= 0])
+        return cls(ref(items), rows, recent.times_s, known[known >= 0])
 
-    def after(self, added: Sequence[Past], new: Iterable[str], recent_cap: int) -> StateRows | None:
+    def after(self, recent: Recent, added: Recent, new: Iterable[str]) -> StateRows | None:
         """Once more has happened; None where the catalog is gone.
 
         Args:
-            added: the events, in the order of arrival.
+            recent: the events that are recent now.
+            added: those that have happened, in the order of arrival.
             new: ids of the items that the user had not had to do with before.
-            recent_cap: recent events kept.
         """
         items = self.items()
         if items is None:
             return None
         more = StateRows.of(items, added, list(new))
-        return StateRows(
-            self.items,
-            np.concatenate([self.recent, more.recent])[-recent_cap:],
-            np.concatenate([self.times_s, more.times_s])[-recent_cap:],
-            np.concatenate([self.met, more.met]),
-        )
+        rows = np.concatenate([self.recent, more.recent])[-len(recent) :].copy()  # a part would keep the whole
+        return StateRows(self.items, rows, recent.times_s, np.concatenate([self.met, more.met]))
 
     def by_time(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Rows of the recent events and their times, newest last: an event may arrive late."""

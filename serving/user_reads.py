@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from sys import intern
 from typing import Any
 
 import orjson
 
-from serving.events import Past
 from serving.keys import Keys
 from serving.memory import LiveState
+from serving.recent import Recent
 
 Asked = tuple[str, str]
 """A user, and the version whose published list is wanted, "" for none."""
@@ -51,7 +52,7 @@ def user_read(answers: Sequence[Any]) -> UserRead:
     """What the answers to `commands` say."""
     stamp, entries, seen, bought, profile = answers[:5]
     said = {name.decode(): tuple(orjson.loads(values)) for name, values in _pairs(profile)}
-    state = LiveState(Past.of_entries(reversed(entries)), _times(seen), _times(bought), said)
+    state = LiveState(Recent.of_entries(reversed(entries)), _times(seen), _times(bought), said)
     return UserRead(state, stamp, answers[5] if len(answers) > 5 else None)
 
 
@@ -59,7 +60,8 @@ def _times(scored: Sequence[Any]) -> dict[str, float]:
     """Members of a sorted set with their scores."""
     if scored and not isinstance(scored[0], bytes):  # pairs, by RESP 3 or as a client of a cluster gives them
         scored = list(chain.from_iterable(scored))
-    return dict(zip(map(bytes.decode, scored[::2]), map(float, scored[1::2]), strict=True))
+    item_ids = map(intern, map(bytes.decode, scored[::2]))  # workers remember them, and users share them
+    return dict(zip(item_ids, map(float, scored[1::2]), strict=True))
 
 
 def _pairs(hashed: Mapping[bytes, bytes] | Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:

@@ -6,6 +6,7 @@ import pytest
 
 from serving.events import Event, Past
 from serving.memory import FRESH_S, LiveState, WorkerMemory
+from serving.recent import Recent
 
 
 def event(event_id: str, user_id: str = "u", item_id: str = "i") -> Event:
@@ -79,15 +80,18 @@ def test_what_arrived_after_a_user_was_forgotten_is_a_new_beginning() -> None:
 
 
 def test_an_entry_of_the_recent_list_reads_back() -> None:
-    entries = [event("1", item_id="é").entry(), b'["a","view",1.0]']
-    assert Past.of_entries(entries) == (Past("é", "view", 1.0, "1"), Past("a", "view", 1.0, ""))
-    assert Past.of_entries([]) == ()
+    entries = [event("1", item_id="é").entry(), b'["a","view",2.0]']  # the second from before ids were kept
+    recent = Recent.of_entries(entries)
+    assert list(recent) == [recent[0], recent[1]] == [Past("é", "view", 1.0), Past("a", "view", 2.0)]
+    assert recent.unknown([event("1"), event("2")]) == [event("2")]
+    assert Recent.of_entries([]) == Recent.of_events([]) == Recent()
+    assert recent == Recent.of_entries(entries) != Recent.of_entries([event("2", item_id="é").entry(), entries[1]])
 
 
 def test_an_event_held_and_applied_at_the_same_moment_counts_once() -> None:
-    read = LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0})
+    read = LiveState(Recent.of_events([event("1", item_id="a")]), {"a": 1.0})
     state = read.after([event("1", item_id="a"), event("2", item_id="b")], recent_cap=3, purchases=())
-    assert [past.event_id for past in state.recent] == ["1", "2"]
+    assert [past.item_id for past in state.recent] == ["a", "b"]
     assert set(state.seen) == {"a", "b"}
 
 
@@ -102,34 +106,34 @@ def test_what_was_bought_is_known_apart_with_the_time_of_the_last_purchase() -> 
 
 def test_a_remembered_state_holds_while_its_stamp_does_and_takes_in_the_events_applied_to_it() -> None:
     kept = memory()
-    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    kept.remember("u", LiveState(Recent.of_events([event("1", item_id="a")]), {"a": 1.0}), b"s0")
     assert kept.known("u", b"s1") is None
     kept.applied_to(event("2", item_id="b"), b"s0", b"s1")
     state = kept.known("u", b"s1")
     assert state is not None
-    assert [past.event_id for past in state.recent] == ["1", "2"]
+    assert [past.item_id for past in state.recent] == ["a", "b"]
     assert kept.known("u", b"s0") is None
 
 
 def test_a_remembered_state_is_read_anew_after_events_of_another_worker() -> None:
     kept = memory()
-    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    kept.remember("u", LiveState(Recent.of_events([event("1", item_id="a")]), {"a": 1.0}), b"s0")
     kept.applied_to(event("3", item_id="c"), b"of another", b"s2")
     assert kept.known("u", b"s2") is None
     assert not kept.stamped("u")
-    assert [past.event_id for past in kept.state("u").recent] == ["1", "3"]  # for when Redis is away
+    assert [past.item_id for past in kept.state("u").recent] == ["a", "c"]  # for when Redis is away
 
 
 def test_a_state_is_read_anew_once_redis_may_have_forgotten_some_of_what_was_seen() -> None:
     kept = WorkerMemory(users_cap=2, pending_cap=2, recent_cap=3, seen_cap=1)
-    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    kept.remember("u", LiveState(Recent.of_events([event("1", item_id="a")]), {"a": 1.0}), b"s0")
     kept.applied_to(event("2", item_id="b"), b"s0", b"s1")
     assert kept.known("u", b"s1") is None
 
 
 def test_a_state_is_read_anew_after_a_while_as_parts_of_it_expire(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = memory()
-    kept.remember("u", LiveState((Past("a", "view", 1.0, "1"),), {"a": 1.0}), b"s0")
+    kept.remember("u", LiveState(Recent.of_events([event("1", item_id="a")]), {"a": 1.0}), b"s0")
     assert kept.known("u", b"s0") is not None
     later = time.monotonic() + FRESH_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
