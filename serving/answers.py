@@ -77,7 +77,13 @@ def search_json(
         }
         for result, item, propensity in zip(answer.results, items, propensities, strict=True)
     ]
-    page = {"results": shown, "total": answer.total, "next_offset": answer.next_offset, "channels": answer.channels}
+    page = {
+        "results": shown,
+        "total": answer.total,
+        "next_offset": answer.next_offset,
+        "channels": answer.channels,
+        "warnings": answer.warnings,
+    }
     return orjson.dumps(page | about)
 
 

@@ -24,7 +24,7 @@ from serving.state_rows import STEADY_S
 from serving.steering import NOBODY, Enrolled, Steerer
 from serving.store import StoreDownError
 
-AHEAD_S, PAUSE_S = 15.0, 0.002
+AHEAD_S, PAUSE_S = 20.0, 0.006
 """Lists are made ahead of a switch for so long at most, and requests have the worker to themselves for so long after
 each of them: a worker that is busy would otherwise fall behind."""
 
@@ -74,14 +74,11 @@ class ListEngine:
         is made at a time, so that requests need not wait.
         """
         end = time.monotonic() + AHEAD_S
-        wanted = [
-            (subject, query)
-            for _, subject, query in self.answerer.ready.lately(self._engine.live.version)
-            if isinstance(query, SimilarQuery) and subject in coming.bundle.items
-        ]
-        for subject, query in wanted:
+        for _, subject, query in self.answerer.ready.lately(self._engine.live.version):
             if time.monotonic() > end:
                 break
+            if not isinstance(query, SimilarQuery) or subject not in coming.bundle.items:
+                continue
             await self._similar(coming, subject, query, told=False)
             await asyncio.sleep(PAUSE_S)
 

@@ -71,6 +71,8 @@ class SearchOut(Shape):
     """Where the next page begins; null at the end."""
     channels: list[SearchSource]
     """By what items were looked for."""
+    warnings: list[str] = Field(default=[])
+    """What keeps the answer from being as good as it looks, such as words in a writing that the encoder cannot read."""
     recommendation_id: str
     """Name it in events that follow from this answer."""
     model_version: str

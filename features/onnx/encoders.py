@@ -24,6 +24,8 @@ from features.section import Section
 from features.vectors.rows import unit_rows
 
 SPEC, TEXT, TOKENIZER, IMAGE = "encoders.json", "text_encoder.onnx", "tokenizer.json", "image_encoder.onnx"
+UNKNOWN = ("[UNK]", "<unk>")
+"""Tokens that stand for whatever a tokenizer has no other for; one of bytes has none."""
 
 
 class TextSpec(Section):
@@ -98,6 +100,19 @@ class TextQueries:
             ids[row, : len(listed)] = listed
             mask[row, : len(listed)] = 1
         return unit_rows(run_network(self.network, input_ids=ids, attention_mask=mask))
+
+    def strange_letters(self, texts: list[str]) -> tuple[int, int]:
+        """How many letters of some texts the encoder has no token for, as of a script that it was not made for; and how
+        many letters there are, as far as it reads.
+        """
+        unknown = {self.tokenizer.token_to_id(name) for name in UNKNOWN} - {None}
+        strange = letters = 0
+        for text, encoding in zip(texts, self.tokenizer.encode_batch(texts), strict=True):
+            for token, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
+                of_token = sum(map(str.isalpha, text[start:end]))
+                letters += of_token
+                strange += of_token if token in unknown else 0
+        return strange, letters
 
     def _cut(self, tokens: list[int]) -> list[int]:
         """Both ends of what is too long; the tokenizer itself cuts where the beginning alone is kept."""

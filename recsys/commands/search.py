@@ -106,10 +106,13 @@ def search(
             }
             for item, result in shown
         ]
-        answered = {"results": results, "total": answer.total, "channels": answer.channels}
+        about = {"total": answer.total, "channels": answer.channels, "warnings": answer.warnings}
+        answered = {"results": results} | about
         sys.stdout.write(orjson.dumps(answered, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     console = Console(highlight=False)
+    for warning in answer.warnings:
+        console.print(f"note: {warning}", style="yellow", markup=False)
     if not shown:
         console.print("nothing matches; try fewer words, or fewer filters")
         return

@@ -74,6 +74,10 @@ class Encoding:
             return np.zeros((0, self._bundle.text_vectors.shape[1]), dtype=np.float32)
         return self._text().encode(texts)
 
+    def strange_letters(self, texts: list[str]) -> tuple[int, int]:
+        """Letters of texts that their encoder does not know, and all of them."""
+        return self._text().strange_letters(texts)
+
     def items(self, texts: list[str]) -> NDArray[np.float32]:
         """Vectors of items' words, as the shop's own items were encoded, float32 [n, d_text]."""
         return self._text().encode(texts, document=True)

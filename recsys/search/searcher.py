@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,25 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.index import dot_products
-from recsys.search.channels import LEXICAL, SIDES, Channel, Channels, LexicalChannel
+from recsys.search.channels import (
+    LEXICAL,
+    SIDES,
+    WORDS_TO_PICTURES,
+    WORDS_TO_WORDS,
+    Channel,
+    Channels,
+    LexicalChannel,
+)
 from recsys.search.encoding import Encoding
 from recsys.search.fusion import Floats, Listed, mixed, ranks_of
 from recsys.search.query import MAX_RESULTS, BadQuery, SearchQuery
 from recsys.search.reasons import PERSONAL, Reasons
 from recsys.search.stored import StoredSearch, open_search
+
+STRANGE = 0.2
+"""From this share of the letters on that an encoder does not know, what it makes of words is not to be believed."""
+MEANING = frozenset({WORDS_TO_WORDS, WORDS_TO_PICTURES})
+"""The channels that go by what words mean."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +57,14 @@ class SearchAnswer:
         total: how many items match in all; None where every item is more or less near, so that none can be counted.
         next_offset: where the next page begins; None at the end.
         channels: by what the items were found.
+        warnings: what keeps it from being as good as it looks.
     """
 
     results: tuple[Result, ...]
     total: int | None
     next_offset: int | None
     channels: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +129,14 @@ class Searcher:
         end = min(query.offset + query.k, MAX_RESULTS)
         lexical = channels.get(LEXICAL)
         counted = set(channels) <= {LEXICAL}
+        warnings = self._warnings(query, channels)
         total = lexical.matching(allowed) if counted and isinstance(lexical, LexicalChannel) else None
         return SearchAnswer(
-            self._results(query, ranked, page),
+            self._results(query, ranked, page, understood=not warnings),
             total=0 if counted and total is None else total,
             next_offset=end if end < min(len(ranked.rows), MAX_RESULTS) else None,
             channels=tuple(channels),
+            warnings=warnings,
         )
 
     def listed(self, query: SearchQuery) -> Listed:
@@ -174,12 +191,26 @@ class Searcher:
     def _taste(self, user_vector: NDArray[np.float32], rows: NDArray[np.int64]) -> Floats:
         return dot_products(self.bundle.item_embeddings[rows], user_vector).astype(np.float64)
 
-    def _results(self, query: SearchQuery, ranked: _Ranked, page: slice) -> tuple[Result, ...]:
+    def _warnings(self, query: SearchQuery, channels: Collection[str]) -> tuple[str, ...]:
+        """Whether the encoder has no tokens for the writing of the words, so that it cannot tell what they mean."""
+        texts = [text for text in (query.words, *query.like.words) if text.strip()]
+        if not texts or not MEANING & set(channels):
+            return ()
+        strange, letters = self.encoding.strange_letters(texts)
+        if strange < STRANGE * max(letters, 1):
+            return ()
+        return (
+            f"the text encoder of this shop does not know {strange} of the {letters} letters of these words, so their "
+            "meaning is guessed: rely on what is said to match letter by letter, or fit the shop with an encoder that "
+            "reads this writing (encoders.text_model)",
+        )
+
+    def _results(self, query: SearchQuery, ranked: _Ranked, page: slice, *, understood: bool) -> tuple[Result, ...]:
         rows = ranked.rows[page]
         reasons = self._reasons.of(
             query,
             rows,
-            {name: ranks[page] for name, ranks in ranked.ranks.items()},
+            {name: ranks[page] for name, ranks in ranked.ranks.items() if understood or name not in MEANING},
             tastes=None if PERSONAL not in ranked.parts else _top_tenth(ranked.parts[PERSONAL])[page],
         )
         names = [name for name in ranked.parts if name != PERSONAL]

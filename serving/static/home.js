@@ -74,7 +74,8 @@ export function homePage(filter, forYou) {
     const page = await searchItems({ ...filter, userId: userId(), offset: nextOffset, k: PAGE }, signal);
     const cards = page.results.map((result) => ({ item: result.item, recommendation: result, recommendationId: page.recommendation_id }));
     const best = cards.length ? "Best matches first" : "";
-    return { cards, nextOffset: page.next_offset, sentence: page.total === null ? best : sentence(page.total) };
+    const told = [page.total === null ? best : sentence(page.total), ...(page.warnings || [])].filter(Boolean);
+    return { cards, nextOffset: page.next_offset, sentence: told.join(". ") };
   }
 
   async function loadMore() {

@@ -52,6 +52,18 @@ def test_a_query_text_gets_the_vector_it_would_have_in_the_catalog(queries: Quer
         np.testing.assert_allclose(queries.text.encode([text])[0], together[row], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("text", "strange", "letters"),
+    [("红色马克杯", 5, 5), ("Nike 运动鞋", 3, 7), ("red mug 😀 42mm", 0, 8), ("Café Übergröße", 0, 13), ("42", 0, 0)],
+)
+def test_letters_of_a_writing_that_the_encoder_has_no_tokens_for_are_counted(
+    queries: QueryEncoders, text: str, strange: int, letters: int
+) -> None:
+    assert queries.text is not None
+    assert queries.text.strange_letters([text]) == (strange, letters)
+    assert queries.text.strange_letters([text, "red"]) == (strange, letters + 3)
+
+
 def test_a_query_picture_gets_the_vector_it_would_have_in_the_catalog(queries: QueryEncoders) -> None:
     assert queries.image is not None
     encoder = image_encoder(EncoderConfig())

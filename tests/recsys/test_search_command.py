@@ -45,6 +45,15 @@ def test_a_fitted_shop_is_searched_by_its_words(fitted: FitSummary, bundle: Bund
     assert answer["results"][0]["reasons"][0].startswith("words match: ")
 
 
+def test_words_that_the_encoder_cannot_read_come_with_a_warning(fitted: FitSummary) -> None:
+    answer = json.loads(run(fitted.folder.path, "红色马克杯", "--json"))
+    assert "does not know 5 of the 5 letters" in answer["warnings"][0]
+    assert not any(result["reasons"] for result in answer["results"])
+    shown = " ".join(run(fitted.folder.path, "红色马克杯").split())
+    assert shown.startswith(f"note: {answer['warnings'][0]}")
+    assert json.loads(run(fitted.folder.path, "mug", "--json"))["warnings"] == []
+
+
 def test_a_picture_file_finds_its_item(
     fitted: FitSummary, bundle: Bundle, synthetic_shop: Path, tmp_path: Path
 ) -> None:

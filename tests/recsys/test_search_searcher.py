@@ -45,6 +45,20 @@ def test_words_that_no_title_has_find_what_they_mean(searcher: Searcher) -> None
     assert not any(reason.startswith("words match") for result in answer.results for reason in result.reasons)
 
 
+def test_words_in_a_writing_that_the_encoder_cannot_read_are_warned_of_and_no_meaning_is_claimed(
+    searcher: Searcher,
+) -> None:
+    answer = searcher.search(SearchQuery(words="红色 mug", k=24))
+    assert len(answer.warnings) == 1
+    assert "does not know 2 of the 5 letters" in answer.warnings[0]
+    claimed = {reason for result in answer.results for reason in result.reasons}
+    assert claimed == {"words match: mug"}
+    for understood in ("red mug", "red mug 红", "crimson cup"):  # 1 letter of 7 may be anything
+        assert "its words mean what you typed" in searcher.search(SearchQuery(words=understood)).results[0].reasons
+        assert searcher.search(SearchQuery(words=understood)).warnings == ()
+    assert searcher.search(SearchQuery(like=Examples(items=("i0",)))).warnings == ()
+
+
 def test_words_find_the_picture_of_an_item_without_words(searcher: Searcher) -> None:
     # row 22 is green and has no title: only its picture can answer
     found = {result.item_idx: result for result in searcher.search(SearchQuery(words="green", k=24)).results}

@@ -58,6 +58,12 @@ def test_words_are_answered_without_redis_and_say_why_and_by_what(ask: Ask, sear
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_an_answer_to_words_that_the_encoder_cannot_read_says_so(ask: Ask) -> None:
+    assert ask(words="red mug").json()["warnings"] == []
+    (warning,) = ask(words="红色 mug").json()["warnings"]
+    assert "does not know 2 of the 5 letters" in warning
+
+
 def test_a_picture_may_come_in_the_json_or_as_a_file(found_service: Any, ask: Ask, searchable: Path) -> None:
     red_mug = picture(searchable, 0)
     in_json = ask(picture=base64.b64encode(red_mug).decode(), k=4)
