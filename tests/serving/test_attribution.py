@@ -296,8 +296,8 @@ def test_a_worker_whose_fellow_began_anew_with_newer_counters_does_not_count_wha
         deadline = time.monotonic() + 10
         while not client.exists(KEYS.appeal_about):
             assert time.monotonic() < deadline
-        client.flushall()
-        begin(client, KEYS, replace(log_counters(), until_s=105.0))
+        before = LiveCounting.read(cast("bytes", client.get(KEYS.appeal_about)))
+        client.set(KEYS.appeal_about, replace(before, until_s=105.0, begun_s=before.begun_s + 1).dump())
         feed(client, "theirs", "q", at=100.0)
         feed(client, "new", "r", at=110.0)
         while "r" not in appeals(client):

@@ -267,8 +267,9 @@ class StoreMachine(RuleBasedStateMachine):
             state = read.state
             for worker in self.workers:  # what a worker takes for current is what it would read
                 assert worker.known(user_id, read.stamp) in (None, state)
-            told = [(past.item_id, past.event_type, past.timestamp, past.event_id) for past in state.recent]
-            assert told == self.recent.get(user_id, [])
+            told = [(*past, mark) for past, mark in zip(state.recent, state.recent.marks.tolist(), strict=True)]
+            happened = self.recent.get(user_id, [])
+            assert told == [(*past, hash(event_id)) for *past, event_id in happened]
             assert self.client.llen(self.keys.recent(user_id)) == len(told)
             assert state.seen == self.seen.get(user_id, {})
             assert state.bought == self.bought.get(user_id, {})
