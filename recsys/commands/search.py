@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from recsys.search.query import Examples
+
 
 def search(
     folder: Annotated[
@@ -30,8 +32,17 @@ def search(
     unlike: Annotated[
         list[str] | None, typer.Option(help="An item to be far from; may be repeated.", show_default=False)
     ] = None,
+    near: Annotated[
+        list[str] | None, typer.Option("--with", help="Words to be near to; may be repeated.", show_default=False)
+    ] = None,
     without: Annotated[
         list[str] | None, typer.Option(help="Words to be far from; may be repeated.", show_default=False)
+    ] = None,
+    like_picture: Annotated[
+        list[Path] | None, typer.Option(help="A picture file to be near to; may be repeated.", show_default=False)
+    ] = None,
+    unlike_picture: Annotated[
+        list[Path] | None, typer.Option(help="A picture file to be far from; may be repeated.", show_default=False)
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -48,6 +59,7 @@ def search(
     user: Annotated[
         str | None, typer.Option(help="Order what is found by this user's taste, too.", show_default=False)
     ] = None,
+    user_weight: Annotated[float, typer.Option(min=0, max=1, help="How much that taste counts.")] = 0.2,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Results at most.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable: one JSON object.")] = False,
 ) -> None:
@@ -68,7 +80,7 @@ def search(
     from recsys.bundle import Bundle
     from recsys.recommendation import UserState
     from recsys.recommender import BundleRecommender
-    from recsys.search.query import Examples, SearchQuery
+    from recsys.search.query import SearchQuery
     from recsys.search.searcher import Searcher
 
     filters: dict[str, tuple[str, ...]] = {}
@@ -82,16 +94,17 @@ def search(
     searcher = Searcher(bundle)
     query = SearchQuery(
         words=words,
-        picture=None if picture is None else _opened(picture),
+        picture=None if picture is None else _opened("--picture", picture),
         picture_weight=picture_weight,
-        like=Examples(items=tuple(like or ())),
-        unlike=Examples(items=tuple(unlike or ()), words=tuple(without or ())),
+        like=_examples("--like-picture", like, near, like_picture),
+        unlike=_examples("--unlike-picture", unlike, without, unlike_picture),
         filters=filters,
         min_price=min_price,
         max_price=max_price,
         available_only=not sold_out,
         k=k,
         user_vector=None if user is None else BundleRecommender(bundle).user_vector(UserState(user)),
+        user_weight=user_weight,
     )
     answer = searcher.search(query)
     shown = [(bundle.display(result.item_idx), result) for result in answer.results]
@@ -126,13 +139,20 @@ def search(
         console.print(f"{answer.total:,} match")
 
 
-def _opened(path: Path) -> Image:
+def _examples(option: str, items: list[str] | None, words: list[str] | None, pictures: list[Path] | None) -> Examples:
+    from recsys.search.query import Examples
+
+    opened = tuple(_opened(option, picture) for picture in pictures or ())
+    return Examples(items=tuple(items or ()), words=tuple(words or ()), pictures=opened)
+
+
+def _opened(option: str, path: Path) -> Image:
     from features.errors import InputError
     from features.pictures.decoding import UnreadableImage, decode
 
     try:
         return decode(path.read_bytes())
     except OSError as error:
-        raise InputError(f"--picture {path}: cannot be read: {error}") from error
+        raise InputError(f"{option} {path}: cannot be read: {error}") from error
     except UnreadableImage as error:
-        raise InputError(f"--picture {path} {error}") from error
+        raise InputError(f"{option} {path} {error}") from error

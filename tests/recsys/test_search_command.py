@@ -66,6 +66,40 @@ def test_a_picture_file_finds_its_item(
     assert "looks like your picture" in answer["results"][0]["reasons"]
 
 
+def test_examples_of_each_kind_pull_near_or_push_away(
+    fitted: FitSummary, bundle: Bundle, synthetic_shop: Path, tmp_path: Path
+) -> None:
+    shown = next(one for one in bundle.displays() if one["image"])
+    picture = tmp_path / shown["image"]
+    picture.write_bytes(ZipImages(synthetic_shop / "images.zip").read(shown["image"]))
+
+    def places(*arguments: object) -> list[str]:
+        answer = json.loads(run(fitted.folder.path, *arguments, "--json", "-k", len(bundle), "--sold-out"))
+        return [result["item_id"] for result in answer["results"]]
+
+    item, words = shown["item_id"], shown["title"]
+    anything = " ".join(str(bundle.display(row)["title"]) for row in (1, 2))
+    middle = places(anything).index(item)
+    assert places(anything, "--with", words).index(item) < middle
+    assert places(anything, "--like-picture", picture).index(item) < middle
+    far = places(anything, "--without", words)
+    assert item not in far or far.index(item) > middle
+    far = places(anything, "--unlike-picture", picture)
+    assert item not in far or far.index(item) > middle
+    assert item not in places(anything, "--like", item)  # examples are not shown
+
+
+def test_the_weight_of_a_shopper_s_taste_can_be_said(fitted: FitSummary, bundle: Bundle) -> None:
+    words, user = str(bundle.display(3)["title"]), bundle.users[0]
+
+    def found(*arguments: object) -> list[str]:
+        answer = json.loads(run(fitted.folder.path, words, "--json", "-k", 20, *arguments))
+        return [result["item_id"] for result in answer["results"]]
+
+    assert found("--user", user, "--user-weight", 0) == found()
+    assert found("--user", user, "--user-weight", 1) != found()
+
+
 def test_the_table_shows_titles_and_reasons_and_filters_hold(fitted: FitSummary, bundle: Bundle) -> None:
     shown = bundle.display(0)
     name, (value, *_) = next(iter(shown["attributes"].items()))
@@ -84,6 +118,8 @@ def test_the_table_shows_titles_and_reasons_and_filters_hold(fitted: FitSummary,
         (["x", "--filter", "nonsense=1"], "must be an attribute of this shop"),
         ([""], "words must not be blank"),
         (["x", "--picture", "none.png"], "--picture none.png: cannot be read"),
+        (["x", "--unlike-picture", "none.png"], "--unlike-picture none.png: cannot be read"),
+        (["x", "--with", " "], "like.words must not be blank"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_line(fitted: FitSummary, arguments: list[str], message: str) -> None:
