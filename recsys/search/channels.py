@@ -6,12 +6,13 @@ and with words. Examples move a query's vector (Rocchio, 1971):
 
     q + a mean(to be like) - b mean(to be unlike)
 
-where an item stands for its own vector in the channel's space.
+where an item stands for its own vector in the channel's space. An unwanted picture of a query that has none itself, and
+unwanted words likewise, have no vector to move: what is like them is put further down among what was found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -113,6 +114,29 @@ class Channels:
             CannotSearch: the query has a picture, and the bundle cannot encode pictures.
         """
         return {**self._of_words(query, like, unlike), **self._of_picture(query, like, unlike)}
+
+    def against(self, query: SearchQuery, heard: Collection[str]) -> list[Channel]:
+        """How like the unwanted words or pictures items are, where no channel of the query takes these into account.
+
+        Args:
+            query: the query.
+            heard: the names of its channels.
+
+        Raises:
+            CannotSearch: the bundle cannot encode them.
+        """
+        found: list[Channel] = []
+        if query.unlike.words and not {LEXICAL, WORDS_TO_WORDS} & set(heard):
+            self._encoding.require("text")
+            found += self._pointed("text", self._encoding.words(list(query.unlike.words)))
+        if query.unlike.pictures and PICTURE_TO_PICTURES not in heard:
+            found += self._pointed("image", self._encoding.pictures(list(query.unlike.pictures)))
+        return found
+
+    def _pointed(self, space_name: str, said: Vectors) -> list[Channel]:
+        """The channel of the mean of some vectors, where there is one."""
+        space, mean = self._spaces.get(space_name), said.mean(axis=0)
+        return [] if space is None or not mean.any() else [space.ask(mean)]
 
     def _of_words(self, query: SearchQuery, like: NDArray[np.int64], unlike: NDArray[np.int64]) -> dict[str, Channel]:
         typed = [query.words] if query.words.strip() else []

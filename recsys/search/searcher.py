@@ -176,6 +176,10 @@ class Searcher:
         if len(sides) == 1:
             weights = [1.0]
         score = mixed(sides, weights) if sides else np.zeros(len(pool.rows))
+        unwanted = [_known(channel.at(pool.rows)) for channel in self._channels.against(query, channels)]
+        if unwanted and len(pool.rows):
+            negative = self.stored.config.negative
+            score = mixed([score, *(-likeness for likeness in unwanted)], [1.0, *[negative] * len(unwanted)])
         if query.user_vector is not None and query.user_weight > 0 and len(pool.rows):
             taste = self._taste(query.user_vector, pool.rows)
             score = mixed([score, taste], [1 - query.user_weight, query.user_weight])
@@ -237,3 +241,9 @@ class Searcher:
 def _top_tenth(taste: Floats) -> NDArray[np.bool_]:
     """Whether each of a pool is among the tenth with the highest values."""
     return taste >= np.quantile(taste, 0.9) if len(taste) >= 10 else np.zeros(len(taste), dtype=np.bool_)
+
+
+def _known(scores: NDArray[np.float32]) -> Floats:
+    """What lacks what is compared counts as the mean of the others, float64 [n]."""
+    known = ~np.isnan(scores)
+    return np.where(known, scores, scores[known].mean() if known.any() else 0.0).astype(np.float64)

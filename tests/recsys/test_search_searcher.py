@@ -103,9 +103,39 @@ def test_words_turned_away_from_an_example_avoid_what_it_is(searcher: Searcher) 
 def test_pictures_are_examples_too(searcher: Searcher, searchable: Path) -> None:
     red_mug, blue_shoe = picture(0, searchable), picture(11, searchable)
     assert set(ask(searcher, like=Examples(pictures=(red_mug,)), k=4)) == RED & MUGS
-    away = ask(searcher, "blue", unlike=Examples(pictures=(blue_shoe,)), k=4)
-    assert set(ask(searcher, "blue", k=8)) & SHOES
-    assert away[0] in BLUE & MUGS
+    away = ask(searcher, "blue", unlike=Examples(pictures=(blue_shoe,)), k=24)
+    assert min(map(ask(searcher, "blue", k=24).index, (BLUE & SHOES) - {5, 23})) < 4
+    assert next(row for row in away if row in BLUE - {23}) in MUGS  # 23 has no picture that could be unwanted
+
+
+def test_an_unwanted_picture_puts_its_like_last_where_the_query_has_words_alone(
+    searcher: Searcher, searchable: Path
+) -> None:
+    red = Examples(pictures=(picture(0, searchable),))
+    mugs = set(ask(searcher, "mug", k=10))
+    away = ask(searcher, "mug", unlike=red, k=24)
+    assert mugs <= MUGS
+    ordered = [row for row in away if row in mugs]
+    assert set(ordered[-len(mugs & RED) :]) == mugs & RED
+    assert set(ask(searcher, "mug", k=24)) == set(away)  # it hides nothing, and finds nothing else
+
+
+def test_unwanted_words_count_half_against_what_was_found_by_a_picture(searcher: Searcher, searchable: Path) -> None:
+    def scored(**given: object) -> dict[int, float]:
+        query = SearchQuery(picture=picture(0, searchable), k=24, **given)  # type: ignore[arg-type]
+        return {result.item_idx: result.score for result in searcher.search(query).results}
+
+    plain, away = scored(), scored(unlike=Examples(words=("mug",)))
+    rows = sorted(plain)
+    assert rows == sorted(away)  # it hides nothing, and finds nothing else
+    words = np.asarray(searcher.bundle.text_vectors)[rows]
+    cosine = (words @ searcher.encoding.words(["mug"])[0]).astype(np.float64)
+    known = words.any(axis=1)
+    assert not known.all()
+    cosine[~known] = cosine[known].mean()  # who has no words is neither for nor against
+    found = np.array([plain[row] for row in rows])
+    expected = 2 / 3 * (found - found.mean()) / found.std() - 1 / 3 * (cosine - cosine.mean()) / cosine.std()
+    np.testing.assert_allclose([away[row] for row in rows], expected, atol=1e-4)
 
 
 def test_filters_hold_before_ranking_so_a_page_is_full_while_enough_pass(searcher: Searcher) -> None:
