@@ -10,7 +10,8 @@ the same run, and memory: growth of the process over the pairs themselves, at th
 what PyTorch holds there.
 
     whole      propagation over the whole graph
-    drawn      fan-outs 10, 5, 5, drawn between the steps, or by --workers processes
+    drawn      fan-outs 10, 5, 5, drawn between the steps
+    ahead      the same, drawn ahead of the steps by --workers processes, and on CUDA pinned and copied ahead
     unpinned   on CUDA alone: the same, each neighborhood copied when it is needed, from memory that is not pinned
 """
 
@@ -70,7 +71,7 @@ def one(variant: str, edges: int, device: str, *, workers: int, steps: int) -> d
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     started = time.perf_counter()
-    config = changed(LightGCNConfig(), {"sampling.workers": workers})
+    config = changed(LightGCNConfig(), {"sampling.workers": 0 if variant == "drawn" else workers})
     if variant == "whole":
         learner = PairLearner(LightGCN(liked, config, seed=0, device=device).to(device), train, config, device=device)
     else:
@@ -107,9 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="edges")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw neighborhoods")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw neighborhoods ahead")
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--variants", nargs="+", choices=["whole", "drawn", "unpinned"])
+    parser.add_argument("--variants", nargs="+", choices=["whole", "drawn", "ahead", "unpinned"])
     takes_json(parser, "results, with machine and settings; what stands there already is not measured again")
     parser.add_argument("--plot", type=Path, help="draw sampling-step.svg and sampling-peak.svg for sampling.svg")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -119,7 +120,7 @@ def main() -> None:
         variant, edges = given.one
         print(json.dumps(one(variant, int(edges), given.device, workers=given.workers, steps=given.steps)), flush=True)
         os._exit(0)  # the workers' queues hold steps that nobody takes
-    variants = given.variants or ["whole", "drawn", *(["unpinned"] if given.device.startswith("cuda") else [])]
+    variants = given.variants or ["whole", "drawn", "ahead", *(["unpinned"] if given.device.startswith("cuda") else [])]
     setting = {"device": given.device, "workers": given.workers}
     there = json.loads(given.json.read_text())["rows"] if given.json and given.json.is_file() else []
     kept = {(row["edges"], row["variant"]): row for row in there if setting.items() <= row.items()}

@@ -2,8 +2,11 @@
 
 Users with validation pairs are parted in two. The ranker is trained on one half, with features that know the training
 side alone, and judged on the other, against the order by taste and prior. It is adopted where its ndcg@20 is higher
-beyond the doubt of a 95% interval over those users. What moves with time (`GROUPS`) must earn its place in the same
-way, group by group, over the best without it. Test pairs are looked at once, for the report.
+beyond the doubt of a 95% interval over those users, and likewise, over the items, where these are new to it, too: each
+half of the items in the order of a ranker that was trained on the other half. Where what is held out is a few items,
+such as those that came last, a ranker could else be adopted for what just these have in common. What moves with time
+(`GROUPS`) must earn its place in the same way, group by group, over the best without it. Test pairs are looked at once,
+for the report.
 """
 
 from __future__ import annotations
@@ -14,19 +17,16 @@ from typing import Any
 import numpy as np
 import structlog
 
-from recsys import metrics
-from recsys.bootstrap import bootstrap_means, interval
 from recsys.prepare import Prepared
 from recsys.ranking.askers import Floats, Rows
 from recsys.ranking.config import RankingConfig
 from recsys.ranking.features import FEATURES
+from recsys.ranking.judging import judged, judged_over_items
 from recsys.ranking.linear import LinearRanker, fit_linear
 from recsys.ranking.lists import (
-    K,
     Lists,
     StandingAt,
     histories_of,
-    hits_of,
     lists_of,
     moments_of,
     pairs_of,
@@ -63,8 +63,8 @@ def learn_ranker(
 
     Returns:
         None where it is not to be used; and the report: users "trained_on", what "valid" and "test" users say (see
-        `judged`), the weights, the "groups" that were tried with what validation says of each, and whether it was
-        "adopted". Only {"adopted": False} where there is too little to learn from.
+        `recsys/ranking/judging.py`), the weights, the "groups" that were tried with what validation says of each, and
+        whether it was "adopted". Only {"adopted": False} where there is too little to learn from.
     """
     valid, test = (pairs_of(side) for side in (prepared.split.valid, prepared.split.test))
     users = np.random.default_rng(seed).permutation(sorted(valid))
@@ -94,28 +94,43 @@ def learn_ranker(
         listed(users[:half].tolist(), valid, but={}),
         listed(users[half : 2 * half].tolist(), valid, but={}),
     )
-    if not any(liked.any() for liked in trained.liked):
+    half_of = np.random.default_rng([seed, 1]).permutation(len(item_vectors)) % 2 == 0
+    learners = [trained, trained.among(~half_of), trained.among(half_of)]
+    asked = [others, others.among(half_of), others.among(~half_of)]
+    if not all(any(liked.any() for liked in lists.liked) for lists in learners):
         return None, {"adopted": False}
 
-    def learned(by: Sequence[str]) -> LinearRanker:
-        return LinearRanker(*fit_linear(trained.features, trained.liked, penalty=config.penalty, by=by), {})
+    def learned(by: Sequence[str]) -> list[LinearRanker]:
+        """By all items, and by each half of them."""
+        return [
+            LinearRanker(*fit_linear(lists.features, lists.liked, penalty=config.penalty, by=by), {})
+            for lists in learners
+        ]
+
+    def gain(over: Sequence[LinearRanker] | None, now: Sequence[LinearRanker]) -> dict[str, Any]:
+        """On users, and on users and items, that the rankers were not trained on."""
+        whole, *parts = [
+            (lists, lists.before if old is None else _scores(old, lists), _scores(ranker, lists))
+            for lists, old, ranker in zip(asked, over or [None] * len(asked), now, strict=True)
+        ]
+        return {**judged(*whole, seed=seed), "unseen_items": judged_over_items(parts, len(half_of), seed=seed)}
 
     best, by = learned(PLAIN), PLAIN
-    adopted = _better(judged(others, others.before, _scores(best, others), seed=seed))
+    adopted = _better(gain(None, best))
     groups: dict[str, Any] = {}
     for name, group in GROUPS.items():
         if not _tell(trained, group):
             continue  # the shop does not know it, or of all items alike
         richer = learned((*by, *group))
-        over = _scores(best, others) if adopted else others.before
-        gain = judged(others, over, _scores(richer, others), seed=seed)
-        groups[name] = {**gain, "adopted": _better(gain)}
-        if _better(gain):
+        more = gain(best if adopted else None, richer)
+        groups[name] = {**more, "adopted": _better(more)}
+        if _better(more):
             best, by, adopted = richer, (*by, *group), True
-    report: dict[str, Any] = {"weights": dict(zip(FEATURES, best.weights.tolist(), strict=True)), "groups": groups}
-    report |= {"trained_on": half, "valid": judged(others, others.before, _scores(best, others), seed=seed)}
+    ranker = best[0]
+    report: dict[str, Any] = {"weights": dict(zip(FEATURES, ranker.weights.tolist(), strict=True)), "groups": groups}
+    report |= {"trained_on": half, "valid": gain(None, best)}
     tested = listed(sorted(test)[:: max(1, len(test) // config.users)], test, but=valid)
-    report |= {"test": judged(tested, tested.before, _scores(best, tested), seed=seed), "adopted": adopted}
+    report |= {"test": judged(tested, tested.before, _scores(ranker, tested), seed=seed), "adopted": adopted}
     log.info(
         "ranker learned",
         adopted=adopted,
@@ -123,35 +138,11 @@ def learn_ranker(
         valid=report["valid"]["ndcg@20"],
         test=report["test"]["ndcg@20"],
     )
-    return LinearRanker(best.mean, best.scale, best.weights, report) if adopted else None, report
-
-
-def judged(lists: Lists, before: Sequence[Floats], now: Sequence[Floats], *, seed: int) -> dict[str, Any]:
-    """Recall and ndcg @20 of two orders of users' candidates, and their difference with its 95% interval.
-
-    Args:
-        lists: the candidates.
-        before: scores of each user's candidates.
-        now: likewise, by the other order.
-        seed: of the resamples.
-    """
-    told: dict[str, Any] = {"users": len(lists.features)}
-    hits = [
-        [hits_of(score, liked) for score, liked in zip(scores, lists.liked, strict=True)] for scores in (before, now)
-    ]
-    for name, metric in (("recall@20", metrics.recall), ("ndcg@20", metrics.ndcg)):
-        if not lists.features:
-            told[name] = dict.fromkeys(("before", "ranker", "difference_low", "difference_high"), float("nan"))
-            continue  # nobody to ask
-        old, new = (metric(np.stack(of), lists.n_held, K) for of in hits)
-        low, high = interval(bootstrap_means((new - old)[:, None], samples=500, seed=seed)[:, 0])
-        told[name] = {"before": float(old.mean()), "ranker": float(new.mean())}
-        told[name] |= {"difference_low": low, "difference_high": high}
-    return told
+    return LinearRanker(ranker.mean, ranker.scale, ranker.weights, report) if adopted else None, report
 
 
 def _better(told: dict[str, Any]) -> bool:
-    return bool(told["ndcg@20"]["difference_low"] > 0)
+    return all(one["ndcg@20"]["difference_low"] > 0 for one in (told, told["unseen_items"]))
 
 
 def _scores(ranker: LinearRanker, lists: Lists) -> list[Floats]:

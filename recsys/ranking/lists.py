@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from recsys.ranking.gather import gather
 from recsys.ranking.standing import Standing, came
 from recsys.similar import co_liked
 
+T = TypeVar("T", bound=np.generic)
 K = 20
 """Lists are judged by their first 20."""
 
@@ -34,16 +36,42 @@ class Lists:
     """Users' candidates.
 
     Args:
+        rows: int64 [n] a user; the candidates.
         features: float32 [n, len(FEATURES)] a user.
         liked: bool [n] a user; what they went on to like.
         before: float32 [n] a user; the score by taste and prior.
-        n_held: int64 [n_users]; how much each went on to like in all.
+        held: int64 [n_held] a user; all that they went on to like.
     """
 
+    rows: list[Rows]
     features: list[Floats]
     liked: list[NDArray[np.bool_]]
     before: list[Floats]
-    n_held: NDArray[np.int64]
+    held: list[Rows]
+
+    @property
+    def n_held(self) -> NDArray[np.int64]:
+        """How much each went on to like in all, int64 [n_users]."""
+        return np.array([len(rows) for rows in self.held], dtype=np.int64)
+
+    def among(self, items: NDArray[np.bool_]) -> Lists:
+        """The same as if there were some of the items alone.
+
+        Args:
+            items: bool [n_items].
+        """
+        there = [items[rows] for rows in self.rows]
+
+        def kept(lists: list[NDArray[T]]) -> list[NDArray[T]]:
+            return [of[keep] for of, keep in zip(lists, there, strict=True)]
+
+        return Lists(
+            kept(self.rows),
+            kept(self.features),
+            kept(self.liked),
+            kept(self.before),
+            [rows[items[rows]] for rows in self.held],
+        )
 
 
 def training_catalog(prepared: Prepared, item_vectors: Floats) -> Catalog:
@@ -97,7 +125,7 @@ def lists_of(
         standing_at: what was known of the items when.
     """
     index = ExactIndex(catalog.item_vectors)
-    by_user: dict[int, tuple[Floats, NDArray[np.bool_], Floats]] = {}
+    by_user: dict[int, tuple[Rows, Floats, NDArray[np.bool_], Floats]] = {}
     nothing = np.zeros(0, dtype=np.int64)
     for user in sorted(users, key=lambda user: moments[user]):
         vector, history = user_embeddings[user], histories.get(user, nothing)
@@ -106,13 +134,13 @@ def lists_of(
         block = Block.of(Asker(np.append(vector, np.float32(1)), history, moments[user]))
         found = gather(catalog, index, block, [hidden])
         by_user[user] = (
+            found.rows,
             features(catalog, block, found.rows, found.start, standing=standing_at(moments[user])),
             np.isin(found.rows, held[user]),
             catalog.item_vectors[found.rows] @ np.append(vector, np.float32(1)),
         )
-    lists = [by_user[user] for user in users]
-    n_held = np.array([len(held[user]) for user in users], dtype=np.int64)
-    return Lists([one[0] for one in lists], [one[1] for one in lists], [one[2] for one in lists], n_held)
+    rows, known, liked, before = ([by_user[user][part] for user in users] for part in range(4))
+    return Lists(rows, known, liked, before, [held[user] for user in users])
 
 
 def hits_of(scores: Floats, liked: NDArray[np.bool_]) -> NDArray[np.bool_]:

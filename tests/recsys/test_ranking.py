@@ -15,6 +15,7 @@ from features.catalog import Attributes
 from features.errors import InputError
 from features.interactions import Interactions
 from features.vocabulary import Vocabulary
+from recsys import metrics
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placed
 from recsys.bundle import Bundle
@@ -26,9 +27,10 @@ from recsys.ranking.askers import Asker, Block, Floats, Rows
 from recsys.ranking.config import RankingConfig
 from recsys.ranking.features import FEATURES, Catalog, features
 from recsys.ranking.gather import gather
+from recsys.ranking.judging import judged_over_items
 from recsys.ranking.learn import learn_ranker
 from recsys.ranking.linear import LinearRanker, fit_linear
-from recsys.ranking.lists import training_standing
+from recsys.ranking.lists import Lists, hits_of, training_standing
 from recsys.ranking.served import served_by
 from recsys.ranking.standing import Standing, came
 from recsys.recommendation import SOURCES, UserState
@@ -282,6 +284,52 @@ def test_what_is_no_better_is_not_adopted() -> None:
     assert ranker is None
     assert report["adopted"] is False
     assert report["valid"]["ndcg@20"]["difference_low"] <= 0
+
+
+def test_what_a_few_held_out_items_have_in_common_by_chance_is_not_adopted() -> None:
+    prepared, items, users = shop(planted=False)
+    rng, everyone = np.random.default_rng(6), np.arange(len(users))
+    prepared.shop.catalog.price = np.exp(rng.standard_normal(len(items)))
+    prepared.scores.score = rng.random(len(items), dtype=np.float32)
+    split = prepared.split
+    met = split.train.matrix().toarray() > 0
+    few = rng.permutation(len(items))[:20].reshape(2, 10)
+    wanted = [np.array([rng.choice(of[~met[user, of]]) for user in everyone]) for of in few]
+    none = split.valid.where(np.zeros(len(users), dtype=np.int64))
+    prepared.split = Split("few", split.train, *(replace(none, user_idx=everyone, item_idx=of) for of in wanted))
+    ranker, report = learn_ranker(prepared, items, users, RankingConfig(penalty=0.01), seed=0)
+    valid, unseen, test = report["valid"]["ndcg@20"], report["valid"]["unseen_items"], report["test"]["ndcg@20"]
+    assert valid["difference_low"] > 0, "other users like the same few items, so users alone would have it adopted"
+    assert test["difference_low"] < 0
+    assert unseen["items"] == 10
+    assert unseen["ndcg@20"]["difference_low"] < 0
+    assert ranker is None
+
+
+def test_over_items_a_mean_is_that_over_users_and_as_sure_as_the_items_are_many() -> None:
+    rng = np.random.default_rng(0)
+    n_users, n_items = 60, 30
+    rows = [rng.permutation(n_items)[:25] for _ in range(n_users)]
+    held = [rng.choice(n_items, rng.integers(0, 5), replace=False) for _ in range(n_users)]
+    liked = [np.isin(of, wanted) for of, wanted in zip(rows, held, strict=True)]
+    before, now = ([rng.random(25, dtype=np.float32) for _ in range(n_users)] for _ in range(2))
+    empty = [np.zeros((25, len(FEATURES)), dtype=np.float32)] * n_users
+    lists, compared = Lists(rows, empty, liked, before, held), []
+    for half in (np.arange(n_items) < 15, np.arange(n_items) >= 15):
+        part = lists.among(half)
+        compared.append((part, part.before, [new[half[of]] for new, of in zip(now, rows, strict=True)]))
+    told = judged_over_items(compared, n_items, seed=0)
+    for name, order in (("before", 1), ("ranker", 2)):
+        by_user = []
+        for part in compared:
+            hits = np.stack([hits_of(score, of) for score, of in zip(part[order], part[0].liked, strict=True)])
+            by_user += metrics.ndcg(hits, part[0].n_held, 20).tolist()
+        assert told["ndcg@20"][name] == pytest.approx(np.nanmean(by_user))
+    assert told["items"] == len(set(np.concatenate(held).tolist()))
+    one = [np.array([3]) for _ in range(n_users)]
+    single = Lists(rows, empty, [of == 3 for of in rows], before, one)
+    sure = judged_over_items([(single, before, now)], n_items, seed=0)["ndcg@20"]
+    assert sure["difference_low"] == pytest.approx(sure["difference_high"]), "of one item there is nothing to draw"
 
 
 def test_too_few_users_teach_nothing() -> None:
