@@ -109,10 +109,8 @@ def learn_ranker(
 
     def gain(over: Sequence[LinearRanker] | None, now: Sequence[LinearRanker]) -> dict[str, Any]:
         """On users, and on users and items, that the rankers were not trained on."""
-        whole, *parts = [
-            (lists, lists.before if old is None else _scores(old, lists), _scores(ranker, lists))
-            for lists, old, ranker in zip(asked, over or [None] * len(asked), now, strict=True)
-        ]
+        befores = [lists.before for lists in asked] if over is None else list(map(_scores, over, asked))
+        whole, *parts = zip(asked, befores, map(_scores, now, asked), strict=True)
         return {**judged(*whole, seed=seed), "unseen_items": judged_over_items(parts, len(half_of), seed=seed)}
 
     best, by = learned(PLAIN), PLAIN

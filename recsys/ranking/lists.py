@@ -139,8 +139,14 @@ def lists_of(
             np.isin(found.rows, held[user]),
             catalog.item_vectors[found.rows] @ np.append(vector, np.float32(1)),
         )
-    rows, known, liked, before = ([by_user[user][part] for user in users] for part in range(4))
-    return Lists(rows, known, liked, before, [held[user] for user in users])
+    lists = [by_user[user] for user in users]
+    return Lists(
+        [one[0] for one in lists],
+        [one[1] for one in lists],
+        [one[2] for one in lists],
+        [one[3] for one in lists],
+        [held[user] for user in users],
+    )
 
 
 def hits_of(scores: Floats, liked: NDArray[np.bool_]) -> NDArray[np.bool_]:
