@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -31,6 +31,8 @@ from serving.user_reads import Asked, UserRead, commands, user_read
 log = structlog.get_logger()
 T = TypeVar("T")
 
+MOST_EVENTS = 100
+"""Events of several requests that are applied in one step; those of one request are never parted."""
 MOST_USERS = 32
 """Users whose states are read in one round trip."""
 FORGOTTEN_CAP = 10_000
@@ -67,6 +69,8 @@ class Store:
         self._client: redis.asyncio.Redis | None = None
         self._values = Coalesced(self._mget, self._count_reads)
         self._users = Coalesced(self._of_users, most_keys=MOST_USERS)
+        self._events = Coalesced(self._apply, most_keys=MOST_EVENTS)
+        self._turns = count()
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             clustered = is_cluster(url)
@@ -171,8 +175,15 @@ class Store:
         await self.asked(ask)
 
     async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[Applied]:
-        """Apply events in one atomic step; in a cluster, in one for each user. What became of each."""
-        return await self.asked(lambda _: self._applying.apply(events), probing=probing)
+        """Apply events in one atomic step, with those of other requests of the same turn; in a cluster, in one for each
+        user. What became of each.
+        """
+        if probing:
+            return await self.asked(lambda _: self._applying.apply(events), probing=True)
+        return await self._events.get([(next(self._turns), event) for event in events])  # one sent twice is two
+
+    async def _apply(self, events: list[tuple[int, Event]]) -> list[Applied]:
+        return await self.asked(lambda _: self._applying.apply([event for _, event in events]))
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state, let every worker know, and note that the streams are to be cleared of them."""

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from serving.events import Event, Refusal, accept
+from serving.keys import Keys
+from serving.settings import Settings
+from serving.store import Store
+from serving.telemetry import Telemetry
 
 GOOD: dict[str, Any] = {"user_id": "u1", "item_id": "i1", "event_type": "view"}
 
@@ -43,3 +49,25 @@ def test_no_time_that_is_not_a_number_is_taken() -> None:
 
 def test_an_unknown_item_is_refused_by_name() -> None:
     assert accept(GOOD, 2, known_item=False) == Refusal(2, "item_id must be in the catalog", "i1")
+
+
+def test_events_of_one_turn_go_to_redis_together_and_what_two_requests_say_counts_once(
+    redis_server: Any, run_apart: Callable[..., Any]
+) -> None:
+    one, other = (Event(name, "u", item_id, "view", 1.0, None) for name, item_id in (("a", "i1"), ("b", "i2")))
+
+    async def ask() -> list[list[bool]]:
+        store = Store(redis_server.url, Settings(redis_timeout_s=5.0), Telemetry())
+        store.mark_up()
+        try:
+            applied = await asyncio.gather(store.apply([one]), store.apply([one, other]), store.apply([other]))
+            return [[became.new for became in of_request] for of_request in applied]
+        finally:
+            await store.close()
+
+    with redis_server.client() as client:
+        client.config_resetstat()
+        assert run_apart(ask()) == [[True], [False, True], [False]]
+        assert client.llen(Keys().recent("u")) == 2
+        calls = client.info("commandstats")
+    assert calls["cmdstat_evalsha"]["calls"] - calls.get("cmdstat_script|load", {"calls": 0})["calls"] == 1
