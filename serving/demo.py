@@ -7,6 +7,7 @@ compares names, sizes and times of the shop's files itself.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import socket
@@ -116,23 +117,35 @@ def free_port(host: str, wanted: int) -> int:
     Raises:
         InputError: the address is none of this machine's, or no port nearby is free.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     last = wanted if wanted == 0 else min(wanted + MAX_PORT_STEPS, 65535)
     reason = ""
     for port in range(wanted, last + 1):
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except socket.gaierror as error:
+        try:
+            return listenable(host, port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise InputError(f"no port between {wanted} and {last} can be listened on at {host}: {reason}")
+
+
+def listenable(host: str, port: int) -> int:
+    """The port, if it can be listened on; a free one for 0.
+
+    Raises:
+        InputError: the address is none of this machine's.
+        OSError: another process listens there, or this user may not.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
                 raise InputError(
                     f"--host must be an address of this machine, got {host!r}: {error.strerror}"
                 ) from error
-            except OSError as error:
-                reason = error.strerror or str(error)
-                continue
-            return int(probe.getsockname()[1])
-    raise InputError(f"no port between {wanted} and {last} can be listened on at {host}: {reason}")
+            raise
+        return int(probe.getsockname()[1])
 
 
 def reachable_host(host: str) -> str:

@@ -24,7 +24,7 @@ from serving.connection import close, connect_async, is_cluster, many_async
 from serving.events import Event
 from serving.keys import Keys
 from serving.reads import Reads
-from serving.settings import Settings
+from serving.settings import Settings, masked
 from serving.telemetry import Telemetry
 from serving.user_reads import Asked, UserRead, commands, user_read
 
@@ -65,7 +65,8 @@ class Store:
         self._telemetry = telemetry
         self._shared_reads, self._own_reads = (telemetry.cache.labels("reads", outcome) for outcome in ("hit", "miss"))
         self._failures = 0
-        self._up = False
+        self._up, self._told_down = False, False
+        self._address = "" if url is None else masked(url)
         self._client: redis.asyncio.Redis | None = None
         self._values = Coalesced(self._mget, self._count_reads)
         self._users = Coalesced(self._of_users, most_keys=MOST_USERS)
@@ -91,14 +92,14 @@ class Store:
         """Let requests ask Redis again."""
         if not self._up:
             log.info("redis answers")
-        self._up, self._failures = True, 0
+        self._up, self._told_down, self._failures = True, False, 0
         self._telemetry.redis_up.set(1)
 
     def mark_down(self, why: str) -> None:
         """Stop requests asking Redis."""
-        if self._up:
-            log.warning("redis is gone, answering from the bundle", error=why)
-        self._up = False
+        if not self._told_down:  # also of one that was never there
+            log.warning("redis does not answer, the bundle does", redis=self._address, error=why)
+        self._up, self._told_down = False, True
         self._telemetry.redis_up.set(0)
 
     async def close(self) -> None:

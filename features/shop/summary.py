@@ -16,7 +16,9 @@ from features.quarantine import Quarantine
 from features.shop.shop import Shop
 
 
-def summarize(shop: Shop, quarantine: Quarantine, *, pictures: PictureReport | None = None) -> dict[str, Any]:
+def summarize(
+    shop: Shop, quarantine: Quarantine, *, pictures: PictureReport | None = None, now_s: float | None = None
+) -> dict[str, Any]:
     """Count a shop.
 
     Args:
@@ -24,6 +26,7 @@ def summarize(shop: Shop, quarantine: Quarantine, *, pictures: PictureReport | N
         quarantine: what was refused while it was read.
         pictures: what opening the pictures brought to light; without it pictures count as named, not as readable, and
             nothing is said about duplicate ones.
+        now_s: the time, UTC seconds; without it nothing is said about events that have not been yet.
 
     Returns:
         values that JSON can hold, None where there is nothing to tell:
@@ -60,7 +63,7 @@ def summarize(shop: Shop, quarantine: Quarantine, *, pictures: PictureReport | N
         },
         "ignored_columns": {table: list(names) for table, names in shop.reading.ignored_columns.items()},
         "quarantine": {"total": quarantine.total, "rules": quarantine.counts},
-        "remarks": list(shop.reading.remarks),
+        "remarks": [*shop.reading.remarks, *_not_yet(events, now_s)],
     }
 
 
@@ -78,6 +81,17 @@ def _date_range(events: Interactions) -> dict[str, str] | None:
         name: datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
         for name, time in (("first", first), ("last", last))
     }
+
+
+def _not_yet(events: Interactions, now_s: float | None) -> list[str]:
+    """Events of the future are kept, as only the shop knows which clock is wrong; a split by time goes by them."""
+    if now_s is None or events.timestamp is None:
+        return []
+    late = events.timestamp[events.timestamp > now_s]
+    if not len(late):
+        return []
+    last = datetime.fromtimestamp(float(late.max()), UTC).isoformat(timespec="seconds")
+    return [f"{len(late):,} of {len(events):,} events are of the future, up to {last}: is the time zone right?"]
 
 
 def _modalities(shop: Shop, pictures: PictureReport | None) -> dict[str, dict[str, float | int]]:

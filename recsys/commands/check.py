@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +87,7 @@ def check(
         raise InputError(f"{error}; what was refused is in {file}") from error
     report = check_pictures(found, quarantine=quarantine) if pictures else None
     _write(quarantine, file)
-    summary = summarize(found, quarantine, pictures=report)
+    summary = summarize(found, quarantine, pictures=report, now_s=time.time())
     summary["quarantine"]["file"] = str(file)
     summary["impressions"] = None if shown is None else {"shown": len(shown), "clicked": int(shown.clicked.sum())}
     summary["reviews"] = (

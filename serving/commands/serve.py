@@ -104,6 +104,7 @@ def serve(
             f"--host {host} lets other machines in, and there are no API keys: make some (`recsys keys create`) and "
             "name their file by --keys, or say --anyone where something in front of the service keeps strangers out"
         )
+    _must_be_free(host, port)
     console = Console(stderr=True, highlight=False)
     with ExitStack() as stack:
         opened = [(one, Bundle.open(one.bundle)) for one in shops if one.bundle is not None and one.redis_url is None]
@@ -160,3 +161,16 @@ def _shops(settings: Settings) -> list[Settings]:
     if settings.tenants is None:
         return [settings]
     return [tenant.settings for tenant in read_tenants(settings.tenants).values()]
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on before anything is published or started."""
+    from features.errors import InputError
+    from serving.demo import listenable
+
+    try:
+        listenable(host, port)
+    except OSError as error:
+        raise InputError(
+            f"--port must be one that can be listened on at {host}, {port} is not: {error.strerror}"
+        ) from error

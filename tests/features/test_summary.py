@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -139,3 +141,17 @@ def test_real_duplicate_pictures_are_found(real_data: Path) -> None:
     shop = read_shop(real_data / "fashion", quarantine=quarantine)
     report = check_pictures(shop, quarantine=quarantine)
     assert (report.readable, report.duplicates, quarantine.total) == (6000, 17, 0)
+
+
+def test_events_of_the_future_are_counted_where_the_time_is_known(small: tuple[Shop, Quarantine]) -> None:
+    assert summarize(*small)["remarks"] == []
+    february = datetime(2024, 2, 1, tzinfo=UTC).timestamp()
+    said = summarize(*small, now_s=february)["remarks"]
+    assert len(said) == 1
+    assert re.fullmatch(
+        r"\d of \d events are of the future, up to 2024-0\d-\d\dT\S+: is the time zone right\?", said[0]
+    )
+    times = small[0].interactions.timestamp
+    assert times is not None
+    assert said[0].startswith(f"{int((times > february).sum())} of {len(times)} ")
+    assert summarize(*small, now_s=datetime(2025, 1, 1, tzinfo=UTC).timestamp())["remarks"] == []

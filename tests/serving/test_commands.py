@@ -261,3 +261,19 @@ def test_a_publish_beside_a_running_service_reaches_all_its_workers(
         if line.startswith("recsys_requests_total") and "/feed" in line
     ]
     assert sum(counted) == 20  # whichever worker is asked, it reports all
+
+
+def test_a_port_in_use_and_a_foreign_address_are_refused_before_anything_starts(
+    environment: dict[str, str], small_bundle: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        taken = run(environment, "serve", "--bundle", str(small_bundle), "--port", str(port))
+    away = run(environment, "serve", "--bundle", str(small_bundle), "--host", "192.0.2.1", "--anyone")
+    assert (taken.returncode, away.returncode) == (2, 2)
+    where = f"error: --port must be one that can be listened on at 127.0.0.1, {port} is not: Address already in use"
+    assert where in taken.stderr
+    assert "error: --host must be an address of this machine, got '192.0.2.1'" in away.stderr
+    assert not (tmp_path / "state").exists()

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from recsys.bundle import Bundle
 from serving.keys import Keys
@@ -251,3 +252,14 @@ def test_a_slow_redis_keeps_nobody_waiting_and_every_event_counts_once(
         applied = client.lrange(Keys().recent("ann"), 0, -1)
         assert len(applied) == min(number, 200)
         assert len(set(applied)) == len(applied)
+
+
+def test_a_redis_that_was_never_there_is_told_once_with_its_address(
+    start_service: Callable[..., Any], small_bundle: Path, eventually: Any
+) -> None:
+    with capture_logs() as told:
+        service = start_service(bundle=small_bundle, redis_url="redis://app:word@127.0.0.1:1/0")
+        eventually(lambda: service.metric("recsys_redis_failures_total") > 6)
+    away = [one for one in told if one["event"] == "redis does not answer, the bundle does"]
+    assert [(one["log_level"], one["redis"]) for one in away] == [("warning", "redis://app:***@127.0.0.1:1/0")]
+    assert service.feed("u1")["store"] == "bundle"
