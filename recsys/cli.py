@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from importlib.metadata import entry_points
 from typing import NoReturn
 
@@ -67,13 +68,22 @@ def main() -> None:
         if not lacks_fit_tool(error):
             raise
         _refuse(error, f"this needs the fit tools, and {error.name} is not installed: {INSTALL}")
-    except OSError as error:
-        if error.errno not in OF_THE_MACHINE:
+    except Exception as error:
+        said = _refused_by_the_machine(error)
+        if said is None:
             raise
-        place = "" if error.filename is None else f"{error.filename2 or error.filename}: "
-        _refuse(
-            error, f"{place}{error.strerror}; what was done before is kept, and the same command goes on from there"
-        )
+        _refuse(error, f"{said}; what was done before is kept, the same command goes on from there")
+
+
+def _refused_by_the_machine(error: Exception) -> str | None:
+    """What a disk or its owner said, with the place where it is known; None where it was something else."""
+    if isinstance(error, OSError):
+        place = error.filename2 or error.filename
+        code, said = error.errno, f"{place}: {error.strerror}" if place else error.strerror
+    else:  # safetensors writes by itself, and tells in words
+        told = re.search(r"I/O error: (.+) \(os error (\d+)\)", str(error))
+        code, said = (int(told[2]), told[1]) if told else (None, None)
+    return said if code in OF_THE_MACHINE else None
 
 
 def _refuse(error: Exception, said: str) -> NoReturn:

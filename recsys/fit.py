@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import structlog
 
+from features.locks import alone_in
 from features.pictures.fetched import FetchedImages
 from features.quarantine import Quarantine
 from features.shop.shop import Shop, read_shop
@@ -98,50 +100,57 @@ def fit(
     }
     history = None if ctr is None else read_counters(ctr)
     clock.lap("read")
-    if team().agree(folder.done(request)):
-        return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
-    prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
-    clock.lap("prepare")
-    folder.remember(request)
-    team().agree(0)
-    graph = _graph(shop, prepared, config, cache_dir)
-    prepared.quarantine.write(folder.quarantine)
-    fitted, params = train(graph, prepared, config, folder)
-    clock.lap("train")
-    training = {"history": fitted.history, "params": params, "fit_s": clock.seconds["train"]}
-    scorer = gnn_scorer(fitted.user_embeddings, fitted.item_embeddings, training)
-    judged = judge(scorer, prepared.split, config.evaluation)
-    metrics: dict[str, Any] = {"valid": judged["valid"].metrics, "test": judged["test"].metrics, "training": training}
-    item_vectors = np.append(fitted.item_directions, fitted.item_embeddings[:, -1:], axis=1)
-    users, then = (
-        fitted.user_embeddings[:, :-1],
-        standing_then(training_standing(prepared), shop.catalog.items, history),
-    )
-    ranker, metrics["ranker"] = learn_ranker(
-        prepared, item_vectors, users, config.ranking, seed=config.seed, standing_at=then
-    )
-    clock.lap("rank")
-    networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
-    since = Standing.since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions))
-    now = standing_then(since, shop.catalog.items, history)(np.inf)
-    bundle_of(
-        prepared,
-        graph,
-        fitted,
-        config,
-        folder,
-        networks=networks,
-        metrics=metrics,
-        request=request,
-        ranker=ranker,
-        standing=now if now.known else None,
-    )
-    clock.lap("bundle")
-    served = served_by(ranker, prepared, item_vectors, users, then)
-    evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history, served=served)
-    clock.lap("evaluate")
-    folder.remember({**request, "done": True})
-    return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
+    with ExitStack() as held:
+        if not folder.done(request):  # of two fits into one folder the second waits, and then finds all done
+            held.enter_context(alone_in(folder.runs, doing="fits into the same folder"))
+        if team().agree(folder.done(request)):
+            return FitSummary(folder, folder.read_evaluation(), True, clock.seconds, peak_bytes())
+        prepared = prepare(shop, split_file=split_file, config=config, cache_dir=cache_dir, quarantine=quarantine)
+        clock.lap("prepare")
+        folder.remember(request)
+        team().agree(0)
+        graph = _graph(shop, prepared, config, cache_dir)
+        prepared.quarantine.write(folder.quarantine)
+        fitted, params = train(graph, prepared, config, folder)
+        clock.lap("train")
+        training = {"history": fitted.history, "params": params, "fit_s": clock.seconds["train"]}
+        scorer = gnn_scorer(fitted.user_embeddings, fitted.item_embeddings, training)
+        judged = judge(scorer, prepared.split, config.evaluation)
+        metrics: dict[str, Any] = {
+            "valid": judged["valid"].metrics,
+            "test": judged["test"].metrics,
+            "training": training,
+        }
+        item_vectors = np.append(fitted.item_directions, fitted.item_embeddings[:, -1:], axis=1)
+        users, then = (
+            fitted.user_embeddings[:, :-1],
+            standing_then(training_standing(prepared), shop.catalog.items, history),
+        )
+        ranker, metrics["ranker"] = learn_ranker(
+            prepared, item_vectors, users, config.ranking, seed=config.seed, standing_at=then
+        )
+        clock.lap("rank")
+        networks = export_networks(prepared, fitted, config, folder=folder.runs / "onnx", cache_dir=cache_dir)
+        since = Standing.since(came(len(shop.catalog), shop.catalog.attributes, shop.interactions))
+        now = standing_then(since, shop.catalog.items, history)(np.inf)
+        bundle_of(
+            prepared,
+            graph,
+            fitted,
+            config,
+            folder,
+            networks=networks,
+            metrics=metrics,
+            request=request,
+            ranker=ranker,
+            standing=now if now.known else None,
+        )
+        clock.lap("bundle")
+        served = served_by(ranker, prepared, item_vectors, users, then)
+        evaluation = compare(prepared, scorer, judged, config, folder, history=fitted.history, served=served)
+        clock.lap("evaluate")
+        folder.remember({**request, "done": True})
+        return FitSummary(folder, evaluation, False, clock.seconds, peak_bytes())
 
 
 def assist(

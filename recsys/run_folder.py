@@ -22,6 +22,15 @@ class RunFolder:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """Refuse a file before anything is done.
+
+        Raises:
+            InputError: there is a file of this name.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--out must be a folder, {self.path} is a file")
+
     @property
     def bundle(self) -> Path:
         """What serving needs; see `recsys/bundle.py`."""

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from features.errors import InputError
+from features.locks import alone_in
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
 from recsys.bundle import Bundle
@@ -109,6 +111,29 @@ def test_a_second_fit_finds_everything_done_and_changes_no_file(
     assert not fitted.up_to_date
     assert again.evaluation == json.loads(json.dumps(fitted.evaluation))
     assert {path: path.stat().st_mtime_ns for path in fitted.folder.path.rglob("*")} == before
+
+
+def test_of_two_fits_into_one_folder_the_second_waits_and_then_finds_all_done(
+    fitted: FitSummary, synthetic_shop: Path, quick: tuple[str, ...], cache: Path
+) -> None:
+    folder = fitted.folder
+    done = folder.request()
+    with ThreadPoolExecutor(1) as thread:
+        with alone_in(folder.runs, doing="stands for the first fit"):
+            folder.remember({**done, "done": False})
+            second = thread.submit(
+                fit, synthetic_shop, out=folder.path, config=load_config(None, quick), cache_dir=cache
+            )
+            with pytest.raises(TimeoutError):
+                second.result(2)
+            folder.remember(done)
+        assert second.result(60).up_to_date
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_done(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(InputError, match=r"--out must be a folder, .*run is a file"):
+        fit(tmp_path / "nowhere", out=tmp_path / "run", cache_dir=cache)
 
 
 def test_a_bundle_can_be_judged_again_at_other_lengths(fitted: FitSummary, cache: Path, tmp_path: Path) -> None:
