@@ -39,6 +39,7 @@ def test_a_claim_weighs_what_is_read_less_a_share_of_what_is_not(claims: Claims)
 def test_the_strongest_other_claim_is_found_and_the_same_name_is_no_other(claims: Claims) -> None:
     claim, whose = claims.others(np.array([0, 0, 1]), np.array([0, 1, 0]))
     assert whose.tolist() == [2, 0, 1]  # "Fiction Pulp" goes by the same words as "Pulp Fiction": not its rival
+    assert claims.others(np.array([0]), np.array([3]))[1].tolist() == [2]  # nor "Pulp Fiction" that of the other
     assert claim[0] == pytest.approx(rarity(1, 4))
     assert claim[1] == pytest.approx(claims.own(np.array([0]), np.array([0]))[0][0])
     assert claims.twins(np.array([0, 0]), np.array([3, 2])).tolist() == [True, False]
