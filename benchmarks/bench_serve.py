@@ -69,7 +69,7 @@ OTHER = {"feed_made": "scenario=s", "feed_ranked": "exclude=sku-"}
 """What makes a feed another one each time."""
 MADE_RPS = 4_000
 """More than the feeds a second that a worker makes."""
-QUIET_S, SWITCH_S = 8, 30
+QUIET_S, SWITCH_S = 8, 50
 """Seconds of load before the first switch of the version, and for each."""
 
 

@@ -15,9 +15,29 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WORK_S, REST_S = 0.0005, 0.003
-"""Unhurried work computes for so long, then rests for so long."""
+WORK_S = 0.0005
+"""Unhurried work computes for so long, then rests."""
+LEAST_REST_S, MOST_REST_S = 0.001, 0.012
+"""A rest in a process that does nothing else, and in one that is busy all the time."""
 _UNHURRIED: ContextVar[bool] = ContextVar("unhurried", default=False)
+
+
+class Rests:
+    """How long to rest: the longer, the busier the process has been since the last rest.
+
+    A worker that is busy nine tenths of its time answers late if a tenth more is asked of it; one that waits for
+    requests may as well get on.
+    """
+
+    def __init__(self) -> None:
+        self._cpu_s, self._at_s = time.process_time(), time.perf_counter()
+
+    def next_s(self) -> float:
+        """Seconds of the rest that begins now."""
+        cpu_s, at_s = time.process_time(), time.perf_counter()
+        busy = min(1.0, (cpu_s - self._cpu_s) / max(at_s - self._at_s, 1e-9))
+        self._cpu_s, self._at_s = cpu_s, at_s
+        return LEAST_REST_S + (MOST_REST_S - LEAST_REST_S) * busy**2
 
 
 @contextmanager
@@ -36,9 +56,10 @@ def gently(values: Iterable[T]) -> Iterable[T]:
 
 
 def _resting(values: Iterable[T]) -> Iterator[T]:
+    rests = Rests()
     rest_at = time.perf_counter() + WORK_S
     for value in values:
         yield value
         if time.perf_counter() > rest_at:
-            time.sleep(REST_S)
+            time.sleep(rests.next_s())
             rest_at = time.perf_counter() + WORK_S

@@ -88,7 +88,7 @@ class Answerer:
         drawn = () if all(chance == 1 for chance in chances) else ranking.marginals
         shown = Shown(item_ids, [slot.source for slot in slots], chances, drawn)
         if asked.told:
-            self._log(live, shown, origin, asked.about, asked.recommendation_id)
+            self._log(live.version, shown, origin, asked.about, asked.recommendation_id)
         return shown, list_json(
             slots,
             items,
@@ -102,9 +102,9 @@ class Answerer:
             store=origin,
         )
 
-    def _log(self, live: Live, shown: Shown, origin: Origin, about: About, recommendation_id: str) -> None:
+    def _log(self, version: str, shown: Shown, origin: Origin, about: About, recommendation_id: str) -> None:
         self._engine.log(
-            live,
+            version,
             shown,
             origin,
             surface=about.surface,
@@ -126,7 +126,7 @@ class Answerer:
         """An answer that was sent before, under a new id, and logged under it."""
         self._engine.kept_answer(True)
         recommendation_id = new_id()
-        self._log(ready.live, ready.shown, "redis", ready.about, recommendation_id)
+        self._log(ready.version, ready.shown, "redis", ready.about, recommendation_id)
         return ready.under(recommendation_id)
 
     def keep(

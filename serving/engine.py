@@ -246,7 +246,7 @@ class Engine:
 
     def log(
         self,
-        live: Live,
+        version: str,
         shown: Shown,
         origin: Origin,
         *,
@@ -260,7 +260,7 @@ class Engine:
         """Log what is shown, and count it.
 
         Args:
-            live: what ranked it.
+            version: of the bundle that ranked it.
             shown: its slots.
             origin: who held it.
             surface: "similar", "feed", "recommend" or "search".
@@ -275,7 +275,7 @@ class Engine:
             recommendation_id=recommendation_id,
             surface=surface,
             subject=subject,
-            model_version=live.version,
+            model_version=version,
             scenario=scenario,
             arms=arms or {},
             rules_version=rules_version,

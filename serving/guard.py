@@ -12,11 +12,13 @@ import structlog
 from recsys.bundle import Bundle
 from recsys.experiments import Experiment
 from recsys.guard_rails import Finding, look
+from recsys.rules.facts import let_go
 from serving.counters import Arm, Counters
 from serving.live import passed
 from serving.models import OtherModels
 from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
+from serving.steady import apart
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 from serving.watcher import Watcher
@@ -72,7 +74,9 @@ class Guard:
         """
         if await self._keeper.look(self._bundles(), probing=probing):
             await self._others.hold(self._keeper.policies.models)
-        self._keeper.books.forget(self._bundles())
+        left = self._keeper.books.forget(self._bundles())
+        if left:
+            await apart(let_go, left)
         now = time.monotonic()
         if self._store.up and now >= self._next_guard:
             self._next_guard = now + self._settings.guard_every_s

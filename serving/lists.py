@@ -8,6 +8,7 @@ from functools import partial
 
 import orjson
 
+from features.pace import Rests
 from recsys.pipeline.request import STRANGER
 from recsys.pipeline.trace import Standing, standing
 from serving.answerer import Answerer
@@ -24,9 +25,8 @@ from serving.state_rows import STEADY_S
 from serving.steering import NOBODY, Enrolled, Steerer
 from serving.store import StoreDownError
 
-AHEAD_S, PAUSE_S = 20.0, 0.006
-"""Lists are made ahead of a switch for so long at most, and requests have the worker to themselves for so long after
-each of them: a worker that is busy would otherwise fall behind."""
+AHEAD_S = 30.0
+"""Lists are made ahead of a switch for so long at most."""
 
 
 class ListEngine:
@@ -60,7 +60,7 @@ class ListEngine:
         ready = None if query.user_id is not None else self.answerer.found(key)
         if ready is not None:
             try:
-                packed = await engine.store.similar(ready.live.version, item_id)
+                packed = await engine.store.similar(ready.version, item_id)
                 if packed == ready.proof:
                     return self.answerer.again(ready)
             except StoreDownError:
@@ -73,14 +73,14 @@ class ListEngine:
         They are kept for then; else each would be made anew at its first request after the switch, all at once. One
         is made at a time, so that requests need not wait.
         """
-        end = time.monotonic() + AHEAD_S
+        end, rests = time.monotonic() + AHEAD_S, Rests()
         for _, subject, query in self.answerer.ready.lately(self._engine.live.version):
             if time.monotonic() > end:
                 break
             if not isinstance(query, SimilarQuery) or subject not in coming.bundle.items:
                 continue
             await self._similar(coming, subject, query, told=False)
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(rests.next_s())  # a worker that is busy would otherwise fall behind
 
     async def _similar(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
+from weakref import ReferenceType, ref
 
 from serving.asked import ListQuery
 from serving.impressions import Shown
@@ -47,7 +48,8 @@ class Ready:
 
     Args:
         about: what it is for.
-        live: the bundle it was made from.
+        version: of the bundle it was made from.
+        live: that bundle; not held, or what is asked for no more would keep bundles that were left long ago.
         policies: the rules and experiments it was made by.
         until_s: UTC seconds from which it may be another one although nothing was changed.
         proof: what Redis must still hold.
@@ -56,7 +58,8 @@ class Ready:
     """
 
     about: About
-    live: Live
+    version: str
+    live: ReferenceType[Live]
     policies: Policies
     until_s: float
     proof: bytes | None
@@ -70,7 +73,7 @@ class Ready:
 
 
 class MadeOf(TypedDict):
-    """What an answer is made of; as `Ready`."""
+    """What an answer is made of; as `Ready`, with the bundle itself."""
 
     about: About
     live: Live
@@ -93,7 +96,7 @@ class ReadyAnswers:
     def find(self, key: Hashable, live: Live, policies: Policies, now_s: float) -> Ready | None:
         """An answer to a question that holds if its proof does; None where there is none."""
         found = self._kept.get((live.version, key))
-        if found is None or found.live is not live or found.policies is not policies or now_s >= found.until_s:
+        if found is None or found.live() is not live or found.policies is not policies or now_s >= found.until_s:
             return None
         return found
 
@@ -102,9 +105,20 @@ class ReadyAnswers:
         if not answer.endswith(_OF_REDIS):
             return
         head, said, rest = answer.rpartition(_BEFORE_ID)
-        ready = Ready(**made_of, head=head + said, tail=rest[rest.index(b'"') :])
+        live = made_of["live"]
+        ready = Ready(
+            about=made_of["about"],
+            version=live.version,
+            live=ref(live),
+            policies=made_of["policies"],
+            until_s=made_of["until_s"],
+            proof=made_of["proof"],
+            shown=made_of["shown"],
+            head=head + said,
+            tail=rest[rest.index(b'"') :],
+        )
         size = len(answer) + len(ready.proof or b"") + len(ready.shown.json)
-        self._kept.keep((ready.live.version, key), ready, size)
+        self._kept.keep((ready.version, key), ready, size)
 
     def lately(self, version: str) -> list[tuple[str, str, ListQuery]]:
         """Surface, subject and question of what a version's kept answers are to, about from the latest on."""

@@ -62,9 +62,9 @@ class RuleBooks:
             for version in [one for one in books if one not in versions]:
                 books.pop(version, None)
 
-    def forget(self, bundles: Iterable[Bundle]) -> None:
-        """Drop the columns of models that were among these before and are no longer."""
+    def forget(self, bundles: Iterable[Bundle]) -> list[Facts]:
+        """Drop the columns of models that were among these before and are no longer; what was dropped."""
         in_use = {bundle.version for bundle in bundles}
-        for version in self._in_use - in_use:  # a model that was never in use may be about to be
-            self._trained.pop(version, None)
+        left = self._in_use - in_use  # a model that was never in use may be about to be
         self._in_use = in_use
+        return [self._trained.pop(version) for version in left if version in self._trained]

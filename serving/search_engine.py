@@ -51,7 +51,7 @@ class SearchEngine:
         recommendation_id = new_id()
         propensities = [1.0] * len(sources)  # the ranking is deterministic: what is shown is shown with certainty
         self._engine.log(
-            live,
+            live.version,
             Shown([live.bundle.items[result.item_idx] for result in answer.results], sources, propensities),
             origin,
             surface="search",

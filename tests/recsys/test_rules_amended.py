@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from features.pace import unhurried
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placed
 from recsys.bundle import Bundle
 from recsys.rules.amended import facts_of, trained_facts
 from recsys.rules.compiled import Compiled
-from recsys.rules.facts import Facts
+from recsys.rules.facts import Facts, let_go
 from recsys.rules.occasion import Occasion
 
 ASKED = (
@@ -66,3 +67,16 @@ def test_columns_follow_every_change_of_items(make_bundle: Callable[..., Bundle]
             )
     assert Compiled("brand = A", trained).mask(Occasion(0.0)).tolist() == [True, True, *[False] * 4]  # as it was
     assert facts_of(bundle, trained) is trained
+
+
+def test_columns_that_are_let_go_stay_whole_for_whoever_still_answers_by_them(
+    make_bundle: Callable[..., Bundle],
+) -> None:
+    bundle = make_bundle(np.eye(7, 3))
+    used = trained_facts(bundle)
+    titles = list(used.title)
+    left = [used, trained_facts(bundle)]
+    with unhurried():
+        let_go(left)
+    assert left == []
+    assert used.title == titles

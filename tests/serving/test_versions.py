@@ -12,7 +12,6 @@ from typing import Any
 from recsys.bundle import Bundle
 from serving.codec import unpack
 from serving.keys import Keys
-from serving.ready import ReadyAnswers
 
 
 def test_switching_versions_under_load_fails_no_request(
@@ -127,8 +126,6 @@ def test_a_version_that_is_left_goes_by_its_last_reference(
         eventually(lambda: service.feed("u1")["model_version"] == new != before)
         for row in range(60):
             service.get(f"/v1/items/i{row}/similar")
-        # kept answers hold their version until they are replaced
-        service.app.state.lists.answerer.ready = ReadyAnswers(0)
         eventually(lambda: [part() for part in parts] == [None, None])
     finally:
         gc.enable()
