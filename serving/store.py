@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 MOST_EVENTS = 100
 """Events of several requests that are applied in one step; those of one request are never parted."""
-MOST_USERS = 32
-"""Users whose states are read in one round trip."""
+MOST_USERS = 8
+"""Users whose states are read in one round trip: more would take much of the time that Redis is given."""
 FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
 
