@@ -85,6 +85,7 @@ class Guard:
     async def guard(self) -> None:
         """Stop every experiment with a broken guard-rail."""
         policies, now_s = self._keeper.policies, time.time()
+        self._telemetry.experiments_stopped.from_0(*(one.name for one in policies.experiments.experiments))
         await self._tell([(one.name, arm.name) for one in policies.experiments.experiments for arm in one.arms])
         for experiment in policies.experiments.experiments:
             if experiment.name in policies.stopped or not experiment.guard_rails or not experiment.holds_at(now_s):

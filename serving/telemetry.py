@@ -43,6 +43,15 @@ class Of(Generic[M]):
             found = self._known[values] = cast("M", self._metric.labels(self._tenant, *values))
         return found
 
+    def from_0(self, *values: str) -> Of[M]:
+        """This metric, which tells 0 for these values of its one other label until something happens.
+
+        Prometheus sees no increase in a series that begins with 1.
+        """
+        for value in values:
+            self.labels(value)
+        return self
+
 
 class Telemetry:
     """The metrics of one application.
@@ -141,7 +150,7 @@ class Telemetry:
             "recsys_restores",
             "Publishes of a version that Redis had lost, as started by a worker: started, done, failed.",
             "outcome",
-        )
+        ).from_0("started", "done", "failed")
         self.items_changed = self._counter("recsys_items_changed", "Changes of items that a worker took in.").labels()
         self.items_restored = self._counter(
             "recsys_items_restored", "Changed items that a worker put back as Redis had lost them."
@@ -159,7 +168,7 @@ class Telemetry:
             "recsys_policies_restored",
             "What a worker put back that Redis had lost: rules, experiments, stopped (by guard-rails).",
             "what",
-        )
+        ).from_0("rules", "experiments", "stopped")
         self.policies_in_step = self._gauge(
             "recsys_policies_in_step",
             "0 while Redis has lost the rules or experiments that hold, else 1; the least of all workers.",

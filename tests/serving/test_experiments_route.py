@@ -156,6 +156,8 @@ def test_a_broken_guard_rail_stops_the_experiment_for_every_worker(
     rail = {"metric": "click_rate", "allowed": 0.1, "min_answers": 100}
     assert put(service, {**two_arms(exploration={"epsilon": 1.0}), "guard_rails": [rail]}).status_code == 200
     visitor = next(f"v{n}" for n in range(50) if service.feed(f"v{n}")["arms"]["test"] == "other")
+    told_0 = 'recsys_experiments_stopped_total{experiment="test",tenant=""} 0.0'  # or its alert would see no increase
+    eventually(lambda: told_0 in other.get("/metrics").text)
     with redis_server.client() as client:
         client.hset(Keys().counters("test", "control"), mapping={"answers": 1000, "clicks": 200})
         client.hset(Keys().counters("test", "other"), mapping={"answers": 1000, "clicks": 50})

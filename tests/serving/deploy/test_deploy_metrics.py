@@ -120,6 +120,22 @@ def test_a_label_that_an_alert_speaks_of_is_left_by_its_expression(standing_serv
         assert all(spoken <= one for one in left), rule["alert"]
 
 
+def test_what_an_alert_sees_rise_tells_0_before_it_happens(standing_service: Any) -> None:
+    told = standing_service.get("/metrics").text
+    asked = {
+        rise
+        for rule in rules()
+        for rise in re.findall(r"\bincrease\((recsys_\w+)(?:\{([^}]*)\})?", rule["expr"])
+        if rise[0] != "recsys_experiments_stopped_total"  # once there are experiments: see their own tests
+    }
+    assert ("recsys_restores_total", 'outcome="started"') in asked
+    assert [
+        (name, matcher)
+        for name, matcher in asked
+        if not re.search(rf"^{name}{{[^}}]*{matcher}[^}}]*}} ", told, re.MULTILINE)
+    ] == []
+
+
 def test_panels_do_not_overlap_and_each_asks_the_one_data_source() -> None:
     board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     taken: dict[tuple[int, int], str] = {}
