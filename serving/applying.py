@@ -42,7 +42,7 @@ for i = 1, (#KEYS - 1) / 5 do
       redis.call('EXPIRE', bought, bought_ttl)
     end
     applied[i] = 1
-    if tells_taste or buys then applied[i] = redis.call('SET', stamp, stamped, 'EX', user_ttl, 'GET') or '' end
+    if tells_taste or buys then applied[i] = redis.call('SET', stamp, stamped .. i, 'EX', user_ttl, 'GET') or '' end
     if logged then redis.call('XADD', KEYS[1], 'MAXLEN', '~', stream_cap, '*', unpack(fields)) end
   else
     applied[i] = 0
@@ -51,7 +51,8 @@ end
 return applied
 """
 """Apply a batch in one step, skipping events applied before: a batch sent again changes nothing. It says of each event:
-0, it was known; 1, it left its user's state as it was; else the stamp that the state had before."""
+0, it was known; 1, it left its user's state as it was; else the stamp that the state had before. Each leaves a stamp of
+its own: whoever learns of some of a batch, as a request among others was given up, must not take that for all."""
 
 
 @dataclass(frozen=True)
@@ -148,4 +149,7 @@ class Applying:
                 *fields,
             ]
         said: list[bytes | int] = await self._script(keys=names, args=values)
-        return [Applied(one == 1) if isinstance(one, int) else Applied(True, one or None, stamp) for one in said]
+        return [
+            Applied(one == 1) if isinstance(one, int) else Applied(True, one or None, stamp + str(place).encode())
+            for place, one in enumerate(said, 1)
+        ]

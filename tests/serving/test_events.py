@@ -8,6 +8,8 @@ import pytest
 
 from serving.events import Event, Refusal, accept
 from serving.keys import Keys
+from serving.memory import LiveState, WorkerMemory
+from serving.recent import Recent
 from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import Telemetry
@@ -71,3 +73,29 @@ def test_events_of_one_turn_go_to_redis_together_and_what_two_requests_say_count
         assert client.llen(Keys().recent("u")) == 2
         calls = client.info("commandstats")
     assert calls["cmdstat_evalsha"]["calls"] - calls.get("cmdstat_script|load", {"calls": 0})["calls"] == 1
+
+
+def test_what_a_request_that_was_given_up_has_changed_is_not_taken_for_known(
+    redis_server: Any, run_apart: Callable[..., Any]
+) -> None:
+    one, other = (Event(name, "u", item_id, "view", 1.0, None) for name, item_id in (("a", "i1"), ("b", "i2")))
+    memory = WorkerMemory(users_cap=2, pending_cap=2, recent_cap=5)
+    memory.remember("u", LiveState(Recent.of_events([Event("0", "u", "i0", "view", 0.0, None)])), b"s0")
+
+    async def ask() -> tuple[bytes | None, bytes | None]:
+        store = Store(redis_server.url, Settings(redis_timeout_s=5.0), Telemetry())
+        store.mark_up()
+        try:
+            asked, given_up = (asyncio.ensure_future(store.apply([event])) for event in (one, other))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            [applied] = await asked
+            assert applied.after is not None
+            memory.applied_to(one, b"s0", applied.after)
+            return applied.after, await store.stamp("u")
+        finally:
+            await store.close()
+
+    after, stands = run_apart(ask())
+    assert memory.known("u", after) is not None
+    assert memory.known("u", stands) is None
