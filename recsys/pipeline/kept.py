@@ -8,7 +8,7 @@ would be worked out again.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from recsys.traces import Traces
 MOST = 5_000
 """Users whose moments are kept, some 12 kB each."""
 _NOBODY = Request(1)
-Allowed = NDArray[np.bool_] | None
+Allowed = ReferenceType[NDArray[np.bool_]] | None
+"""Not held, as it is as long as the catalog: one that was made for a single request is met by no other."""
 
 
 class KeptMoments:
@@ -36,8 +37,9 @@ class KeptMoments:
         if kept is None:
             return None
         asked, allowed, moment = kept
-        same = allowed is request.allowed and asked == _asked(request)
-        return moment.of(request) if same else None
+        if (allowed is None) != (request.allowed is None) or (allowed is not None and allowed() is not request.allowed):
+            return None
+        return moment.of(request) if asked == _asked(request) else None
 
     def keep(self, moment: Moment) -> None:
         """Keep the moment of a feed."""
@@ -47,7 +49,8 @@ class KeptMoments:
             if len(self._kept) >= MOST:
                 self._kept.clear()
             of_nobody = moment.of(_NOBODY)  # as its own request holds the traces
-            self._kept[traces] = _asked(request), request.allowed, of_nobody
+            allowed = None if request.allowed is None else ref(request.allowed)
+            self._kept[traces] = _asked(request), allowed, of_nobody
 
 
 def _asked(request: Request) -> Hashable:

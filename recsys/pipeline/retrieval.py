@@ -122,8 +122,9 @@ class Retriever:
             _merits(score.astype(np.float64), found.start),
         )
         parts = pairwise(found.start.tolist())
-        return [
-            ranked.take(slice(begin, min(end, begin + one.n))) for one, (begin, end) in zip(sought, parts, strict=True)
+        return [  # by numbers, as a slice would keep the candidates of all with those of one
+            ranked.take(np.arange(begin, min(end, begin + one.n)))
+            for one, (begin, end) in zip(sought, parts, strict=True)
         ]
 
     @cached_property

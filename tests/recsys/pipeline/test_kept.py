@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -83,3 +84,17 @@ def test_what_is_kept_goes_with_what_the_user_did(bundle: Bundle) -> None:
         user = UserState("u3", traces=traced(np.random.default_rng(number)))
         shop.answer(Request(4, user))
         assert len(shop._moments._kept) == 1
+
+
+def test_what_is_kept_of_a_feed_holds_neither_its_mask_nor_the_candidates_of_others(bundle: Bundle) -> None:
+    shop, rng = BundleRecommender(bundle), np.random.default_rng(0)
+    mask, users = rng.random(60) < 0.5, [UserState("u3", traces=traced(rng)) for _ in range(2)]
+    moments = [shop.moment(Request(4, user, allowed=mask)) for user in users]
+    shop.ranked_all(moments, [[], []])
+    kept = [found for moment in moments for _, found in moment.worked_out.found.values()]
+    assert [(found.whole.base, found.real.base) for found in kept] == [(None, None)] * 2
+    held = ref(mask)
+    del moments, mask
+    shop.answer(Request(4))  # the latest mask of all is kept, once
+    assert held() is None
+    assert shop._moments.find(Request(4, users[0])) is None  # which is not the one that allowed less
