@@ -254,7 +254,7 @@ class Publisher:
             self._client.persist(key)
         else:
             self._check_budget(predicted_vector_bytes(vectors), self._used_bytes())
-            load_vectors(self._client, key, vectors)
+            load_vectors(self._client, key, vectors, alive=self._lock.keep)
         recall = vector_recall(self._client, key, vectors, np.asarray(bundle.user_embeddings))
         log.info("vectors loaded", version=bundle.version, items=len(bundle), recall=round(recall, 4))
         return recall

@@ -72,8 +72,14 @@ def predicted_vector_bytes(vectors: Floats) -> int:
     return int(n_items * (width + 1 + ELEMENT_BYTES))
 
 
-def load_vectors(client: redis.Redis, key: str, vectors: Floats) -> None:
+def load_vectors(client: redis.Redis, key: str, vectors: Floats, *, alive: Callable[[], None] = lambda: None) -> None:
     """Write the vectors of all items, float32 [n_items, dim], quantized to a byte a number.
+
+    Args:
+        client: of the server.
+        key: of the vector set.
+        vectors: one a row.
+        alive: called with each batch, as of `Loader`: a million take longer than a publisher may be silent.
 
     Raises:
         InputError: the server has no vector sets, or did not take all.
@@ -86,6 +92,7 @@ def load_vectors(client: redis.Redis, key: str, vectors: Floats) -> None:
         for row, vector in zip(rows, lifted[rows], strict=True):
             pipeline.execute_command("VADD", key, "FP32", vector.tobytes(), str(row), "Q8")
         pipeline.execute()
+        alive()
     there = held(client, key)
     if there != len(vectors):
         raise InputError(f"{key} must hold {len(vectors)} vectors, it holds {there} (is Redis full?)")

