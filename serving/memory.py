@@ -127,13 +127,13 @@ class WorkerMemory:
         return self.state(user_id)
 
     def remember(self, user_id: str, state: LiveState, stamp: bytes | None = None) -> None:
-        """Keep what Redis said, under a stamp not younger than it."""
+        """Keep what Redis said, under a stamp not younger than it; of a user of whom nothing is known, nothing."""
         self._stamps.pop(user_id, None)
-        if stamp is not None:
-            self._stamps[user_id] = stamp, time.monotonic()
         if state == LiveState():
             self._users.pop(user_id, None)
             return
+        if stamp is not None:
+            self._stamps[user_id] = stamp, time.monotonic()
         self._users[user_id] = state
         self._users.move_to_end(user_id)
         while len(self._users) > self._users_cap:

@@ -115,6 +115,13 @@ def test_a_remembered_state_holds_while_its_stamp_does_and_takes_in_the_events_a
     assert kept.known("u", b"s0") is None
 
 
+def test_of_a_user_of_whom_nothing_is_known_nothing_is_remembered() -> None:
+    kept = memory()
+    for number in range(20):  # the shop took back all that it had said of them, which leaves a stamp
+        kept.remember(f"u{number}", LiveState(), b"s0")
+    assert not any(kept.stamped(f"u{number}") for number in range(20))
+
+
 def test_a_remembered_state_is_read_anew_after_events_of_another_worker() -> None:
     kept = memory()
     kept.remember("u", LiveState(Recent.of_events([event("1", item_id="a")]), {"a": 1.0}), b"s0")
