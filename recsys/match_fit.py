@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.lettering.evidence import LetteringEvidence
-from features.match.fine.config import PixelConfig
+from features.match.fine.config import KernelConfig, PixelConfig
 from features.match.fine.evaluation import Judged, evaluate, spread
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import cross_evidence, fit_fine
@@ -121,6 +121,7 @@ def listings_of(
         config.model.local,
         parts=config.model.architecture == "co_attention",
         pixels=config.model.needs_pixels,
+        shades=config.model.kernel.listings > 0,
         cache_dir=cache_dir,
         quarantine=quarantine,
         texts=texts,
@@ -153,7 +154,8 @@ def score_table(
     part = np.full(n, "", dtype=object)
     rows = np.flatnonzero(listings.paired)
     if config is not None and config.folds >= 2:
-        one = config.model.model_copy(update={"members": 1, "pixels": PixelConfig()})  # one suffices for agreement
+        attributes_aside = {"pixels": PixelConfig(), "kernel": KernelConfig(listings=0)}
+        one = config.model.model_copy(update={"members": 1} | attributes_aside)  # one suffices for agreement
         score = cross_evidence(listings, labels, one, folds=config.folds, seed=config.seed)
     elif len(rows):
         views = model.views(listings, rows)

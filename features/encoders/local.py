@@ -57,6 +57,7 @@ class Pictures:
         mask: bool [n_items]; False where there is no readable picture.
         content: per item 16 hex digits of the SHA-1 of the picture's bytes, "" for none.
         pixels: uint8 [n_items, 3, height, width], black where there is no picture; None where they were not asked for.
+        shades: float16 [n_items, d_shades], zero where there is no picture; None where they were not asked for.
     """
 
     scene: NDArray[np.float16]
@@ -64,6 +65,7 @@ class Pictures:
     mask: NDArray[np.bool_]
     content: list[str]
     pixels: NDArray[np.uint8] | None = None
+    shades: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, eq=False)

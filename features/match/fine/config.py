@@ -92,6 +92,20 @@ class PixelConfig(Section):
     """What happens to pictures in training; colors stay, as they are among what is to be told."""
 
 
+class KernelConfig(Section):
+    """Attributes told by comparison with remembered listings, beside the heads on scenes."""
+
+    listings: Annotated[int, Field(ge=0)] = 6000
+    """Listings that are remembered, at most; time grows with their cube, memory with their square. 0 leaves attributes
+    to the heads."""
+
+    sample: Annotated[int, Field(ge=24)] = 1200
+    """On so many of these it is learned what makes listings alike."""
+
+    steps: PositiveInt = 25
+    """Steps of that."""
+
+
 class FineConfig(Section):
     """The fine match model; the defaults suit shops of a thousand to a hundred thousand listings."""
 
@@ -120,6 +134,9 @@ class FineConfig(Section):
 
     pixels: PixelConfig = PixelConfig()
     """Networks of their own for attributes."""
+
+    kernel: KernelConfig = KernelConfig()
+    """Remembered listings for attributes."""
 
     dim: PositiveInt = 256
     """Length of a vector in the shared space."""

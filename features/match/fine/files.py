@@ -14,6 +14,7 @@ from features.checkpoint import part
 from features.errors import InputError
 from features.match.calibration import Calibrator
 from features.match.fine.config import FineConfig
+from features.match.fine.kernel import KernelHeads
 from features.match.fine.matcher import Matcher, Sizes
 from features.match.fine.model import Bank, FineModel
 from features.match.fine.pixel_heads import PixelHeads
@@ -35,6 +36,8 @@ def save_model(model: FineModel, folder: Path) -> None:
         for number, heads in enumerate(model.pixel_heads)
         for name, tensor in heads.state_dict().items()
     }
+    if model.kernel_heads is not None:
+        tensors |= {f"kernels.{name}": x.cpu().contiguous() for name, x in model.kernel_heads.tensors().items()}
     tensors |= {"bank.texts": torch.from_numpy(model.bank.texts), "bank.images": torch.from_numpy(model.bank.images)}
     save_file(tensors, folder / "model.safetensors")
     about = {
@@ -46,6 +49,7 @@ def save_model(model: FineModel, folder: Path) -> None:
         "labels": model.labels,
         "calibrator": asdict(model.calibrator),
         "blend": model.blend,
+        "kernel_shares": model.kernel_shares,
         "pixel_shares": model.pixel_shares,
     }
     (folder / "model.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -69,6 +73,8 @@ def load_model(folder: Path) -> FineModel:
             member = Matcher(sizes, config)
             member.load_state_dict(part(tensors, f"member{number}."))
             members.append(member.eval())
+        kernel_shares = tuple(about.get("kernel_shares", ()))
+        kernels = KernelHeads.of_tensors(part(tensors, "kernels."), len(kernel_shares)) if kernel_shares else None
         shares = tuple(about.get("pixel_shares", ()))
         pixel_heads = []
         for number in range(config.pixels.members if shares else 0):
@@ -84,6 +90,8 @@ def load_model(folder: Path) -> FineModel:
             Bank(tensors["bank.texts"].numpy(), tensors["bank.images"].numpy()),
             Calibrator(line["slope"], line["offset"], tuple(line["knots"]), tuple(line["log_odds"])),
             float(about["blend"]),
+            kernels,
+            kernel_shares,
             tuple(pixel_heads),
             shares,
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.match.calibration import Calibrator, fit_calibrator
 from features.match.fine.config import FineConfig
+from features.match.fine.kernel import fit_kernel_heads
 from features.match.fine.labels import Label, drawing_weights
 from features.match.fine.model import Bank, FineModel
 from features.match.fine.objective import Material
@@ -44,7 +45,8 @@ def fit_fine(
     judged: JudgedPairs | None = None,
     checkpoints: Path | None = None,
 ) -> FineModel:
-    """Train every member, calibrate, and choose the weights of the fusion and of networks on pixels.
+    """Train every member, calibrate, and choose the weights of the fusion, of remembered listings and of networks
+    on pixels.
 
     Args:
         listings: of the shop.
@@ -84,6 +86,12 @@ def fit_fine(
     calibrator = fit_calibrator(own, foreign)
     blend = _blend(model, valid, texts, images) if model.reranks else 0.0
     model = replace(model, calibrator=calibrator, blend=blend)
+    if config.kernel.listings and labels:
+        n_values = tuple(len(label.values) for label in labels)
+        remembered = fit_kernel_heads(material.train, material.labels, n_values, config.kernel, seed=seed)
+        by_heads, by_kernels = model.told(valid), replace(model, kernel_heads=remembered).told_by_kernels(valid)
+        shares = shares_of(by_heads, by_kernels, labels, valid_rows)
+        model = replace(model, kernel_heads=remembered, kernel_shares=shares)
     if not config.pixels.members or not labels:
         return model
     heads = tuple(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from features.match.calibration import Calibrator
 from features.match.fine.config import FineConfig
+from features.match.fine.kernel import KernelHeads
 from features.match.fine.matcher import CHUNK, Matcher
 from features.match.fine.pixel_heads import PixelHeads
 from features.match.fine.views import Listings, Views
@@ -43,8 +44,10 @@ class FineModel:
         bank: listings of the shop it was trained on.
         calibrator: margin to probability.
         blend: weight of the fusion's logit beside the towers' cosine times the inverse temperature.
+        kernel_heads: remembered listings by which attributes are told; None where there are none.
+        kernel_shares: weight of these beside the heads on scenes, one an attribute.
         pixel_heads: networks of their own that tell attributes from pixels; as many as configured.
-        pixel_shares: weight of these beside the heads on scenes, one an attribute.
+        pixel_shares: weight of these beside all others, one an attribute.
     """
 
     config: FineConfig
@@ -54,6 +57,8 @@ class FineModel:
     bank: Bank
     calibrator: Calibrator
     blend: float
+    kernel_heads: KernelHeads | None = None
+    kernel_shares: tuple[float, ...] = ()
     pixel_heads: tuple[PixelHeads, ...] = ()
     pixel_shares: tuple[float, ...] = ()
 
@@ -153,16 +158,30 @@ class FineModel:
             hidden = torch.cat([tower(member.see(views.at(rows))).hidden for rows in parts])
             by_members.append([head(hidden).softmax(1) for head in heads])
         found = [torch.stack(each).mean(0).cpu().numpy() for each in zip(*by_members, strict=True)]
-        if of != "image" or not self.pixel_heads:
-            return found
-        shares = zip(found, self.told_by_pixels(views), self.pixel_shares, strict=True)
-        return [(1 - share) * a + share * b for a, b, share in shares]
+        if of == "image" and self.kernel_heads is not None:
+            found = _mixed(found, self.told_by_kernels(views), self.kernel_shares)
+        if of == "image" and self.pixel_heads:
+            found = _mixed(found, self.told_by_pixels(views), self.pixel_shares)
+        return found
+
+    def told_by_kernels(self, views: Views) -> list[NDArray[np.float32]]:
+        """As `told`, by the remembered listings alone."""
+        if self.kernel_heads is None:
+            raise ValueError("the model must have remembered listings to tell attributes by, it has none")
+        return [told.cpu().numpy() for told in self.kernel_heads.told(views)]
 
     def told_by_pixels(self, views: Views) -> list[NDArray[np.float32]]:
         """As `told`, by the networks on pixels alone: the mean of their probabilities."""
         parts = torch.split(views.pixels, CHUNK)
         found = [[torch.cat(each) for each in zip(*map(heads.told, parts), strict=True)] for heads in self.pixel_heads]
         return [torch.stack(each).mean(0).cpu().numpy() for each in zip(*found, strict=True)]
+
+
+def _mixed(
+    some: list[NDArray[np.float32]], others: list[NDArray[np.float32]], shares: tuple[float, ...]
+) -> list[NDArray[np.float32]]:
+    """Of each attribute, the probabilities of both, the others' by the given weight."""
+    return [(1 - share) * a + share * b for a, b, share in zip(some, others, shares, strict=True)]
 
 
 def _log_mean_exp(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from features.match.fine.variants import varied
 from features.match.fine.views import Views
 from features.progress import bar
 
-ASIDE = {"pixels", "members", "rerank", "prior"}
+ASIDE = {"pixels", "kernel", "members", "rerank", "prior"}
 """Settings that change nothing of how one member learns; a run goes on where they were changed."""
 SLOW = 0.99
 """Weight of the past in the slower copy, where only a loss needs one."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from features.encoders.catalog import encode_texts
 from features.encoders.config import EncoderConfig
 from features.encoders.local import LocalConfig, Pictures, read_pictures, read_pixels
+from features.encoders.shades import read_shades
 from features.encoders.text import TextEncoder
 from features.encoders.token_states import Tokens, read_tokens
 from features.quarantine import Quarantine
@@ -51,6 +52,7 @@ def read_listings(
     *,
     parts: bool,
     pixels: bool = False,
+    shades: bool = False,
     cache_dir: Path,
     quarantine: Quarantine,
     texts: list[str] | None = None,
@@ -63,6 +65,7 @@ def read_listings(
         local: how closely.
         parts: whether tokens and patches are wanted, which co-attention needs.
         pixels: whether pictures are wanted as they are, too, which a tuned network needs.
+        shades: whether the shades of what pictures show are wanted, too, by which attributes are told.
         cache_dir: folder of the caches.
         quarantine: takes the pictures that cannot be read.
         texts: words a listing, in place of the shop's own.
@@ -75,6 +78,9 @@ def read_listings(
     pictures = read_pictures(names, shop.images, local, patches=parts, cache_dir=cache_dir, quarantine=quarantine)
     if pixels and shop.images is not None:
         pictures = replace(pictures, pixels=read_pixels(names, shop.images, local))
+    if shades:  # what cannot be read has been refused above
+        found = read_shades(names, shop.images, cache_dir=cache_dir, quarantine=Quarantine())
+        pictures = replace(pictures, shades=found)
     return Listings(texts, sentence, pictures, tokens)
 
 
@@ -90,6 +96,7 @@ class Views:
         token_mask: bool [n, t].
         patches: [n, p, d_patch]; p may be 0.
         pixels: uint8 [n, 3, height, width], or [n, 0] where they are not read.
+        shades: float16 [n, d_shades]; d_shades may be 0.
         same_text: int64 [n]; equal numbers mark identical texts.
         same_image: int64 [n]; equal numbers mark identical pictures.
     """
@@ -101,6 +108,7 @@ class Views:
     token_mask: Tensor
     patches: Tensor
     pixels: Tensor
+    shades: Tensor
     same_text: Tensor
     same_image: Tensor
 
@@ -116,7 +124,9 @@ class Views:
         same_text = _numbered([listings.texts[row].strip() for row in rows])
         same_image = _numbered([pictures.content[row] for row in rows])
         pixels = np.zeros((len(rows), 0), np.uint8) if pictures.pixels is None else pictures.pixels[rows]
-        arrays = (words, listings.sentence[rows], pictures.scene[rows], states, mask, pictures.patches[rows], pixels)
+        shades = np.zeros((len(rows), 0), np.float16) if pictures.shades is None else pictures.shades[rows]
+        seen = (pictures.scene[rows], states, mask, pictures.patches[rows], pixels, shades)
+        arrays = (words, listings.sentence[rows], *seen)
         return cls(*(torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (*arrays, same_text, same_image)))
 
     def at(self, rows: Tensor) -> Views:
