@@ -11,7 +11,7 @@ import torch
 
 from features.encoders.local import LocalConfig
 from features.match.fine import pixel_training
-from features.match.fine.config import FineConfig, PixelConfig
+from features.match.fine.config import FineConfig, KernelConfig, PixelConfig
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import fit_fine
 from features.match.fine.labels import Label
@@ -32,7 +32,14 @@ PARITY = Label("parity", ("even", "odd"), np.array([row % 2 if row % 5 else -1 f
 @pytest.fixture(scope="module")
 def model(colored: Listings) -> FineModel:
     config = FineConfig(dim=8, hidden=8, members=1, epochs=2, batch=16, local=LocalConfig(height=32, width=32))
-    return fit_fine(colored, (COLOR, PARITY), LEARNED, HELD, config.model_copy(update={"pixels": PIXELS}), seed=0)
+    return fit_fine(
+        colored,
+        (COLOR, PARITY),
+        LEARNED,
+        HELD,
+        config.model_copy(update={"pixels": PIXELS, "kernel": KernelConfig(listings=0)}),
+        seed=0,
+    )
 
 
 def taught() -> Taught:
