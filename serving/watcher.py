@@ -77,38 +77,49 @@ class Watcher:
             log.info("bundle open", version=live.version, path=str(self._settings.bundle))
 
     async def run(self, closing: asyncio.Event) -> None:
-        """Look again and again until `closing` is set."""
+        """Look again and again until `closing` is set, also while another version is being opened."""
         warm: str | None = None
+        following: asyncio.Task[None] | None = None
         while True:
             live = self.live
             if live is not None and live.version != warm:  # of a version that was followed it was done before
                 await self._warm(live)
                 warm = live.version
             if await passed(closing, self._settings.poll_s):
-                return
+                break
             try:
-                await self.look()
+                version = await self._hear()
             except Exception:  # a worker that no longer looks would never recover
                 log.exception("looking at redis failed")
+                continue
+            if version is not None and (following is None or following.done()):
+                following = asyncio.create_task(self._followed(version))
+        if following is not None:
+            await following
 
     async def look(self) -> None:
         """Ask Redis once; bring it up to date, then follow it."""
+        version = await self._hear()
+        if version is not None:
+            await self._follow(version)
+
+    async def _hear(self) -> str | None:
+        """Ask Redis once, and bring it up to date; the current version, where that is another one than answers here."""
         if not self._store.configured:
-            return
+            return None
         held_since = self._memory.held_since()
         if self._forgotten_after is None and held_since is not None:  # Redis was away when this worker began
             self._forgotten_after = f"{max(0, int(held_since * 1000) - 1)}-0"
         try:
             version, forgotten = await self._store.probe(self._forgotten_after)
         except StoreDownError:
-            return
+            return None
         for entry_id, user_id in forgotten:  # an entry's id begins with the milliseconds of Redis' clock
             self._memory.forget(user_id, at=(int(entry_id.partition("-")[0]) + 1) / 1000)
         self._forgotten_after = forgotten[-1][0] if forgotten else self._forgotten_after or "0-0"
         await self._replay()
         self._store.mark_up()
-        if version is not None and (self.live is None or version != self.live.version):
-            await self._follow(version)
+        return version if self.live is None or version != self.live.version else None
 
     async def _replay(self) -> None:
         """Apply the events held while Redis was away."""
@@ -131,6 +142,12 @@ class Watcher:
             await apart(live.searcher.encoding.warm)
         except Exception:  # who asks for them is told why; a worker that no longer looks would never recover
             log.exception("the encoders of queries do not open", version=live.version)
+
+    async def _followed(self, version: str) -> None:
+        try:
+            await self._follow(version)
+        except Exception:  # likewise; the next look tries again
+            log.exception("another version could not be followed", version=version)
 
     async def _follow(self, version: str) -> None:
         """Open the bundle of another version and answer from it; stay where that fails."""

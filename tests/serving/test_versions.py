@@ -142,6 +142,35 @@ def test_a_version_that_cannot_be_made_ready_answers_all_the_same(
     eventually(lambda: service.feed("u1")["model_version"] == new)
 
 
+def test_a_redis_that_comes_back_is_found_while_another_version_is_made_ready(
+    service: Any, publisher: Any, changed_bundle: Path, eventually: Any
+) -> None:
+    begun, go_on, watcher, store = (
+        threading.Event(),
+        threading.Event(),
+        service.app.state.watcher,
+        service.app.state.store,
+    )
+    before = service.feed("u1")["model_version"]
+
+    async def slow(_: Any) -> None:
+        begun.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.01)
+
+    watcher.ahead = slow
+    try:
+        new = publisher.publish(Bundle.open(changed_bundle)).version
+        assert begun.wait(20)
+        store.mark_down("as if it were gone")
+        eventually(lambda: store.up)
+        assert service.feed("u1")["model_version"] == before
+    finally:
+        go_on.set()
+    eventually(lambda: service.feed("u1")["model_version"] == new)
+    assert service.metric("recsys_version_switches_total") == 2  # with the first
+
+
 def test_a_version_whose_bundle_does_not_open_is_not_followed(
     service: Any, publisher: Any, changed_bundle: Path, tmp_path: Path, eventually: Any
 ) -> None:
