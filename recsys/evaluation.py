@@ -77,7 +77,14 @@ class Evaluation:
     notes: tuple[str, ...] = field(default=())
 
 
-def evaluate(scorer: Scorer, split: Split, *, on: Side, config: EvaluationConfig | None = None) -> Evaluation:
+def evaluate(
+    scorer: Scorer,
+    split: Split,
+    *,
+    on: Side,
+    config: EvaluationConfig | None = None,
+    left_out: Interactions | None = None,
+) -> Evaluation:
     """Rank all items for every user with held-out pairs.
 
     Not ranked are the user's training items and, on test, the validation items too: they are known and would not be
@@ -94,9 +101,10 @@ def evaluate(scorer: Scorer, split: Split, *, on: Side, config: EvaluationConfig
         split: where the held-out pairs are.
         on: the side to judge on.
         config: list lengths and the like.
+        left_out: further pairs that are not ranked.
 
     Raises:
-        ValueError: scores of the wrong shape, or one that is not finite.
+        ValueError: scores of the wrong shape, one that is not finite, or a held-out pair that is to be left out.
     """
     config = config or EvaluationConfig()
     held: Interactions = getattr(split, on)
@@ -111,6 +119,11 @@ def evaluate(scorer: Scorer, split: Split, *, on: Side, config: EvaluationConfig
     has_cold = np.isin(users, cold_pairs.user_idx)
 
     hidden = train if on == "valid" else (train + split.valid.matrix(binary=True)).tocsr()
+    if left_out is not None:
+        further = left_out.matrix(binary=True)
+        if further.multiply(held.matrix(binary=True)).nnz:
+            raise ValueError(f"what is left out of the rankings must not be held out, but pairs of {on} are")
+        hidden = (hidden + further).tocsr()
     full, among_cold = rank_users(
         scorer,
         users,

@@ -116,7 +116,7 @@ def shop_task(
         return task
     other = other_behavior(shop.interactions, task.split, beside)
     known = replace(known, other_behavior=other.events)
-    return replace(task, known=known, remarks=(*task.remarks, other.told(), BESIDE))
+    return replace(task, known=known, remarks=(*task.remarks, other.told(), BESIDE), told=other.events)
 
 
 def _with_split_column(folder: Path) -> Path | None:

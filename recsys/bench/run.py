@@ -23,7 +23,7 @@ from features.progress import log_to_stderr
 from features.section import Section
 from recsys.bench.memory import Growth
 from recsys.bench.result import Result
-from recsys.bench.task import TOLD_LEFT_OUT, Task, joined
+from recsys.bench.task import TOLD_LEFT_OUT, Task
 from recsys.evaluation import Evaluation, EvaluationConfig, Side, evaluate
 from recsys.held_out import Split
 from recsys.models.model import Job
@@ -122,8 +122,8 @@ def trial(task: Task, name: str, config: Section, *, seed: int, run_dir: Path, w
     except GivenUp:
         result = replace(result, valid={"recall@20": max(recall for _, recall in looks)}, ended_early=True)
     else:
-        judged = evaluate(scorer, task.split, on="valid", config=CHOSEN_BY)
-        result = replace(result, valid=judged.metrics, params=dict(scorer.params))
+        valid = evaluate(scorer, task.split, on="valid", config=CHOSEN_BY).metrics
+        result = replace(result, valid=valid, params=dict(scorer.params))
     shutil.rmtree(run_dir, ignore_errors=True)
     seconds, cpu = time.perf_counter() - started, time.process_time() - used
     return replace(result, fit_s=seconds, cpu_s=cpu, peak_bytes=growth.bytes(), looks=tuple(looks))
@@ -147,13 +147,12 @@ def final(task: Task, name: str, config: Section, *, seed: int, run_dir: Path) -
         settled = model.settle(config, scorer.params)
         judged_on, last = task.final, model.fit(task.final, task.known, settled, Job(seed, run_dir / "final"))
     seconds, cpu, peak = time.perf_counter() - started, time.process_time() - used, growth.bytes()
-    told = task.known.other_behavior
-    test = judged(last, judged_on, told, on="test", config=JUDGED)
+    test = judged(last, judged_on, task.told, on="test", config=JUDGED)
     result = Result(
         name,
         config.model_dump(mode="json"),
         seed,
-        judged(scorer, task.split, told, on="valid", config=VALID_JUDGED).metrics,
+        judged(scorer, task.split, task.told, on="valid", config=VALID_JUDGED).metrics,
         test=test.metrics,
         params=dict(scorer.params),
         fit_s=seconds,
@@ -177,7 +176,7 @@ def judged(
     whole = evaluate(scorer, split, on=on, config=config)
     if told is None:
         return whole
-    less = evaluate(scorer, replace(split, train=joined(split.train, told)), on=on, config=config)
+    less = evaluate(scorer, split, on=on, config=config, left_out=told)
     return replace(
         whole,
         metrics=whole.metrics | {f"{name}{TOLD_LEFT_OUT}": value for name, value in less.metrics.items()},

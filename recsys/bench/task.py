@@ -57,6 +57,8 @@ class Task:
         final: the sides of the last fit, whose training side holds the validation pairs too; None where models are
             judged as they were chosen.
         remarks: what else belongs to the protocol, in sentences.
+        told: other behavior that all models are judged without, too, also one that `known` tells nothing of it; None
+            where none is told.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Task:
     known: Knowledge
     final: Split | None
     remarks: tuple[str, ...] = ()
+    told: Interactions | None = None
 
     @property
     def protocol(self) -> str:

@@ -13,10 +13,14 @@ from features.errors import InputError
 from features.interactions import Interactions
 from features.quarantine import Quarantine
 from features.vocabulary import Vocabulary
-from recsys.bench.bench import ablations
+from recsys.bench.bench import BenchConfig, Outcome, ablations
 from recsys.bench.indexed import bare_catalog
 from recsys.bench.read import read_task
-from recsys.bench.run import judged
+from recsys.bench.result import Result
+from recsys.bench.run import final, judged
+from recsys.bench.table import bench_json, markdown
+from recsys.bench.task import Task
+from recsys.bench.tuning import Choice
 from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.held_out import SIDES, Split, pair_keys
 from recsys.models.closed_form import Sides
@@ -241,3 +245,38 @@ def test_metrics_with_what_is_told_left_out_are_those_of_lists_without_it() -> N
     assert found.per_user["recall@2, told left out"].tolist() == [1.0]
     plain = judged(scorer, split, None, on="test", config=EvaluationConfig(ks=(2,), bootstrap_samples=0))
     assert not any("told" in name for name in plain.metrics)
+    with pytest.raises(ValueError, match="must not be held out, but pairs of test are"):
+        judged(scorer, split, events, on="test", config=EvaluationConfig(ks=(2,), bootstrap_samples=0))
+
+
+def test_novelty_goes_by_what_was_learned_with_told_items_left_out_too() -> None:
+    """u0 is shown i2 either way, which u1 viewed and nobody has in training: log2((2 + 1) / (0 + 1)) bits."""
+    rows = [(0, 0, "like", 0.0), (0, 3, "like", 0.0), (1, 0, "like", 0.0), (1, 2, "view", 0.0), (0, 1, "view", 0.0)]
+    events = events_of(rows, 2, 4)
+    split = likes_of(events, [0, 2, 0, -1, -1])
+    told = events.where(events.event_type == "view")
+    scores = np.array([[0], [1], [2], [-1]], dtype=np.float32)
+    scorer = EmbeddingScorer("by hand", np.ones((2, 1), dtype=np.float32), scores)
+    found = judged(scorer, split, told, on="test", config=EvaluationConfig(ks=(1,), bootstrap_samples=0)).metrics
+    assert found["novelty@1"] == found["novelty@1, told left out"] == pytest.approx(np.log2(3))
+
+
+def test_ablations_are_judged_without_what_is_told_as_all_else_is(tmp_path: Path) -> None:
+    split, known = quiet_world()
+    model = MODELS["ease_side"]
+    task = Task("quiet", split, known, None, told=known.other_behavior)
+
+    def fitted(one: Task) -> tuple[Result, ...]:
+        return (final(one, model.name, model.config, seed=0, run_dir=tmp_path),)
+
+    without = {
+        label: fitted(replace(task, known=known.without(*parts))) for label, parts in ablations(task, model).items()
+    }
+    outcome = Outcome(model, Choice(model.config), fitted(task), without)
+    table = bench_json(task, [outcome], BenchConfig(ablation=True), complete=True)
+    row = table["ablation"]["ease_side"]["no other behavior"]
+    for metric in ("recall@20", "recall@20, told left out"):
+        gain = table["models"]["ease_side"]["test"][metric]["mean"] - row["test"][metric]["mean"]
+        assert row["loss"][metric][0] == pytest.approx(gain)
+        assert gain > 0.2
+    assert "| other behavior | " in markdown(table)
