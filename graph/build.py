@@ -33,6 +33,7 @@ from graph.relations.triples import Triples, triple_edges
 from graph.schema import (
     ENTITY,
     ITEM,
+    RATING,
     REVIEWS,
     TERM,
     USER,
@@ -47,8 +48,6 @@ from graph.schema import (
     under,
 )
 
-RATING = "rating"
-"""The attribute made of the items' mean ratings."""
 Likeness = Literal["image", "text", "audio", "fused", "reviews"]
 """In what items may be alike."""
 

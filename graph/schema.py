@@ -25,6 +25,8 @@ HAS = "has"
 ALIKE = "alike:"
 REVIEWS = "reviews"
 """The likeness of items by what buyers wrote."""
+RATING = "rating"
+"""The attribute made of the items' mean ratings."""
 TOGETHER = "together:"
 LIKE_MINDED = "like_minded"
 UNDER = "under"
@@ -104,9 +106,13 @@ def is_company(edge_type: EdgeType) -> bool:
 
 
 def is_timeless(edge_type: EdgeType) -> bool:
-    """Whether edges sum up events or reviews, or are the reverse of such: later ones say as much as earlier ones."""
+    """Whether edges sum up events or reviews, or are the reverse of such: later ones say as much as earlier ones.
+
+    An attribute of items that is called `RATING` is taken for the reviews' mean: a table's own is mostly that, too.
+    """
     one_way = reverse(edge_type) if is_reverse(edge_type) else edge_type
-    return is_company(one_way) or one_way in (mentions(), alike(REVIEWS))
+    of_reviews = (mentions(), alike(REVIEWS), has_attribute(ITEM, RATING))
+    return is_company(one_way) or one_way[1].startswith(BESIDE) or one_way in of_reviews
 
 
 def is_mutual(edge_type: EdgeType) -> bool:

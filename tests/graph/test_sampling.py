@@ -18,6 +18,7 @@ from graph.sampling.draw import draw_positions
 from graph.sampling.incoming import Incoming
 from graph.sampling.sampler import GraphSampler
 from graph.sampling.temporal import temporal_data
+from graph.schema import reverse
 
 LIKES = ("user", "likes", "item")
 LIKED = ("item", "rev_likes", "user")
@@ -243,3 +244,15 @@ def test_a_knowledge_graph_is_sampled_event_by_event(catalog: Catalog, train: In
     assert data["item", "rev_view", "user"].time.tolist() == [0.0, 1.0, 3.0]
     assert not any("together" in relation for _, relation, _ in data.edge_types)
     assert ("item", "has", "item:brand") in data.edge_types
+
+
+def test_what_sums_up_all_views_or_ratings_is_not_in_a_graph_of_single_events(
+    catalog: Catalog, train: Interactions
+) -> None:
+    rated = replace(catalog, attributes=Attributes.of([(0, "rating", "4"), (1, "rating", "4")]))
+    graph = build_graph(rated, train, Attributes.of([]), {}, GraphConfig(), other_behavior=train)
+    summed = [("user", "beside:view", "item"), ("item", "has", "item:rating")]
+    assert set(summed) <= set(graph.edges)
+    told = temporal_data(graph, replace(train, timestamp=np.arange(5.0))).edge_types
+    assert not {*summed, *map(reverse, summed)} & set(told)
+    assert ("user", "view", "item") in told
