@@ -28,13 +28,12 @@ from scipy import sparse
 from torch import nn
 from torch.nn.functional import normalize
 
-from features.checkpoint import fingerprint
 from recsys.held_out import Split
 from recsys.models.facts import Facts, thinned, told
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Changes, Job, Model
 from recsys.models.pairs import settled
-from recsys.objective import ObjectiveConfig, UserSoftmax, liked_pairs
+from recsys.objective import ObjectiveConfig, UserSoftmax, fit_fingerprint, liked_pairs
 from recsys.scorer import EmbeddingScorer
 from recsys.trainer import Look, chosen_device, train_model
 from recsys.validation import Validator
@@ -198,11 +197,10 @@ def fit_denoiser(name: str, split: Split, known: Knowledge | None, config: Denoi
         return EmbeddingScorer(name, *nothing, params={"note": "no training events"})
     device = chosen_device(config.device)
     liked = liked_pairs(split.train, config)
-    sides = (part for side in (split.train, split.valid) for part in (side.user_idx, side.item_idx, side.weight))
     facts = Facts.none(n_users, n_items)
     if known is not None:
         facts = Facts.of(known, n_users, content_dim=config.content_dim, min_owners=config.min_owners)
-    run = fingerprint(name, config.model_dump_json(exclude={"device"}), str(job.seed), *sides, *facts.parts())
+    run = fit_fingerprint(name, config, split.train, split.valid, *facts.parts(), seed=job.seed)
     trained = train_model(
         DenoiserLearner(Denoiser(n_items, config, seed=job.seed, facts=facts).to(device), liked, config, device=device),
         Validator(liked, split.valid.matrix(binary=True), max_users=config.validation_users, seed=job.seed),

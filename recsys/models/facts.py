@@ -69,11 +69,7 @@ class Facts:
         """Everything, for a fingerprint."""
         return [
             self.content,
-            *(
-                part
-                for one in (self.items, self.users, *([self.did] if self.did.shape[1] else []))
-                for part in (one.indptr, one.indices, one.data)
-            ),
+            *(part for one in (self.items, self.users, self.did) for part in (one.indptr, one.indices, one.data)),
         ]
 
 

@@ -134,10 +134,12 @@ class Knowledge:
     def fingerprint(self) -> str:
         """Hex digest of everything."""
         facts = [self.catalog.attributes, self.user_attributes]
+        other: list[NDArray[np.generic] | str] = []
         told = self.other_behavior
-        other = (
-            () if told is None else (told.user_idx, told.item_idx, told.weight, "\n".join(map(str, told.event_type)))
-        )
+        if told is not None:
+            other = [told.user_idx, told.item_idx, told.weight, "\n".join(map(str, told.event_type))]
+            if told.timestamp is not None:  # with it edges of the graph may fade
+                other.append(told.timestamp)
         return fingerprint(
             self.catalog.items.fingerprint,
             str([sorted(zip(f.row_idx.tolist(), f.name.tolist(), f.value.tolist(), strict=True)) for f in facts]),

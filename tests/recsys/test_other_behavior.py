@@ -229,6 +229,10 @@ def test_what_is_told_is_a_part_that_can_be_taken_away() -> None:
     assert known.parts == ("other_behavior",)
     assert known.without("other_behavior").parts == ()
     assert known.fingerprint() != known.without("other_behavior").fingerprint()
+    told = known.other_behavior
+    assert told is not None
+    timed = replace(known, other_behavior=replace(told, timestamp=np.arange(len(told), dtype=np.float64)))
+    assert timed.fingerprint() != known.fingerprint(), "edges of the graph fade with time"
     with pytest.raises(ValueError, match="one item vocabulary"):
         replace(known, other_behavior=events_of([(0, 0, "view", 0.0)], 1, 1))
 
