@@ -223,7 +223,8 @@ class ItemKeeper:
             await write(self._kept.write, Remembered(dict(self._known), change))
         except OSError as error:
             log.error("changes of items cannot be kept in a file", path=str(self._kept.path), error=str(error))
-        self._written = change
+        else:  # what could not be written is tried again after the pause
+            self._written = change
         self._write_at = time.monotonic() + max(LEAST_PAUSE_S, PAUSE * (time.monotonic() - began))
 
     async def look(self) -> None:

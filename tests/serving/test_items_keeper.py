@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from recsys.bundle import Bundle
 from serving.items.keeper import ItemKeeper
+from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
 from serving.items.said import Said
 from serving.items.shelf import ItemShelf
@@ -57,6 +58,30 @@ def test_a_change_takes_effect_while_another_bundle_is_made_ready_and_holds_ther
         assert keeper.trained is second.bundle
 
     run_apart(story())
+
+
+def test_what_the_disk_refused_is_written_when_it_does_not_any_more(
+    tmp_path: Path, run_apart: Callable[..., Any]
+) -> None:
+    in_the_way = tmp_path / "state"
+    in_the_way.write_text("no folder")
+    kept = KeptItems(in_the_way / "items", "redis://here")
+
+    async def story() -> None:
+        settings, telemetry = Settings(), Telemetry()
+        shelf = ItemShelf(Store(None, settings, telemetry))
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, kept=kept)
+        await keeper.take({"i0": Said(fields={"price": 0.25})})
+        keeper._after = "7-0"
+        await keeper._write(hurry=True)
+        in_the_way.unlink()
+        keeper._write_at = 0.0  # as after the pause
+        await keeper._write(hurry=True)
+
+    run_apart(story())
+    remembered = kept.read()
+    assert remembered is not None
+    assert (remembered.change, remembered.items["i0"].fields) == ("7-0", {"price": 0.25})
 
 
 def test_what_a_request_computes_is_not_shared_among_threads_whenever_faiss_came(
