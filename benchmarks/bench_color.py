@@ -14,9 +14,11 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from figures import keep, takes_json
 from numpy.typing import NDArray
 
 from features.attribute_sources import LinearHead, best_ridge
@@ -45,6 +47,7 @@ def main() -> None:
     options.add_argument("--test", action="store_true", help="the last kind on the test; not to choose by")
     options.add_argument("--seeds", type=int, default=3, help="of the test")
     options.add_argument("--cache", type=Path, default=CACHE)
+    takes_json(options)
     given = options.parse_args()
     shop = read_shop(given.shop, quarantine=Quarantine())
     names, told = [str(name) for name in shop.catalog.image], Quarantine()
@@ -63,8 +66,11 @@ def main() -> None:
             judged(KINDS[-1], listings, colors, label, learned=rest, held=held, seed=seed).mean()
             for seed in range(given.seeds)
         ]
-        show(KINDS[-1], "test", learned=len(rest), listings=len(held), accuracy=right, spread=np.std(right, ddof=1))
+        spread = np.std(right, ddof=1) if len(right) > 1 else np.nan
+        row = show(KINDS[-1], "test", learned=len(rest), listings=len(held), accuracy=right, spread=spread)
+        keep(given, {"rows": [row]})
         return
+    rows = []
     for kind in KINDS[-1:] if given.curve else given.kinds:
         for share in CURVE if given.curve else (1.0,):
             found = []
@@ -75,15 +81,11 @@ def main() -> None:
                 found.append(judged(kind, listings, colors, label, learned=np.sort(few), held=held, seed=0))
             each = np.concatenate(found)
             error = np.sqrt(each.mean() * (1 - each.mean()) / len(each))
-            by_fold = [one.mean() for one in found]
-            show(
-                kind,
-                "5 folds",
-                learned=round(share * len(rest) * 0.8),
-                listings=len(each),
-                accuracy=by_fold,
-                error=error,
-            )
+            by_fold, learned = [one.mean() for one in found], round(share * len(rest) * 0.8)
+            rows.append(show(kind, "5 folds", learned=learned, listings=len(each), accuracy=by_fold, error=error))
+    for row in rows:
+        row["over_first"] = row["accuracy"] / rows[0]["accuracy"]
+    keep(given, {"rows": rows})
 
 
 def judged(
@@ -117,11 +119,13 @@ def judged(
     return np.asarray(heads.told(views[1])[0].argmax(dim=1).numpy() == truth)
 
 
-def show(kind: str, on: str, *, accuracy: list[float], **figures: float) -> None:
-    """One line."""
+def show(kind: str, on: str, *, accuracy: list[float], **figures: float) -> dict[str, Any]:
+    """Print one line, and give it back."""
     shown = {name: round(float(value), 4) for name, value in figures.items()}
     line = {"kind": kind, "on": on, "accuracy": round(float(np.mean(accuracy)), 4)} | shown
-    print(json.dumps(line | {"each": np.round(accuracy, 4).tolist()}), flush=True)
+    line |= {"each": np.round(accuracy, 4).tolist()}
+    print(json.dumps(line), flush=True)
+    return line
 
 
 if __name__ == "__main__":

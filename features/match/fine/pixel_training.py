@@ -92,26 +92,26 @@ def train_pixel_heads(
 
 
 def shares_of(
-    by_scenes: list[NDArray[np.float32]],
-    by_pixels: list[NDArray[np.float32]],
+    some: list[NDArray[np.float32]],
+    others: list[NDArray[np.float32]],
     labels: tuple[Label, ...],
     rows: NDArray[np.int64],
 ) -> tuple[float, ...]:
-    """Of each attribute, the weight of the networks on pixels that makes the labels of some listings likeliest.
+    """Of each attribute, the weight of other probabilities beside some that makes the labels of listings likeliest.
 
     Args:
-        by_scenes: probabilities by the heads on scenes, [n, values] an attribute.
-        by_pixels: likewise, by the networks on pixels.
+        some: probabilities, [n, values] an attribute.
+        others: likewise; by the networks on pixels, or by remembered listings.
         labels: the attributes.
         rows: int64 [n]; the listings, none of them learned from.
     """
     shares = []
-    for a, b, label in zip(by_scenes, by_pixels, labels, strict=True):
+    for a, b, label in zip(some, others, labels, strict=True):
         at = np.flatnonzero(label.of[rows] >= 0)
         value = label.of[rows][at]
         likely = [np.log((1 - share) * a[at, value] + share * b[at, value] + 1e-12).sum() for share in SHARES]
         shares.append(SHARES[int(np.argmax(likely))])
-    log.info("pixels weighed", **{label.name: share for label, share in zip(labels, shares, strict=True)})
+    log.info("attributes weighed", **{label.name: share for label, share in zip(labels, shares, strict=True)})
     return tuple(shares)
 
 
