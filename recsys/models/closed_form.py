@@ -47,7 +47,8 @@ class ClosedFormConfig(Section):
     """How much less a user's older items say of what comes next: the n-th newest counts n to minus this power. 0: all
     alike. For data that are in an order of time (`recsys.linear.history`)."""
     dense_items: PositiveInt = 12_000
-    """Catalogs up to this size are solved exactly, as a matrix of items by items in memory."""
+    """Catalogs up to this size, columns of users and of other behavior included, are solved exactly, as a matrix of
+    items by items in memory."""
     tuning: BaselinesConfig = BaselinesConfig(tuning_users=2_000)
     """List length, users and time budget of the search."""
 

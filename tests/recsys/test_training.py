@@ -237,7 +237,7 @@ def test_events_beside_the_graph_start_afresh_too(world: World, tmp_path: Path) 
     assert len(list(tmp_path.glob("gnn-*"))) == 2
 
 
-@pytest.mark.parametrize("model", ["gnn", "mf"])
+@pytest.mark.parametrize("model", ["gnn", "mf", "denoiser"])
 def test_another_version_of_the_product_starts_afresh(
     model: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
