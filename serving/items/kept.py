@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class KeptItems:
     """The file.
 
     Args:
-        path: where it lies; workers of one service share it, as each would write the same.
+        path: where it lies; workers of one service share it, in several pods too, as each would write the same.
         redis: which Redis it is of, without its password.
     """
 
@@ -48,7 +49,8 @@ class KeptItems:
             OSError: it cannot be written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        whose = f"{socket.gethostname()}.{os.getpid()}"  # pods number their processes alike
+        aside = self.path.with_name(f".{self.path.name}.{whose}")
         head = {"redis": self._redis, "change": remembered.change, "items": len(remembered.items)}
         with aside.open("wb") as file:
             file.write(orjson.dumps(head) + b"\n")
