@@ -188,6 +188,7 @@ def shop(tmp_path: Path) -> Path:
     pd.DataFrame({"item_id": list("abcdefgh"), "title": ""}).to_csv(folder / "items.csv", index=False)
     rows = [(f"u{user}", item, "buy") for user in range(6) for item in "abcde"]
     rows += [(f"u{user}", item, "view") for user in range(6) for item in "efgh"]
+    rows += [*(("u6", item, "buy") for item in "abc"), ("u6", "d", "view"), ("u6", "e", "view")]
     pd.DataFrame(rows, columns=["user_id", "item_id", "event_type"]).to_csv(folder / "interactions.csv", index=False)
     sides = {"a": "train", "b": "train", "c": "train", "d": "valid", "e": "test"}
     listed = [
@@ -195,6 +196,7 @@ def shop(tmp_path: Path) -> Path:
         for user in range(6)
         for place, side in enumerate(sides.values())
     ]
+    listed += [("u6", item, "train") for item in "abc"]
     pd.DataFrame(listed, columns=["user_id", "item_id", "split"]).to_csv(folder / "s.csv", index=False)
     return folder
 
@@ -207,16 +209,21 @@ def test_a_comparison_says_what_is_told_and_is_another_than_one_that_is_not(shop
 
     untold, told = read(), read("view")
     assert untold.known.other_behavior is None
+    assert untold.told is None
     assert told.known.without("other_behavior").fingerprint() == untold.known.fingerprint()
     assert told.fingerprint() != untold.fingerprint()
     for side in SIDES:
         assert pair_keys(getattr(told.split, side)).tolist() == pair_keys(getattr(untold.split, side)).tolist()
     assert "other behavior" not in untold.protocol
-    assert told.known.other_behavior is None or not len(told.known.other_behavior), "f, g and h have no training pairs"
+    events = told.known.other_behavior
+    assert events is told.told
+    pairs = zip(events.user_idx.tolist(), events.item_idx.tolist(), strict=True)
+    assert [(events.users[user], events.items[item]) for user, item in pairs] == [("u6", "d"), ("u6", "e")]
     assert (
-        "of other behavior: none (left out: 6 of pairs that also have an event that is to be predicted; 18 of items"
-        in (told.protocol)
-    )
+        "of other behavior: 2 of type view (left out: 6 of pairs that also have an event that is to be predicted; "
+        "18 of items without training pairs)."
+    ) in told.protocol
+    assert "no other behavior" in ablations(told, MODELS["ease_side"])
     assert "no other behavior" not in ablations(untold, MODELS["ease_side"])
     with pytest.raises(InputError, match=r"there are \(buy, view\), got 'veiw'"):
         read("veiw")
