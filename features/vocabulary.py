@@ -67,7 +67,9 @@ class Vocabulary:
         return self.ids[idx]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and len(self) == len(other) and all(map(str.__eq__, self.ids, other.ids))
+        if self is other or not isinstance(other, Vocabulary):
+            return self is other
+        return len(self) == len(other) and all(map(str.__eq__, self.ids, other.ids))
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
