@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from features.attribute_sources import Doubles, log_softmax
-from features.match.calibration import Calibrator, fit_calibrator
+from features.match.calibration import fit_calibrator
+from features.match.calibrator import Calibrator
 
 
 @dataclass(frozen=True, eq=False)

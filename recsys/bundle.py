@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from features.errors import InputError
+from features.match.stored import StoredMatch
 from features.vocabulary import Vocabulary
 from recsys.bundle_files import check_axes, check_file, map_array, map_file, map_ids, neighbor_arrays
 from recsys.bundle_format import (
@@ -35,7 +36,7 @@ from recsys.bundle_format import (
     Manifest,
     read_manifest,
 )
-from recsys.bundle_parts import ColdNodes, NeighborList
+from recsys.bundle_parts import ColdNodes, NeighborList, read_match
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import COLUMNS, Standing
 
@@ -224,6 +225,16 @@ class Bundle:
     def onnx(self, name: str) -> Path | None:
         """The exported network `onnx/NAME`, or None where the bundle has no such one."""
         return self.path / "onnx" / name if f"onnx/{name}" in self.manifest.files else None
+
+    @cached_property
+    def match(self) -> StoredMatch | None:
+        """What scores listings that are new or changed; None where the bundle was written without.
+
+        Raises:
+            BundleError: it cannot be read, or is of vectors of another length.
+        """
+        widths = (self.text_vectors.shape[1], self.image_vectors.shape[1])
+        return read_match(self.path, self.manifest, widths)
 
     @cached_property
     def ranker(self) -> LinearRanker | None:

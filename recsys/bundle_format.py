@@ -14,10 +14,12 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.errors import InputError
+from features.match.stored import ABOUT, TENSORS
 
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 """Major.minor; a reader refuses another major version and accepts a newer minor one. 1.1 added `places_file`; a bundle
-without is read all the same, only not as fast, and whoever knows 1.0 alone reads a bundle with."""
+without is read all the same, only not as fast, and whoever knows 1.0 alone reads a bundle with. 1.2 added `MATCH`; a bundle
+without is read all the same, only scores no listing that changes while it is served."""
 
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
@@ -46,7 +48,7 @@ ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
 """Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss`,
-`RANKER`, `STANDING`, `SCENARIOS`, `onnx/`, `search/` and `places_file`."""
+`RANKER`, `STANDING`, `SCENARIOS`, `MATCH`, `onnx/`, `search/` and `places_file`."""
 
 COLD = ("graph/cold.json", "graph/value_messages.npy", "graph/item_messages.npy")
 """What new items are placed by: the attribute values and the newcomers' prior; what each value says, `<f4` [n_values,
@@ -60,6 +62,10 @@ the columns of `recsys/ranking/standing.py`, then the counted two of each scenar
 nothing of it has no such file."""
 SCENARIOS = "rank/scenarios.json"
 """Names of the scenarios whose counters `STANDING` holds; a bundle without has none."""
+
+MATCH = tuple(f"match/{name}" for name in (ABOUT, TENSORS))
+"""The match model, by which listings are scored that are new or have new words or another picture: as
+`features.match.model.MatchModel` is saved. Both or none; a shop with too few pairs has no model."""
 
 SEARCH, SEARCH_TERMS = "search/search.json", "search/terms.json"
 SEARCH_POINTERS, SEARCH_ITEMS = "search/term_pointers.npy", "search/posting_items.npy"

@@ -1,4 +1,4 @@
-"""Parts of a bundle that are arrays with a meaning: neighbors, and what new items hear from."""
+"""Parts of a bundle that are arrays with a meaning: neighbors, what new items hear from, and what judges listings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from recsys.bundle_files import map_array
-from recsys.bundle_format import COLD, BundleError, Manifest
+from features.errors import InputError
+from features.match.stored import StoredMatch
+from recsys.bundle_files import check_file, map_array
+from recsys.bundle_format import COLD, MATCH, BundleError, Manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,3 +84,30 @@ class ColdNodes:
             if messages.shape != (n, dim):
                 raise BundleError(f"{path / name}: shape must be {(n, dim)}, it is {messages.shape}")
         return cls(rows, from_values, from_items, float(known["prior"]))
+
+
+def read_match(path: Path, manifest: Manifest, widths: tuple[int, int]) -> StoredMatch | None:
+    """Read the match model from a bundle's folder; None where it was written without.
+
+    Args:
+        path: the folder.
+        manifest: of the bundle.
+        widths: lengths of the bundle's text and image vectors.
+
+    Raises:
+        BundleError: a file was replaced since the bundle was opened, cannot be read, or judges vectors of another
+            length.
+    """
+    if not all(name in manifest.files for name in MATCH):
+        return None
+    for name in MATCH:
+        check_file(path, name, manifest.files[name], verify=True)
+    try:
+        match = StoredMatch.open((path / MATCH[0]).parent)
+    except InputError as error:
+        raise BundleError(f"{path}: {error}") from error
+    if (match.d_text, match.d_image) != widths:
+        raise BundleError(
+            f"{path / MATCH[0]}: must judge vectors of lengths {widths}, it judges {(match.d_text, match.d_image)}"
+        )
+    return match

@@ -35,6 +35,7 @@ from recsys.bundle_format import (
     INDEX,
     ITEMS,
     MANIFEST,
+    MATCH,
     RANKER,
     SCENARIOS,
     SEARCH,
@@ -87,6 +88,7 @@ def write_bundle(
     index_storage: Storage = "float32",
     ranker: LinearRanker | None = None,
     standing: Standing | None = None,
+    match: Path | None = None,
 ) -> Path:
     """Write everything serving needs.
 
@@ -120,6 +122,7 @@ def write_bundle(
         index_storage: how the approximate index of a large catalog keeps the vectors it looks through.
         ranker: orders the candidates of a feed; None leaves them by taste and prior.
         standing: what is known of each item that moves with time; None for nothing.
+        match: folder of a saved match model that is fitted; None leaves listings that change without a score.
 
     Returns:
         `directory`.
@@ -188,6 +191,9 @@ def write_bundle(
             _save(aside / STANDING, np.concatenate([standing.columns, *standing.scenarios.values()], axis=1), "<f4")
             if standing.scenarios:
                 (aside / SCENARIOS).write_bytes(orjson.dumps(list(standing.scenarios)))
+        for file in () if match is None else MATCH:
+            (aside / file).parent.mkdir(exist_ok=True)
+            shutil.copyfile(match / Path(file).name, aside / file)
         index = _write_index(aside / INDEX, item_vectors, user_embeddings, index_storage)
         for file, network in (onnx or {}).items():
             (aside / "onnx").mkdir(exist_ok=True)

@@ -34,6 +34,9 @@ def bundle_of(
     standing: Standing | None,
 ) -> Path:
     """Write what serving needs; what users have seen and what is popular is told by all of the shop's events."""
+    match = folder.runs / "match" if prepared.match.fitted else None
+    if match is not None:
+        prepared.match.save(match)
     shop, events = prepared.shop, prepared.shop.interactions
     likes = events.matrix(binary=True)
     similar_idx, similar_score = similar_lists(
@@ -66,6 +69,7 @@ def bundle_of(
         index_storage=config.index_storage,
         ranker=ranker,
         standing=standing,
+        match=match,
         fingerprints={"shop": request["shop_fingerprint"], "split": request["split_fingerprint"]},
     )
 

@@ -30,6 +30,11 @@ _COMPRESSED = 128
 _PROBES = 32
 
 
+def distrust(match_scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What items lose of their likeness to others because of their match scores, float32 of the same shape."""
+    return np.where(match_scores < DISTRUST_BELOW, np.float32(DISTRUST_PENALTY), np.float32(0))
+
+
 def similar_lists(
     item_embeddings: NDArray[np.float32],
     content: NDArray[np.float32],
@@ -62,7 +67,7 @@ def similar_lists(
     n_items = len(item_embeddings)
     behavior = unit_rows(item_embeddings) * np.float32(np.sqrt(behavior_share))
     meaning = unit_rows(content) * np.float32(np.sqrt(1 - behavior_share))
-    penalty = np.where(match_scores < DISTRUST_BELOW, np.float32(DISTRUST_PENALTY), np.float32(0))
+    penalty = distrust(match_scores)
     empty: NDArray[np.bool_] = np.logical_not(np.any(behavior, axis=1) | np.any(meaning, axis=1))
     idx = np.full((n_items, k), -1, dtype=np.int32)
     score = np.zeros((n_items, k), dtype=np.float32)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from features.section import Section
+
+MAX_LOGIT_SCALE = math.log(100)
+"""The learned inverse temperature stays below 100, as in CLIP (Radford et al., 2021)."""
 
 
 class MatchConfig(Section):

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from features.encoders.embeddings import ItemVectors
 from features.errors import InputError
-from features.match.calibration import Calibrator
+from features.match.calibrator import Calibrator
 from features.match.config import MatchConfig
 from features.match.folds import FoldRule
 from features.match.scores import MatchScores
+from features.match.stored import ABOUT, FORMAT, TENSORS, pair_scores
 from features.match.two_tower import Tower, TwoTower
 
-FORMAT = 1
 CHUNK = 4096
 """Listings handled at once."""
 
@@ -110,12 +110,14 @@ class MatchModel:
         score = np.full(len(vectors), np.nan, dtype=np.float32)
         rows = np.flatnonzero(vectors.paired)
         if self.fold_of is not None and len(rows):
-            text, image = vectors.text.vectors[rows], vectors.image.vectors[rows]
-            fold = self.fold_of(text, image)
-            for number, judge in enumerate(self.judges):
-                here = np.flatnonzero(fold == number)
-                margin = judge.margin(text[here], image[here])
-                score[rows[here]] = self.calibrator(margin, prior=self.config.prior)
+            score[rows] = pair_scores(
+                vectors.text.vectors[rows],
+                vectors.image.vectors[rows],
+                judges=self.judges,
+                fold_of=self.fold_of,
+                calibrator=self.calibrator,
+                prior=self.config.prior,
+            )
         return MatchScores(score)
 
     def embed_text(self, text: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -147,7 +149,7 @@ class MatchModel:
         for number, judge in enumerate(self.judges):
             tensors |= _named(f"judge{number}", judge.towers)
             tensors |= {f"bank{number}.texts": judge.texts, f"bank{number}.images": judge.images}
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / "match.safetensors")
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, folder / TENSORS)
         about = {
             "format": FORMAT,
             "d_text": self.d_text,
@@ -157,7 +159,7 @@ class MatchModel:
             "calibrator": asdict(self.calibrator),
             "report": {name: None if math.isnan(value) else value for name, value in self.report.items()},
         }
-        (folder / "match.json").write_text(json.dumps(about, indent=1))
+        (folder / ABOUT).write_text(json.dumps(about, indent=1))
 
     @classmethod
     def load(cls, folder: Path) -> MatchModel:
@@ -167,12 +169,10 @@ class MatchModel:
             InputError: a file is missing, of another format, or broken.
         """
         try:
-            about = json.loads((folder / "match.json").read_text())
+            about = json.loads((folder / ABOUT).read_text())
             if about["format"] != FORMAT:
-                raise InputError(
-                    f"match model must have format {FORMAT}, {folder / 'match.json'} has {about['format']}"
-                )
-            tensors = load_file(folder / "match.safetensors")
+                raise InputError(f"match model must have format {FORMAT}, {folder / ABOUT} has {about['format']}")
+            tensors = load_file(folder / TENSORS)
             config = MatchConfig.model_validate(about["config"])
             d_text, d_image = int(about["d_text"]), int(about["d_image"])
             report = {name: math.nan if value is None else value for name, value in about["report"].items()}
@@ -188,8 +188,7 @@ class MatchModel:
             )
             rule = FoldRule(tensors["fold.projection"].numpy(), tensors["fold.offset"].numpy(), config.folds)
             towers = _restored("towers", tensors, config, d_text, d_image)
-            line = about["calibrator"]
-            calibrator = Calibrator(line["slope"], line["offset"], tuple(line["knots"]), tuple(line["log_odds"]))
+            calibrator = Calibrator.of_dict(about["calibrator"])
             return cls(config, d_text, d_image, towers, judges, rule, calibrator, report)
         except InputError:
             raise

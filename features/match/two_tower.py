@@ -11,10 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.match.config import MatchConfig
-
-MAX_LOGIT_SCALE = math.log(100)
-"""The learned inverse temperature stays below 100, as in CLIP."""
+from features.match.config import MAX_LOGIT_SCALE, MatchConfig
 
 
 class Tower(nn.Module):

@@ -22,6 +22,7 @@ from recsys.recommendation import Part
 from recsys.search.amended import AmendedSpace, amended_search
 from recsys.search.spaces import Space, Spaces
 from recsys.search.stored import StoredSearch
+from recsys.similar import distrust
 
 LIST_LENGTH = 50
 ALIKE_LENGTH = 10
@@ -45,6 +46,7 @@ class Amendments:
         self._changed: dict[int, bytes | None] = {}
         self._gone: set[int] = set()
         self._vectors: dict[int, Mapping[str, Floats]] = {}
+        self._match: dict[int, float] = {}
         self._lists: dict[int, dict[str, Listed]] = {}
         self._items = AmendedVocabulary.over(base.items)
         self._item_vectors = base.item_vectors
@@ -92,6 +94,9 @@ class Amendments:
         self._shown[row] = placed.display
         self._changed[row] = orjson.dumps({name: placed.display[name] for name in DISPLAY_FIELDS})
         self._vectors[row] = placed.vectors
+        self._match.pop(row, None)
+        if placed.match_score is not None:
+            self._match[row] = placed.match_score
         return row
 
     def _bundle(self) -> AmendedBundle:
@@ -102,6 +107,8 @@ class Amendments:
             available[row] = bool(shown["available"])
         available[list(self._gone)] = False  # an index of an empty list selects nothing
         nobody = np.zeros(n_new, dtype=np.float32)
+        match = np.concatenate([base.match_scores, nobody + np.float32("nan")])
+        match[list(self._match)] = list(self._match.values())
         values, categories = self._value_changes(), self._category_changes()
         names = [name for name in categories if name not in base.category_names]
         taken = {one.name: getattr(base, one.name) for one in fields(Bundle)}
@@ -109,7 +116,7 @@ class Amendments:
             "items": self._vocabulary(),
             "item_vectors": self._item_vectors,
             "popularity": np.concatenate([base.popularity, nobody]) if n_new else base.popularity,
-            "match_scores": np.concatenate([base.match_scores, nobody + np.float32("nan")]),
+            "match_scores": match,
             "available": available,
             "category_names": Vocabulary((*base.category_names, *names)) if names else base.category_names,
         }
@@ -165,18 +172,20 @@ class Amendments:
 
     def _listed(self, bundle: AmendedBundle) -> AmendedBundle:
         """The bundle with its lists: those of new items, and those in which new items have a place."""
+        penalty = distrust(bundle.match_scores)
         by_kind: dict[str, dict[int, Listed]] = {"similar": {}, **{name: {} for name in bundle.neighbors}}
         bases: dict[str, NeighborList] = {"similar": bundle.similar, **bundle.neighbors}
         for row, lists in self._lists.items():
             for kind, found in lists.items():
                 if kind in by_kind:
-                    by_kind[kind][row] = found
+                    by_kind[kind][row] = _less(found, penalty) if kind == "similar" else found
         for row, lists in self._lists.items():
             if row in self._gone:
                 continue
             for other, score in zip(*(values.tolist() for values in lists["similar"]), strict=True):
                 of_other = by_kind["similar"].get(other)
-                joined = _joined(bases["similar"].of(other) if of_other is None else of_other, row, score)
+                listed = bases["similar"].of(other) if of_other is None else of_other
+                joined = _joined(listed, row, score - float(penalty[row]))
                 if joined is not None:
                     by_kind["similar"][other] = joined
         amended = {kind: AmendedList(bases[kind].idx, bases[kind].score, of) for kind, of in by_kind.items()}
@@ -222,6 +231,13 @@ class Amendments:
             )
             for row in self._changed
         ]
+
+
+def _less(listed: Listed, penalty: Floats) -> Listed:
+    """A list in which items lose what `recsys.similar.distrust` takes from them, best first again."""
+    rows, score = listed[0], listed[1] - penalty[listed[0]]
+    order = np.lexsort((rows, -score))
+    return rows[order], score[order]
 
 
 def _joined(listed: Listed, row: int, score: float) -> Listed | None:

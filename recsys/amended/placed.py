@@ -41,11 +41,14 @@ class Placed:
             0 where it has no words, or no picture; what is not named is as the bundle has it.
         place: float32 [dim + 1], as a row of `Bundle.item_vectors`; None for an item that training knows, which keeps
             its place: what its users did says more of it than new words.
+        match_score: how well its picture and its words belong together, in [0, 1], NaN where that is not known; None
+            for an item whose words and picture are as the bundle has them, which keeps its score.
     """
 
     display: Mapping[str, Any]
     vectors: Mapping[str, Floats]
     place: Floats | None = None
+    match_score: float | None = None
 
 
 class Placer:
@@ -100,6 +103,7 @@ class Placer:
                 if vector.any()
                 else np.zeros(self._match_width, dtype=np.float32)
             )
+        score = self.match_score(item_id, vectors)
         place = None
         if item_id not in self._bundle.items:
             self.require()
@@ -108,8 +112,33 @@ class Placer:
                 image=vectors["image"],
                 attributes=display["attributes"],
                 price=display["price"],
+                trust=None if score is None or np.isnan(score) else score,
             )
-        return Placed(display, {**vectors, **shared}, place)
+        return Placed(display, {**vectors, **shared}, place, score)
+
+    def match_score(self, item_id: str, vectors: Mapping[str, Floats]) -> float | None:
+        """How well an item's picture and words belong together, by the match model of the fit.
+
+        Args:
+            item_id: outside id.
+            vectors: as of `placed`.
+
+        Returns:
+            In [0, 1]; NaN where words or picture are missing, or the bundle has no match model; None where nothing is
+            new, so that the bundle's own score holds.
+
+        Raises:
+            BundleError: the match model cannot be read.
+        """
+        if not vectors:
+            return None
+        bundle = self._bundle
+        if bundle.match is None:
+            return float("nan")
+        row = bundle.items.idx(item_id) if item_id in bundle.items else None
+        own = {} if row is None else {"text": bundle.text_vectors[row], "image": bundle.image_vectors[row]}
+        both = {**own, **vectors}
+        return float(bundle.match.score(both["text"][None], both["image"][None])[0])
 
     def require(self) -> None:
         """Insist on being able to place new items.

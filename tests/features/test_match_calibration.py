@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.match.calibration import Calibrator, auroc, expected_calibration_error, fit_calibrator, sigmoid
+from features.match.calibration import auroc, expected_calibration_error, fit_calibrator
+from features.match.calibrator import Calibrator, sigmoid
 
 
 @settings(deadline=None, max_examples=50)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from features.match.config import MatchConfig
-from features.match.two_tower import MAX_LOGIT_SCALE, Tower, TwoTower, contrastive_loss
+from features.match.config import MAX_LOGIT_SCALE
+from features.match.two_tower import Tower, TwoTower, contrastive_loss
 
 NONE_ALIKE = torch.arange(3)
 

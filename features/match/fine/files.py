@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from features.checkpoint import part
 from features.errors import InputError
-from features.match.calibration import Calibrator
+from features.match.calibrator import Calibrator
 from features.match.fine.config import FineConfig
 from features.match.fine.kernel import KernelHeads
 from features.match.fine.matcher import Matcher, Sizes
@@ -81,14 +81,13 @@ def load_model(folder: Path) -> FineModel:
             heads = PixelHeads(sizes.n_values, config.pixels)
             heads.load_state_dict(part(tensors, f"pixels{number}."))
             pixel_heads.append(heads.eval())
-        line = about["calibrator"]
         return FineModel(
             config,
             WordList(tuple(about["words"])),
             tuple(members),
             tuple((name, tuple(values)) for name, values in about["labels"]),
             Bank(tensors["bank.texts"].numpy(), tensors["bank.images"].numpy()),
-            Calibrator(line["slope"], line["offset"], tuple(line["knots"]), tuple(line["log_odds"])),
+            Calibrator.of_dict(about["calibrator"]),
             float(about["blend"]),
             kernels,
             kernel_shares,

@@ -10,7 +10,8 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from features.match.calibration import Calibrator, fit_calibrator
+from features.match.calibration import fit_calibrator
+from features.match.calibrator import Calibrator
 from features.match.fine.config import FineConfig
 from features.match.fine.kernel import fit_kernel_heads
 from features.match.fine.labels import Label, drawing_weights

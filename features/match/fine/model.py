@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from features.match.calibration import Calibrator
+from features.match.calibrator import Calibrator
 from features.match.fine.config import FineConfig
 from features.match.fine.kernel import KernelHeads
 from features.match.fine.matcher import CHUNK, Matcher

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from features.match.fine.config import FineConfig
 from features.match.fine.views import Views
-from features.match.two_tower import MAX_LOGIT_SCALE
+from features.match.config import MAX_LOGIT_SCALE
 
 FIRST_SCALE = 20.0
 """Inverse temperature at the start."""
