@@ -135,8 +135,8 @@ def show(name: str, truth: float, rows: dict[str, dict[str, float]]) -> None:
         )
 
 
-def together(kept: dict[str, Any]) -> dict[str, float]:
-    """All unbiased estimators of all worlds held against what chance allows."""
+def together(kept: dict[str, Any]) -> dict[str, float] | None:
+    """All unbiased estimators of all worlds held against what chance allows; None where these worlds have none."""
     cases = [
         abs(world["rows"][name]["z"])
         for key, world in kept.items()
@@ -144,6 +144,8 @@ def together(kept: dict[str, Any]) -> dict[str, float]:
         if word in key
         for name in names
     ]
+    if not cases:
+        return None
     limit = float(stats.norm.isf((1 - 0.95 ** (1 / len(cases))) / 2))
     return {"cases": len(cases), "beyond_2": sum(z > 2 for z in cases), "largest": max(cases), "chance_allows": limit}
 
@@ -157,18 +159,24 @@ def main() -> None:
     parser.add_argument("--only", default="", help="worlds whose name holds this")
     takes_json(parser, "where results are kept, with machine and settings; what is there is not run again")
     options = parser.parse_args()
+    worlds = cases()
+    chosen = [case for case in worlds if options.only in case.name]
+    if not chosen:
+        names = ", ".join(repr(case.name) for case in worlds)
+        parser.error(f"--only must be part of the name of a world ({names}), got {options.only!r}")
     kept: dict[str, Any] = {}
     if options.json is not None and options.json.is_file():
         kept = json.loads(options.json.read_text())["worlds"]
-    for case in cases():
-        if options.only not in case.name:
-            continue
+    for case in chosen:
         key = f"{case.name}, {options.logs} logs"
         if key not in kept:
             kept[key] = {"truth": case.truth, "rows": judge(case, options.logs, options.samples, options.first)}
             keep(options, {"worlds": kept})
         show(case.name, kept[key]["truth"], kept[key]["rows"])
     told = together({key: world for key, world in kept.items() if key.endswith(f", {options.logs} logs")})
+    if told is None:
+        print("\nnone of these worlds has an estimator that must be right on average")
+        return
     print(
         f"\n{told['cases']} unbiased cases: {told['beyond_2']} with |z| > 2 ({0.0455 * told['cases']:.1f} expected), "
         f"the largest {told['largest']:.2f}; chance allows {told['chance_allows']:.2f} in so many"

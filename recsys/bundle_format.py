@@ -18,8 +18,8 @@ from features.match.stored import ABOUT, TENSORS
 
 FORMAT_VERSION = "1.2"
 """Major.minor; a reader refuses another major version and accepts a newer minor one. 1.1 added `places_file`; a bundle
-without is read all the same, only not as fast, and whoever knows 1.0 alone reads a bundle with. 1.2 added `MATCH`; a bundle
-without is read all the same, only scores no listing that changes while it is served."""
+without is read all the same, only not as fast, and whoever knows 1.0 alone reads a bundle with. 1.2 added `MATCH`; a
+bundle without is read all the same, only scores no listing that changes while it is served."""
 
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"

@@ -191,13 +191,12 @@ def write_bundle(
             _save(aside / STANDING, np.concatenate([standing.columns, *standing.scenarios.values()], axis=1), "<f4")
             if standing.scenarios:
                 (aside / SCENARIOS).write_bytes(orjson.dumps(list(standing.scenarios)))
-        for file in () if match is None else MATCH:
-            (aside / file).parent.mkdir(exist_ok=True)
-            shutil.copyfile(match / Path(file).name, aside / file)
         index = _write_index(aside / INDEX, item_vectors, user_embeddings, index_storage)
-        for file, network in (onnx or {}).items():
-            (aside / "onnx").mkdir(exist_ok=True)
-            (aside / "onnx" / file).write_bytes(network if isinstance(network, bytes) else network.read_bytes())
+        models = {f"onnx/{file}": network for file, network in (onnx or {}).items()}
+        models |= {} if match is None else {file: match / Path(file).name for file in MATCH}
+        for file, model in models.items():
+            (aside / file).parent.mkdir(exist_ok=True)
+            (aside / file).write_bytes(model if isinstance(model, bytes) else model.read_bytes())
         vectors = {"text": text_vectors, "image": image_vectors}
         build_search(aside, table.members, vectors, search or SearchConfig())
         files = {

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
@@ -52,6 +53,18 @@ def problem(
     return Response(
         orjson.dumps(body, default=str), status, media_type=MEDIA_TYPE, headers=dict(headers) if headers else None
     )
+
+
+def broken_rules(error: ValidationError, where: str) -> list[dict[str, str]]:
+    """What breaks a rule in something that came: `place` (beginning with `where`), `rule`, and `value`, shortened."""
+    return [
+        {
+            "place": ".".join((where, *(str(part) for part in one["loc"]))),
+            "rule": one["msg"].removeprefix("Value error, "),
+            "value": str(one["input"])[:80],
+        }
+        for one in error.errors(include_url=False, include_context=False)
+    ]
 
 
 def unknown_item(item_id: str) -> Response:

@@ -33,7 +33,7 @@ class ItemOut(Shape):
     """Where its picture is; null where it has none."""
     attributes: dict[str, list[str]]
     match_score: float | None
-    """How well picture and text agree, 0 to 1; null where one is missing."""
+    """How well picture and text agree, 0 to 1; null where one is missing, or nothing here can tell."""
 
 
 class ItemsOut(Shape):

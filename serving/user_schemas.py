@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WrapValidator
 
 from serving.asked import Id
+from serving.rows import or_refused
 from serving.schemas import ItemOut, Shape
 
 MAX_USERS = 500
@@ -57,12 +58,23 @@ class BulkUsersIn(Shape):
     users: list[BulkUserIn] = Field(min_length=1, max_length=MAX_USERS)
 
 
+class BulkUserRows(BulkUsersIn):
+    """As `BulkUsersIn`, each user judged by itself; see `serving/rows.py`."""
+
+    users: list[Annotated[BulkUserIn, WrapValidator(or_refused)]] = Field(min_length=1, max_length=MAX_USERS)
+
+
 class RefusedUserOut(Shape):
     """A user of a bulk import that was not taken; the others were."""
 
     index: int
-    user_id: str
+    user_id: str | None
+    """Null where none was told."""
     rule: str
+    """The first one that it breaks."""
+    place: str
+    value: str
+    """What is there instead; its first 80 characters."""
 
 
 class BulkUsersOut(Shape):

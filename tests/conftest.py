@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from recsys.appeal.history import CounterHistory
     from recsys.bundle import Bundle
+    from recsys.fit import FitSummary
     from recsys.ranking.linear import LinearRanker
     from recsys.ranking.standing import Standing
 
@@ -121,6 +122,31 @@ def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoded content and exported encoders, shared by all tests that need no cache of their own."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def quick() -> tuple[str, ...]:
+    """Settings under which a small shop is fitted in a few seconds."""
+    return (
+        "train.epochs=40",
+        "model.dim=32",
+        "match.epochs=5",
+        "match.folds=2",
+        'baselines.models=["popularity", "item_knn", "content"]',
+        "evaluation.bootstrap_samples=50",
+    )
+
+
+@pytest.fixture(scope="session")
+def fitted(
+    synthetic_shop: Path, quick: tuple[str, ...], cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> FitSummary:
+    """The synthetic shop, fitted; to be read, never changed."""
+    from recsys.config import load_config
+    from recsys.fit import fit
+
+    out = tmp_path_factory.mktemp("fit")
+    return fit(synthetic_shop, out=out, config=load_config(None, quick), cache_dir=cache)
 
 
 @pytest.fixture

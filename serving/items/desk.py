@@ -15,7 +15,7 @@ from serving.engine import Engine, UnknownItemError
 from serving.items.keeper import ItemKeeper
 from serving.items.maker import as_jpeg
 from serving.items.said import Said, source_of, uploaded_name
-from serving.items.shapes import BulkIn, ItemIn
+from serving.items.shapes import BulkItemIn, ItemIn
 from serving.items.shelf import ItemShelf
 from serving.problems import ProblemError
 
@@ -31,11 +31,12 @@ class RefusedItem(ValueError):  # noqa: N818 - reads as what it is
         kind: of the problem.
         rule: what it breaks.
         place: where it was said.
+        value: what is there.
     """
 
-    def __init__(self, status: int, kind: str, rule: str, place: str = "body") -> None:
+    def __init__(self, status: int, kind: str, rule: str, place: str = "body", value: str = "") -> None:
         super().__init__(rule)
-        self.status, self.kind, self.place = status, kind, place
+        self.status, self.kind, self.place, self.value = status, kind, place, value[:80]
 
 
 @dataclass(frozen=True)
@@ -103,25 +104,23 @@ class ItemDesk:
         await self._shelf.write(changes, {})
         await self._keeper.take(changes)
 
-    async def bulk(self, batch: BulkIn) -> list[tuple[int, str, str]]:
+    async def bulk(self, rows: Mapping[int, BulkItemIn], *, whole: bool) -> dict[int, dict[str, object]]:
         """Put or patch many items; those that cannot be taken are named, the others are.
 
+        Args:
+            rows: the items by their place in the import.
+            whole: as of `write`.
+
         Returns:
-            (index, item id, rule) of each that was refused.
+            Of each that was refused, by its place: index, item_id, rule, place, value.
 
         Raises:
             StoreDownError: Redis is away, so nothing can be kept.
         """
         _ = self._engine.live
-        refused = await self._written([(one.item_id, one) for one in batch.items], whole=batch.mode == "put")
-        return [
-            (
-                index,
-                batch.items[index].item_id,
-                "must be in the catalog" if isinstance(why, UnknownItemError) else str(why),
-            )
-            for index, why in refused
-        ]
+        indices = list(rows)
+        refused = await self._written([(one.item_id, one) for one in rows.values()], whole=whole)
+        return {indices[n]: _told(indices[n], rows[indices[n]].item_id, why) for n, why in refused}
 
     async def _written(
         self, wanted: Sequence[tuple[str, ItemIn]], *, whole: bool
@@ -138,7 +137,8 @@ class ItemDesk:
             for index, (item_id, said) in enumerate(wanted):
                 try:
                     if item_id in taken:
-                        raise RefusedItem(422, "invalid-request", "an item may be named once in a batch")
+                        rule = "an item may be named once in a batch"
+                        raise RefusedItem(422, "invalid-request", rule, "body.item_id", item_id)
                     asked.append(self._asked(item_id, said, known.get(item_id, Said()), whole=whole))
                     taken.add(item_id)
                 except (RefusedItem, UnknownItemError) as error:
@@ -154,7 +154,8 @@ class ItemDesk:
         if not whole and item_id not in bundle.items:
             raise UnknownItemError(item_id)
         if not item_id.isprintable():
-            raise RefusedItem(422, "invalid-request", "item_id must hold printable characters", "path.item_id")
+            rule = "item_id must hold printable characters"
+            raise RefusedItem(422, "invalid-request", rule, "path.item_id", item_id)
         if item_id not in bundle.items:
             try:
                 self._keeper.placer.require()
@@ -174,10 +175,10 @@ class ItemDesk:
         try:
             return decode(base64.b64decode(text, validate=True), max_pixels=self._max_pixels)
         except (binascii.Error, UnicodeEncodeError):
-            raise RefusedItem(422, "not-a-picture", "picture must be base64", "body.picture") from None
+            raise RefusedItem(422, "not-a-picture", "picture must be base64", "body.picture", text) from None
         except UnreadableImage as error:
             rule = f"picture must be a picture, this one {error}"
-            raise RefusedItem(422, "not-a-picture", rule, "body.picture") from error
+            raise RefusedItem(422, "not-a-picture", rule, "body.picture", text) from error
 
     def _encoded(self, asked: Sequence[_Asked]) -> dict[str, Said]:
         """The changes with the vectors of new words and pictures, all words at once."""
@@ -221,5 +222,13 @@ def _shown(one: _Asked, base: Bundle) -> dict[str, Any]:
 
 def _problem(refused: RefusedItem | UnknownItemError) -> ProblemError:
     assert isinstance(refused, RefusedItem)  # noqa: S101 - the caller has looked
-    errors = [{"place": refused.place, "rule": str(refused), "value": ""}]
+    errors = [{"place": refused.place, "rule": str(refused), "value": refused.value}]
     return ProblemError(refused.status, refused.kind, str(refused), errors=errors)
+
+
+def _told(index: int, item_id: str, refused: RefusedItem | UnknownItemError) -> dict[str, object]:
+    """A refused row of an import; in it, an item's id is told in the body."""
+    if isinstance(refused, UnknownItemError):
+        refused = RefusedItem(404, "unknown-item", "must be in the catalog", "body.item_id", item_id)
+    place = ".".join((f"body.items.{index}", *refused.place.split(".")[1:]))
+    return {"index": index, "item_id": item_id, "rule": str(refused), "place": place, "value": refused.value}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from features.paths import beginnings
 from serving.asked import MAX_ID_CHARS
+from serving.rows import or_refused
 from serving.schemas import ItemOut, Picture, Shape
 
 MAX_BULK = 500
@@ -70,12 +71,23 @@ class BulkIn(Shape):
     items: list[BulkItemIn] = Field(min_length=1, max_length=MAX_BULK)
 
 
+class BulkRows(BulkIn):
+    """As `BulkIn`, each item judged by itself; see `serving/rows.py`."""
+
+    items: list[Annotated[BulkItemIn, WrapValidator(or_refused)]] = Field(min_length=1, max_length=MAX_BULK)
+
+
 class RefusedItemOut(Shape):
     """An item of a bulk import that was not taken; the others were."""
 
     index: int
-    item_id: str
+    item_id: str | None
+    """Null where none was told."""
     rule: str
+    """The first one that it breaks."""
+    place: str
+    value: str
+    """What is there instead; its first 80 characters."""
 
 
 class BulkOut(Shape):

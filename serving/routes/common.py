@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from serving.asked import MAX_ID_CHARS
 from serving.engine import Engine
 from serving.lists import ListEngine
-from serving.problems import MEDIA_TYPE, ProblemError
+from serving.problems import MEDIA_TYPE, ProblemError, broken_rules
 from serving.schemas import ProblemOut
 
 SHOWN_ERRORS = 20
@@ -204,14 +204,7 @@ def no_query(request: Request) -> None:
 
 def invalid(error: ValidationError, where: str, *, remark: str = "") -> ProblemError:
     """What is wrong with a "body" or a "query", as a problem 422; `remark` is added to the detail."""
-    errors = [
-        {
-            "place": ".".join((where, *(str(part) for part in one["loc"]))),
-            "rule": one["msg"].removeprefix("Value error, "),
-            "value": str(one["input"])[:80],
-        }
-        for one in error.errors(include_url=False, include_context=False)[:SHOWN_ERRORS]
-    ]
+    errors = broken_rules(error, where)[:SHOWN_ERRORS]
     detail = f"{errors[0]['place']}: {errors[0]['rule']}{remark}"
     return ProblemError(422, "invalid-request", detail, errors=errors)
 

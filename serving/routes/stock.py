@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.items.desk import ItemDesk
-from serving.items.shapes import BulkIn, BulkOut, ItemIn, ItemPatch, WrittenOut
+from serving.items.shapes import BulkIn, BulkOut, BulkRows, ItemIn, ItemPatch, WrittenOut
 from serving.routes.common import HotRoute, body_of, checked_id, engine_of, no_query, problems
 from serving.routes.items import ItemId
+from serving.rows import parted
 
 PATH = "/v1/items/{item_id:id}"
 JSON = "application/json"
@@ -38,10 +39,12 @@ async def delete(request: Request) -> Response:
 async def bulk(request: Request) -> Response:
     """Many items."""
     _ = engine_of(request).live
-    batch = await body_of(request, BulkIn, remark="; nothing of this import was taken")
-    refused = await _desk(request).bulk(batch)
-    told = [{"index": index, "item_id": item_id, "rule": rule} for index, item_id, rule in refused]
-    body = {"accepted": len(batch.items) - len(refused), "refused": told}
+    batch = await body_of(request, BulkRows, remark="; nothing of this import was taken")
+    good, bad = parted(batch.items)
+    refused = {index: row.told(index, "item_id", "items") for index, row in bad.items()}
+    refused |= await _desk(request).bulk(good, whole=batch.mode == "put")
+    told = [refused[index] for index in sorted(refused)]
+    body = {"accepted": len(batch.items) - len(told), "refused": told}
     return Response(orjson.dumps(body), media_type=JSON)
 
 
@@ -86,6 +89,6 @@ async def delete_item(item_id: ItemId) -> None:
 
 @documented.post("/v1/items", response_model=BulkOut, responses=problems(413, 415, 422, 503))
 async def import_items(batch: BulkIn) -> None:
-    """Put or patch up to 500 items. A body of another shape is refused as a whole (422); of a well-formed one the good
-    items are taken and the others named in `refused`.
+    """Put or patch up to 500 items. A body that is no list of items is refused as a whole (422); of one that is, the
+    good items are taken and the others named in `refused`, with the rule, the place and the value.
     """

@@ -13,8 +13,9 @@ from starlette.responses import Response
 
 from serving.asked import MAX_ID_CHARS, FeedQuery, NoQuery
 from serving.routes.common import HotRoute, ListRoute, asked_by, body_of, checked_id, engine_of, problems
+from serving.rows import parted
 from serving.schemas import AnswerOut
-from serving.user_schemas import BulkUsersIn, BulkUsersOut, UserIn, UserOut
+from serving.user_schemas import BulkUserRows, BulkUsersIn, BulkUsersOut, UserIn, UserOut
 
 UserId = Annotated[
     str, Path(description="Any id; one never seen is no error. Percent-encoded.", min_length=1, max_length=MAX_ID_CHARS)
@@ -54,17 +55,19 @@ async def bulk(request: Request) -> Response:
     """Many users."""
     engine = engine_of(request)
     _ = engine.live
-    said = await body_of(request, BulkUsersIn, remark="; nothing of this import was taken")
+    said = await body_of(request, BulkUserRows, remark="; nothing of this import was taken")
+    good, bad = parted(said.users)
     taken: set[str] = set()
-    refused: list[dict[str, object]] = []
-    for index, user in enumerate(said.users):
+    refused = {index: row.told(index, "user_id", "users") for index, row in bad.items()}
+    for index, user in good.items():
         if user.user_id in taken:
-            rule = "a user may be named once in a batch"
-            refused.append({"index": index, "user_id": user.user_id, "rule": rule})
+            rule, place = "a user may be named once in a batch", f"body.users.{index}.user_id"
+            told = {"index": index, "user_id": user.user_id, "rule": rule, "place": place, "value": user.user_id[:80]}
+            refused[index] = told
             continue
         await engine.describe(user.user_id, user.attributes, whole=said.mode == "put")
         taken.add(user.user_id)
-    body = orjson.dumps({"accepted": len(taken), "refused": refused})
+    body = orjson.dumps({"accepted": len(taken), "refused": [refused[index] for index in sorted(refused)]})
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
 
@@ -98,8 +101,9 @@ async def patch_user(user_id: UserId, user: UserIn) -> None:
 
 @documented.post("/v1/users", response_model=BulkUsersOut, responses=problems(413, 415, 422, 503))
 async def import_users(batch: BulkUsersIn) -> None:
-    """Put or patch what is said of up to 500 users. A body of another shape is refused as a whole (422); where Redis
-    goes away in the middle (503) those before are kept, and the same body may be sent again.
+    """Put or patch what is said of up to 500 users. A body that is no list of users is refused as a whole (422); of one
+    that is, the good users are taken and the others named in `refused`, with the rule, the place and the value. Where
+    Redis goes away in the middle (503) those before are kept, and the same body may be sent again.
     """
 
 

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from features.match.config import MatchConfig
-from features.match.config import MAX_LOGIT_SCALE
+from features.match.config import MAX_LOGIT_SCALE, MatchConfig
 from features.match.two_tower import Tower, TwoTower, contrastive_loss
 
 NONE_ALIKE = torch.arange(3)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from features.match.config import MAX_LOGIT_SCALE
 from features.match.fine.config import FineConfig
 from features.match.fine.views import Views
-from features.match.config import MAX_LOGIT_SCALE
 
 FIRST_SCALE = 20.0
 """Inverse temperature at the start."""
