@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ FORMAT = 1
 """Of a saved match model; another one is refused."""
 ABOUT, TENSORS = "match.json", "match.safetensors"
 """The files of a saved match model; the first is written last."""
+
+PARAMETERS = ("mean", "scale", "first.weight", "first.bias", "second.weight", "second.bias", "direct.weight")
+"""Of a tower, in the order of `StoredTower`."""
 
 Floats = NDArray[np.float32]
 _erf = np.vectorize(math.erf, otypes=[np.float32])  # numpy has none, and a worker is to do without scipy
@@ -90,7 +93,8 @@ class StoredTower:
         x = (vectors - self.mean) * self.scale
         hidden = x @ self.first.T + self.first_bias
         hidden *= (1 + _erf(hidden / math.sqrt(2))) / 2  # GELU (Hendrycks and Gimpel, 2016)
-        return unit_rows(x @ self.direct.T + hidden @ self.second.T + self.second_bias)
+        out = x @ self.direct.T + hidden @ self.second.T + self.second_bias
+        return unit_rows(np.asarray(out, dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +116,9 @@ class StoredJudge:
     def margin(self, text: Floats, image: Floats) -> NDArray[np.float64]:
         """As `features.match.model.Judge.margin`."""
         t, i = self.text(text), self.image(image)
-        scale = np.float32(self.logit_scale)
-        with_others = (_log_mean_exp(scale * t @ self.images.T) + _log_mean_exp(scale * i @ self.texts.T)) / 2
-        margin: NDArray[np.float64] = (scale * np.einsum("nd,nd->n", t, i) - with_others).astype(np.float64)
+        scale = self.logit_scale
+        with_others = (_log_mean_exp(scale * (t @ self.images.T)) + _log_mean_exp(scale * (i @ self.texts.T))) / 2
+        margin: NDArray[np.float64] = scale * np.einsum("nd,nd->n", t, i).astype(np.float64) - with_others
         return margin
 
 
@@ -194,34 +198,16 @@ class StoredMatch:
         return score
 
 
-class _Reads(Protocol):
-    def __call__(self, name: str) -> Floats: ...
+def _judge(read: Callable[[str], Floats], number: int) -> StoredJudge:
+    def tower(side: str) -> StoredTower:
+        return StoredTower(*(read(f"judge{number}.{side}.{name}") for name in PARAMETERS))
 
-
-def _judge(read: _Reads, number: int) -> StoredJudge:
-    towers = [
-        StoredTower(
-            *(
-                read(f"judge{number}.{side}.{name}")
-                for name in (
-                    "mean",
-                    "scale",
-                    "first.weight",
-                    "first.bias",
-                    "second.weight",
-                    "second.bias",
-                    "direct.weight",
-                )
-            )
-        )
-        for side in ("text", "image")
-    ]
     scale = math.exp(min(float(read(f"judge{number}.log_scale")), MAX_LOGIT_SCALE))
-    return StoredJudge(*towers, scale, read(f"bank{number}.texts"), read(f"bank{number}.images"))
+    return StoredJudge(tower("text"), tower("image"), scale, read(f"bank{number}.texts"), read(f"bank{number}.images"))
 
 
-def _log_mean_exp(logits: Floats) -> Floats:
-    """Log of the mean over columns of exp, float32 [n]."""
+def _log_mean_exp(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Log of the mean over columns of exp, float64 [n]."""
     most = logits.max(axis=1, keepdims=True)
-    found: Floats = most[:, 0] + np.log(np.exp(logits - most).mean(axis=1))
+    found: NDArray[np.float64] = np.log(np.exp(logits - most).mean(axis=1, dtype=np.float64)) + most[:, 0]
     return found

@@ -100,7 +100,8 @@ class Encoding:
         return run_network(self._tower(kind), vector=vectors)
 
     def warm(self) -> None:
-        """Open everything there is now."""
+        """Open everything there is now, what scores new listings too, as they are encoded here."""
+        _ = self._bundle.match
         if self.has("text"):
             self._text()
         if self.has("image"):

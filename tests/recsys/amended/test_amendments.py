@@ -62,6 +62,33 @@ def test_a_new_item_takes_its_place_in_the_lists_of_those_like_it(make_bundle: M
     assert bundle.similar.of(0)[0].tolist() == [1, 2]  # the bundle itself is as it was
 
 
+@pytest.mark.parametrize(("match_score", "before"), [(float("nan"), True), (0.2, True), (0.19, False)])
+def test_a_new_item_that_shows_another_product_is_moved_down_as_in_published_lists(
+    make_bundle: MakeBundle, match_score: float, before: bool
+) -> None:
+    bundle = make_bundle(np.array([[1.0, 0], [0.8, 0.6], [0, 1]]), lists={"published": {0: [(1, 0.4), (2, 0.1)]}})
+    place = np.array([0.5, np.sqrt(0.75), 0], dtype=np.float32)
+    made, _ = amended(bundle, {"n0": Placed(display("n0", "New"), {}, place, match_score)})
+    rows, score = made.similar.of(0)
+    assert rows.tolist() == ([3, 1, 2] if before else [1, 3, 2])  # likeness .5, less .2 where it is distrusted
+    assert score[rows == 3] == pytest.approx(0.5 if before else 0.3, abs=1e-6)
+    own = dict(zip(*(values.tolist() for values in made.similar.of(3)), strict=True))
+    assert own[0] == pytest.approx(0.5, abs=1e-6)  # it is the one distrusted, not what it is like
+
+
+def test_a_known_item_that_shows_another_product_now_stands_lower_in_the_list_of_a_new_one(
+    make_bundle: MakeBundle,
+) -> None:
+    bundle = make_bundle(np.array([[1.0, 0], [0.8, 0.6], [0, 1]]))
+    place = [0.98, float(np.sqrt(1 - 0.98**2)), 0]  # .98 like i0, .9 like i1
+    for match_score, order in ((0.9, [0, 1]), (0.1, [1, 0])):
+        known = Placed(display("i0", "Item 0"), {}, match_score=match_score)
+        made, _ = amended(bundle, {"i0": known, "n0": new("n0", place)})
+        rows, score = made.similar.of(3)
+        assert rows.tolist()[:2] == order
+        assert score[rows == 0] == pytest.approx(0.98 if match_score == 0.9 else 0.78, abs=1e-4)
+
+
 def test_pairs_of_old_and_new_items_are_looked_up_together_as_one_by_one(make_bundle: MakeBundle) -> None:
     bundle = make_bundle(
         np.array([[1.0, 0], [0.8, 0.6], [0, 1]]),
