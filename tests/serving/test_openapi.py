@@ -68,7 +68,7 @@ def test_every_body_has_a_limit_that_is_described_and_held(start_service: Any) -
 def test_the_service_keeps_to_its_description_whatever_is_sent(service: Any) -> None:
     import schemathesis
     from hypothesis import HealthCheck, Phase, given, seed, settings
-    from schemathesis.specs.openapi.checks import positive_data_acceptance
+    from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
     schema = schemathesis.openapi.from_url(service.base_url + "/openapi.json")
     end = time.monotonic() + 20.0
@@ -80,6 +80,8 @@ def test_the_service_keeps_to_its_description_whatever_is_sent(service: Any) -> 
     # an expression must fit the catalog, names must differ, a number of a version is written without a fraction
     documents = {f"/v1/{path}" for path in ("rules", "rules/dry-run", "rules/rollback", "experiments")}
     documents.add("/v1/experiments/rollback")
+    # an import names the rows that break the description, and takes the others of the same body
+    judges_rows = {"POST /v1/items", "POST /v1/users"}
     judges_content = {"/v1/search", "/v1/items", "/v1/items/{item_id}", *lists, *documents}
     for operation, mode in product(operations, schemathesis.GenerationMode):
         if mode is schemathesis.GenerationMode.NEGATIVE and operation.path in takes_any:
@@ -97,8 +99,9 @@ def test_the_service_keeps_to_its_description_whatever_is_sent(service: Any) -> 
         @given(case=operation.as_strategy(generation_mode=mode))
         def keeps(case: Any) -> None:
             if case.operation.label not in tried or time.monotonic() < end:
-                content = case.operation.path in judges_content
-                case.call_and_validate(excluded_checks=[positive_data_acceptance] if content else None)
+                excluded = [positive_data_acceptance] if case.operation.path in judges_content else []
+                excluded += [negative_data_rejection] if case.operation.label in judges_rows else []
+                case.call_and_validate(excluded_checks=excluded)
                 tried.add(case.operation.label)
 
         with warnings.catch_warnings():
