@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.cores import cores
 from features.encoders import engine, models
 from features.encoders.cache import VectorCache, content_key
-from features.encoders.config import EncoderConfig
+from features.encoders.config import EncoderConfig, ItemPictures
 from features.encoders.embeddings import Embeddings, ItemVectors
 from features.encoders.image import image_encoder
 from features.encoders.pipeline import run_ahead, shelf
@@ -136,7 +136,8 @@ def encode_images(
     cache_dir: Path,
     quarantine: Quarantine,
 ) -> Embeddings:
-    """Vectors of the named pictures, one row an item: of its picture, or the mean over its readable ones.
+    """Vectors of the named pictures, one row an item: of its picture, or of its readable ones as `config.item_pictures`
+    makes them one.
 
     Args:
         names: the pictures' names of each item; an item without any, or with none that can be read, is missing.
@@ -189,7 +190,8 @@ def encode_images(
                 if name in reason_of:
                     quarantine.refuse(name, row, UNREADABLE, reason_of[name])
         rows_of = [[key_of[name] for name in listed if name in key_of] for listed in names]
-        return _gather(rows_of, cache, encoder, modality="image", encoded=len(claimed), start=start)
+        how = config.item_pictures
+        return _gather(rows_of, cache, encoder, modality="image", encoded=len(claimed), start=start, how=how)
 
 
 def _encode_batches(
@@ -221,10 +223,17 @@ def _encode_batches(
 
 
 def _gather(
-    keys: list[list[bytes]], cache: VectorCache, encoder: Encoder, *, modality: str, encoded: int, start: float
+    keys: list[list[bytes]],
+    cache: VectorCache,
+    encoder: Encoder,
+    *,
+    modality: str,
+    encoded: int,
+    start: float,
+    how: ItemPictures = "mean",
 ) -> Embeddings:
-    """Rows of the items, each the mean of its contents' vectors, scaled to length 1; a few thousand at once."""
-    wanted = [(row, key) for row, listed in enumerate(keys) for key in listed]
+    """Rows of the items, each made of its contents' vectors, scaled to length 1; a few thousand at once."""
+    wanted = [(row, key) for row, listed in enumerate(keys) for key in (listed[:1] if how == "first" else listed)]
     log.info(
         "catalog encoded",
         modality=modality,
@@ -237,10 +246,12 @@ def _gather(
     if not wanted:
         return Embeddings.missing(len(keys), cache.dim or encoder.dim, encoder.fingerprint, encoder.space)
     assert cache.dim is not None  # noqa: S101 - there is a vector of every content that is wanted
-    vectors = np.zeros((len(keys), cache.dim), dtype=np.float32)
+    join, nothing = (np.maximum, -np.inf) if how == "max" else (np.add, 0)
+    vectors = np.full((len(keys), cache.dim), nothing, dtype=np.float32)
+    vectors[[not listed for listed in keys]] = 0
     for first in range(0, len(wanted), GATHERED_AT_ONCE):
         part = wanted[first : first + GATHERED_AT_ONCE]
-        np.add.at(vectors, [row for row, _ in part], unit_rows(cache.take([key for _, key in part])))
+        join.at(vectors, [row for row, _ in part], unit_rows(cache.take([key for _, key in part])))
     for first in range(0, len(vectors), GATHERED_AT_ONCE):
         part_of = slice(first, first + GATHERED_AT_ONCE)
         vectors[part_of] = unit_rows(vectors[part_of])

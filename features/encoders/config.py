@@ -15,6 +15,8 @@ Pooling = Literal["mean", "cls", "last"]
 """How the vectors of a text's tokens become one: their mean, the first one, or the last one."""
 PatchPooling = Literal["mean", "cls", "pooler"]
 """How the vectors of a picture's patches become one: their mean, the first token, or the network's own pooler."""
+ItemPictures = Literal["mean", "max", "first"]
+"""How the vectors of an item's pictures become one: their mean, the largest of each number, or the first one alone."""
 Truncation = Literal["head", "head+tail"]
 """What is kept of a text that is too long: its beginning, or half of it from the beginning and half from the end."""
 EngineName = Literal["auto", "torch", "float16", "bfloat16", "onnx"]
@@ -66,6 +68,11 @@ class EncoderConfig(Section):
     """How a transformers vision model's tokens become one: "pooler" (its own), "cls" (first token) or "mean" (over the
     patches). None: the model's pooler where it has one, else "cls". timm networks and joint models pool by
     themselves."""
+
+    item_pictures: ItemPictures = "mean"
+    """What stands for an item with several pictures: the "mean" of their vectors, the "max" of each number over them
+    (what any one of them shows; for features that are not negative, as those of convolutions), or the "first" that can
+    be read, its cover. Each picture's vector has length 1 before."""
 
     engine: EngineName = "auto"
     """What runs the networks over a catalog: "torch" (float32, as they are), "float16" or "bfloat16" (torch, half the

@@ -187,6 +187,37 @@ def test_several_pictures_are_one_vector_the_mean_of_those_that_can_be_read(shop
     assert refused == [("broken.png", 0), ("broken.png", 1)]
 
 
+def test_several_pictures_are_the_largest_of_each_number_or_the_first_readable_one_where_so_asked(
+    shop: Path, tmp_path: Path
+) -> None:
+    items = pd.read_csv(shop / "items.csv").astype(object)
+    items["image"] = [
+        '["broken.png", "b.png", "a.png"]',
+        '["a.png", "b.png"]',
+        "a.png",
+        "b.png",
+        "c.png",
+        None,
+        "c.png",
+    ]
+    items.to_csv(shop / "items.csv", index=False)
+    read = read_shop(shop, quarantine=Quarantine())
+
+    def pooled(how: str) -> np.ndarray:
+        config = CONFIG.model_copy(update={"item_pictures": how})
+        found = encode_catalog(read, config, cache_dir=tmp_path / "cache", quarantine=Quarantine()).image
+        assert found.mask.tolist() == [True, True, True, True, True, False, True]
+        return found.vectors
+
+    mean, largest, cover = (pooled(how) for how in ("mean", "max", "first"))
+    for one in (largest, cover):
+        np.testing.assert_array_equal(one[2:], mean[2:])
+    a, b = mean[2], mean[3]
+    either = [max(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    np.testing.assert_allclose(largest[:2], [either / np.linalg.norm(either)] * 2, atol=1e-6)
+    np.testing.assert_array_equal(cover[:2], [b, a])
+
+
 def test_lists_of_texts_are_one_vector_each_and_blank_ones_do_not_count(tmp_path: Path) -> None:
     encoder = TextEncoder.of(CONFIG)
     lists = [["red disc", " ", "blue disc"], [], ["", "red disc "], ["blue disc"]]
