@@ -36,7 +36,7 @@ class MatchRunConfig(Section):
     """What is held back."""
 
     encoders: EncoderConfig = EncoderConfig()
-    """The frozen networks."""
+    """The networks that read words and pictures."""
 
     lettering: LetteringConfig = LetteringConfig()
     """Whether the table of scores takes into account what is spelled in pictures; the model and its test do not."""

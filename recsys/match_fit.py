@@ -55,7 +55,9 @@ def match_fit(shop_dir: Path, out: Path, config: MatchRunConfig, *, cache_dir: P
     parts = split_listings(listings.pictures.content, listings.paired, config.parts)
     labels = labels_among(shop, parts.train)
     truth = labels_among(shop, np.arange(len(shop.catalog)))
-    judged_pairs = read_pairs(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
+    judged_pairs = read_pairs(
+        shop, config.encoders, ids=config.model.needs_ids, cache_dir=cache_dir, quarantine=quarantine
+    )
     quarantine.write(out / "quarantine.jsonl")
     runs: list[dict[str, Any]] = []
     first: tuple[FineModel, Judged] | None = None
@@ -70,6 +72,7 @@ def match_fit(shop_dir: Path, out: Path, config: MatchRunConfig, *, cache_dir: P
             seed=seed,
             judged=judged_pairs,
             checkpoints=out / "runs" / f"seed{seed}",
+            encoders=config.encoders,
         )
         judged = evaluate(model, listings, parts.test, truth, seed=seed)
         log.info("judged", seed=seed, **_flat(judged.metrics))
@@ -122,6 +125,7 @@ def listings_of(
         parts=config.model.architecture == "co_attention",
         pixels=config.model.needs_pixels,
         shades=config.model.kernel.listings > 0,
+        ids=config.model.needs_ids,
         cache_dir=cache_dir,
         quarantine=quarantine,
         texts=texts,
@@ -156,7 +160,7 @@ def score_table(
     if config is not None and config.folds >= 2:
         attributes_aside = {"pixels": PixelConfig(), "kernel": KernelConfig(listings=0)}
         one = config.model.model_copy(update={"members": 1} | attributes_aside)  # one suffices for agreement
-        score = cross_evidence(listings, labels, one, folds=config.folds, seed=config.seed)
+        score = cross_evidence(listings, labels, one, folds=config.folds, seed=config.seed, encoders=config.encoders)
     elif len(rows):
         views = model.views(listings, rows)
         texts, images = model.embed(views)

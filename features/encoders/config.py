@@ -19,6 +19,8 @@ ItemPictures = Literal["mean", "max", "first"]
 """How the vectors of an item's pictures become one: their mean, the largest of each number, or the first one alone."""
 Truncation = Literal["head", "head+tail"]
 """What is kept of a text that is too long: its beginning, or half of it from the beginning and half from the end."""
+Tuning = Literal["frozen", "last_blocks", "adapters", "full"]
+"""What of a network is trained further: nothing, its last blocks, low-rank additions beside what stays, all of it."""
 EngineName = Literal["auto", "torch", "float16", "bfloat16", "onnx"]
 """What runs the networks over a catalog."""
 
@@ -44,6 +46,10 @@ class EncoderConfig(Section):
     """Image encoder: "bundled" (EfficientNet-Lite0, 1280-d), a local folder in timm's or transformers' format, or a
     hub name "owner/name". A joint model (CLIP, SigLIP) is used through its image tower; named for texts and pictures
     alike, it puts both into one space."""
+
+    tuned: str | None = None
+    """Folder of a match model (`recsys match fit`) that has tuned its text network, its picture network or both: what
+    they have learned is added to the models named here, which must be those it began with."""
 
     download: bool = False
     """Whether a hub name may be fetched from the hub; otherwise it must be in the hub's cache on this machine."""
@@ -97,3 +103,7 @@ class EncoderConfig(Section):
 
     reviews: ReviewConfig = ReviewConfig()
     """Which reviews are encoded."""
+
+
+AS_INSTALLED = EncoderConfig()
+"""What comes with the installation."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from features.encoders import bundled, models
+from features.encoders import bundled, models, tuning
 from features.encoders.config import BUNDLED, EncoderConfig
 from features.encoders.protocol import Arrays, ImageEncoder, Normalization, Prepared
 from features.encoders.vision import JointImageEncoder, VisionEncoder
@@ -51,6 +51,16 @@ class PixelNetwork(nn.Module):
         features: Tensor = self.network((scaled - self.mean) / self.std)
         return features
 
+    def parts(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalized pixels to features [n, dim] and what they are pooled from: [n, dim, rows, columns], or of a
+        network of tokens [n, tokens, dim], without those that stand for no place.
+        """
+        last: Tensor = self.network.forward_features(pixels)  # type: ignore[operator]
+        pooled: Tensor = self.network.forward_head(last)  # type: ignore[operator]
+        if last.ndim == 3:
+            return pooled, last[:, getattr(self.network, "num_prefix_tokens", 0) :]
+        return pooled, last.permute(0, 3, 1, 2) if str(getattr(self.network, "output_fmt", "")) == "NHWC" else last
+
 
 @dataclass(frozen=True)
 class TimmEncoder:
@@ -59,16 +69,27 @@ class TimmEncoder:
     Args:
         folder: config.json and model.safetensors as timm saves them; None for the bundled network.
         device: where it runs.
+        tuned: file of what the network has learned since.
     """
 
     folder: Path | None
     device: torch.device
+    tuned: Path | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the weights and with every setting that changes vectors."""
+        return models.fingerprint(self._files, "image", 1)
+
+    @cached_property
+    def weights(self) -> str:
+        """Names the weights alone, however they are used."""
+        return models.fingerprint(self._files)
+
+    @property
+    def _files(self) -> list[Path]:
         files = [bundled.image_file()] if self.folder is None else models.weight_files(self.folder)
-        return models.fingerprint(files, "image", 1)
+        return files + ([self.tuned] if self.tuned else [])
 
     @property
     def space(self) -> str:
@@ -122,6 +143,8 @@ class TimmEncoder:
         with _LOADING:
             normal = {name: tuple(self.data_config[name]) for name in ("mean", "std")}
             network = PixelNetwork(self._features, **normal)
+            if self.tuned is not None:
+                tuning.apply_tuned(network, self.tuned, base=replace(self, tuned=None).weights)
         return network.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
     @cached_property
@@ -153,11 +176,14 @@ def image_encoder(config: EncoderConfig) -> ImageEncoder:
         InputError: its model cannot be found or used.
     """
     device = models.device_of(config.device)
+    tuned = tuning.tuned_file(config.tuned, tuning.IMAGE_FILE)
     if config.image_model == BUNDLED:
-        return TimmEncoder(None, device)
+        return TimmEncoder(None, device, tuned)
     folder = models.folder_of(config.image_model, option="image_model", download=config.download)
     if "architecture" in json.loads((folder / "config.json").read_text(encoding="utf-8")):
-        return TimmEncoder(folder, device)
+        return TimmEncoder(folder, device, tuned)
     if models.joint_space(folder) is not None:
+        if tuned is not None:
+            raise InputError(f"{tuned} must tune the model that is named, a joint one is never tuned: {folder}")
         return JointImageEncoder(folder, device)
-    return VisionEncoder(folder, device, config.image_pooling)
+    return VisionEncoder(folder, device, config.image_pooling, tuned)

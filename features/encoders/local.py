@@ -18,7 +18,10 @@ from PIL import Image
 from pydantic import Field, PositiveInt
 
 from features.encoders import bundled, models
+from features.encoders.config import AS_INSTALLED, BUNDLED, EncoderConfig
 from features.encoders.described import DONE_AT_ONCE, describe, resized_whole
+from features.encoders.image import image_encoder
+from features.encoders.named_scenes import NamedScenes, scene_network
 from features.encoders.pipeline import run_ahead
 from features.encoders.scenes import STRIDE, SceneNetwork
 from features.pictures.sources import ImageSource, UnreadableImage, decode
@@ -70,20 +73,25 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class SceneEncoder:
-    """The bundled network, read at every depth.
+    """The bundled network, read at every depth, or any other, read at its end.
 
     Args:
         config: size of the pictures.
         device: where it runs.
+        encoders: names the network.
     """
 
     config: LocalConfig
     device: torch.device
+    encoders: EncoderConfig = AS_INSTALLED
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the weights and with every setting that changes the descriptions."""
-        return models.fingerprint([bundled.image_file()], "scene", 1, self.config.height, self.config.width)
+        size = (self.config.height, self.config.width)
+        if self.encoders.image_model == BUNDLED and self.encoders.tuned is None:
+            return models.fingerprint([bundled.image_file()], "scene", 1, *size)
+        return models.fingerprint([], image_encoder(self.encoders).fingerprint, "scene", 1, *size)
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize one RGB picture whole, uint8 [3, height, width]."""
@@ -97,9 +105,9 @@ class SceneEncoder:
         return scene.cpu().numpy(), patches.cpu().numpy()
 
     @cached_property
-    def network(self) -> SceneNetwork:
+    def network(self) -> SceneNetwork | NamedScenes:
         """Pixels to scenes and patches."""
-        network = SceneNetwork(bundled.image_network())
+        network = scene_network(self.encoders, self.config.grid)
         return network.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
 
@@ -111,6 +119,7 @@ def read_pictures(
     patches: bool,
     cache_dir: Path,
     quarantine: Quarantine,
+    encoders: EncoderConfig = AS_INSTALLED,
 ) -> Pictures:
     """Describe the named pictures part by part; each different file is described once.
 
@@ -121,8 +130,9 @@ def read_pictures(
         patches: whether patches are wanted too; they take about as much room as the scenes again.
         cache_dir: folder of the caches.
         quarantine: takes what cannot be read, with the item's row.
+        encoders: names the network.
     """
-    encoder = SceneEncoder(config, models.device_of("auto"))
+    encoder = SceneEncoder(config, models.device_of("auto"), encoders)
     kinds = {encoder.fingerprint: "scenes"} | ({f"{encoder.fingerprint}-patches": "patches"} if patches else {})
     rows, found = describe(
         names, source, encoder, kinds, threads=config.threads, cache_dir=cache_dir, quarantine=quarantine

@@ -35,6 +35,10 @@ class Encoder(Protocol):
         """Changes with the weights and with every setting that changes vectors."""
 
     @property
+    def weights(self) -> str:
+        """Changes with the weights alone."""
+
+    @property
     def space(self) -> str:
         """Vectors of two encoders may be compared where this is the same: the two towers of a joint model."""
 

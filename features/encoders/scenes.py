@@ -63,7 +63,7 @@ class SceneNetwork(nn.Module):
         colors, lab = color_parts(pixels)
         scene = torch.cat([*parts, colors], dim=1)
         rows, columns = kept[6].shape[2:]
-        local = [kept[6], functional.adaptive_avg_pool2d(lab, (rows, columns)) / 50, _spread(lab, (rows, columns)) / 25]
+        local = [kept[6], *patch_colors(lab, (rows, columns))]
         return scene, torch.cat(local, dim=1).flatten(2).transpose(1, 2)
 
 
@@ -81,6 +81,11 @@ def color_parts(pixels: Tensor) -> tuple[Tensor, Tensor]:
     cells = functional.adaptive_avg_pool2d(lab, COLOR_GRID).flatten(1)
     spread = _spread(lab, GRID).flatten(1)
     return torch.cat([color_histograms(lab), cells / 50, spread / 25], dim=1), lab
+
+
+def patch_colors(lab: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Mean and spread of each patch's color, [n, 3, *grid] each."""
+    return functional.adaptive_avg_pool2d(lab, grid) / 50, _spread(lab, grid) / 25
 
 
 def to_lab(rgb: Tensor) -> Tensor:

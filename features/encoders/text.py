@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from features.encoders import bundled, models
+from features.encoders import bundled, models, tuning
 from features.encoders.config import BUNDLED, EncoderConfig, Pooling, Truncation
 from features.encoders.protocol import Arrays, Kind, Normalization
 from features.encoders.statement import Statement, statement_of
@@ -59,8 +59,13 @@ class TextNetwork(nn.Module):
             given = self.model.get_text_features(input_ids=input_ids, **told)
             vectors: Tensor = given if isinstance(given, Tensor) else given.pooler_output
             return vectors
-        hidden = self.model(input_ids=input_ids, **told).last_hidden_state
-        return pool(hidden, attention_mask, self.pooling)
+        return pool(self.hidden(input_ids, attention_mask), attention_mask, self.pooling)
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Last hidden states, float [n, tokens, dim]; not of a joint model."""
+        told = {"attention_mask": attention_mask} if self.masked else {}
+        states: Tensor = self.model(input_ids=input_ids, **told).last_hidden_state
+        return states
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class TextEncoder:
         truncation: what is kept of longer texts.
         document_prompt: put before texts of the catalog; None as the folder says.
         query_prompt: put before search texts; None as the folder says.
+        tuned: file of what the network has learned since.
     """
 
     folder: Path
@@ -84,6 +90,7 @@ class TextEncoder:
     truncation: Truncation = "head"
     document_prompt: str | None = None
     query_prompt: str | None = None
+    tuned: Path | None = None
 
     @classmethod
     def of(cls, config: EncoderConfig) -> TextEncoder:
@@ -103,6 +110,7 @@ class TextEncoder:
             config.truncation,
             config.document_prompt,
             config.query_prompt,
+            tuning.tuned_file(config.tuned, tuning.TEXT_FILE),
         )
 
     @cached_property
@@ -111,14 +119,20 @@ class TextEncoder:
         set_by_user = [
             (field.name, getattr(self, field.name))
             for field in fields(self)[3:]  # what was left at its default is said by the folder, whose files are hashed
-            if getattr(self, field.name) != field.default
+            if field.name != "tuned" and getattr(self, field.name) != field.default
         ]
-        return models.fingerprint(models.weight_files(self.folder), "text", 1, self.max_tokens, *set_by_user)
+        files = models.weight_files(self.folder) + ([self.tuned] if self.tuned else [])
+        return models.fingerprint(files, "text", 1, self.max_tokens, *set_by_user)
+
+    @cached_property
+    def weights(self) -> str:
+        """Names the weights alone, however they are used."""
+        return models.fingerprint(models.weight_files(self.folder) + ([self.tuned] if self.tuned else []))
 
     @cached_property
     def space(self) -> str:
         """That of the joint model, or its own."""
-        return models.joint_space(self.folder) or self.fingerprint
+        return (None if self.tuned else models.joint_space(self.folder)) or self.fingerprint
 
     @property
     def about(self) -> str:
@@ -202,6 +216,8 @@ class TextEncoder:
             model.config.use_cache = False
         masked = "attention_mask" in self.tokenizer.model_input_names
         network = TextNetwork(model, self.pooling or statement.pooling, masked=masked)
+        if self.tuned is not None:
+            tuning.apply_tuned(network, self.tuned, base=replace(self, tuned=None).weights)
         return network.to(self.device).eval()
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -15,7 +15,7 @@ from PIL.Image import Image
 from PIL.Image import new as new_image
 from torch import Tensor, nn
 
-from features.encoders import models
+from features.encoders import models, tuning
 from features.encoders.config import PatchPooling
 from features.encoders.protocol import Arrays, Normalization, Prepared
 from features.errors import InputError
@@ -51,7 +51,17 @@ class VisionNetwork(nn.Module):
         Raises:
             InputError: the model does not give what is to be pooled.
         """
-        given = self.model(**dict(zip(self.names, arrays, strict=True)))
+        return self._pooled(self.model(**dict(zip(self.names, arrays, strict=True))))
+
+    def parts(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels to one vector a picture [n, dim] and what it is pooled from: [n, dim, rows, columns], or of a model of
+        tokens [n, tokens, dim], without those that stand for no place.
+        """
+        given = self.model(pixel_values=pixels)
+        last: Tensor = given.last_hidden_state
+        return self._pooled(given), last if last.ndim == 4 else last[:, self._first_patch :]
+
+    def _pooled(self, given: Any) -> Tensor:
         pooled: Tensor | None = getattr(given, "pooler_output", None)
         hidden: Tensor = given.last_hidden_state
         if self.pooling == "pooler" or (self.pooling is None and pooled is not None):
@@ -80,16 +90,27 @@ class VisionEncoder:
         folder: model and image processor, weights as safetensors.
         device: where it runs.
         pooling: how the output becomes one vector; None for the model's pooler, or else its first token.
+        tuned: file of what the network has learned since.
     """
 
     folder: Path
     device: torch.device
     pooling: PatchPooling | None = None
+    tuned: Path | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the weights and with every setting that changes vectors."""
-        return models.fingerprint(models.weight_files(self.folder), "vision", 1, self.pooling)
+        return models.fingerprint(self._files, "vision", 1, self.pooling)
+
+    @cached_property
+    def weights(self) -> str:
+        """Names the weights alone, however they are used."""
+        return models.fingerprint(self._files)
+
+    @property
+    def _files(self) -> list[Path]:
+        return models.weight_files(self.folder) + ([self.tuned] if self.tuned else [])
 
     @property
     def space(self) -> str:
@@ -146,7 +167,10 @@ class VisionEncoder:
             model, has_pooler = models.read_model(self.folder, option="image_model")
             if getattr(model, "main_input_name", "") != "pixel_values" and not hasattr(model, "get_image_features"):
                 raise InputError(f"image_model must be a network for pictures, {self.folder} is none")
-            return self._pooled(model, has_pooler=has_pooler).to(self.device).eval()
+            network = self._pooled(model, has_pooler=has_pooler)
+            if self.tuned is not None:
+                tuning.apply_tuned(network, self.tuned, base=replace(self, tuned=None).weights)
+            return network.to(self.device).eval()
 
     @cached_property
     def processor(self) -> Any:

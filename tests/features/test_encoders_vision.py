@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from features.encoders import bundled, models
+from features.encoders import models
 from features.encoders.catalog import encode_catalog
 from features.encoders.config import EncoderConfig
 from features.encoders.image import JointImageEncoder, VisionEncoder, image_encoder
@@ -21,9 +20,17 @@ from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.quarantine import Quarantine
 from features.shop.shop import read_shop
-
-SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-SIZE = {"height": 32, "width": 32}
+from tests.features.text_models import Folder
+from tests.features.vision_models import (
+    save_clip,
+    save_convnext,
+    save_dino,
+    save_dino_with_registers,
+    save_siglip,
+    save_siglip2,
+    save_vit,
+    save_vit_without_pooler,
+)
 
 
 def picture(color: str, size: tuple[int, int] = (48, 64)) -> Image.Image:
@@ -33,43 +40,6 @@ def picture(color: str, size: tuple[int, int] = (48, 64)) -> Image.Image:
 
 
 PICTURES = [picture("crimson"), picture("navy", (90, 40)), picture("olive", (20, 20))]
-
-
-def save_vit(folder: Path) -> None:
-    library = models.transformers()
-    library.ViTModel(library.ViTConfig(image_size=32, patch_size=8, **SMALL)).eval().save_pretrained(folder)
-    library.ViTImageProcessor(size=SIZE).save_pretrained(folder)
-
-
-def save_vit_without_pooler(folder: Path) -> None:
-    library = models.transformers()
-    config = library.ViTConfig(image_size=32, patch_size=8, **SMALL)
-    library.ViTModel(config, add_pooling_layer=False).eval().save_pretrained(folder)
-    library.ViTImageProcessor(size=SIZE).save_pretrained(folder)
-
-
-def save_dino(folder: Path) -> None:
-    library = models.transformers()
-    config = library.Dinov2Config(image_size=32, patch_size=8, **{**SMALL, "mlp_ratio": 2})
-    library.Dinov2Model(config).eval().save_pretrained(folder)
-    library.BitImageProcessor(size={"shortest_edge": 40}, crop_size=SIZE).save_pretrained(folder)
-
-
-def save_dino_with_registers(folder: Path) -> None:
-    library = models.transformers()
-    config = library.Dinov2WithRegistersConfig(image_size=32, patch_size=8, num_register_tokens=3, **SMALL)
-    library.Dinov2WithRegistersModel(config).eval().save_pretrained(folder)
-    library.BitImageProcessor(size={"shortest_edge": 40}, crop_size=SIZE).save_pretrained(folder)
-
-
-def save_convnext(folder: Path) -> None:
-    library = models.transformers()
-    config = library.ConvNextConfig(hidden_sizes=[4, 8, 12, 16], depths=[1, 1, 1, 1], image_size=32)
-    library.ConvNextModel(config).eval().save_pretrained(folder)
-    library.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875).save_pretrained(folder)
-
-
-Folder = Callable[[Callable[[Path], None]], Path]
 
 
 def outputs(folder: Path, image: Image.Image) -> Any:
@@ -124,47 +94,6 @@ def test_a_pooler_without_weights_is_not_used(model_folder: Folder) -> None:
     encoder = image_encoder(EncoderConfig(image_model=folder, image_pooling="pooler"))
     with pytest.raises(InputError, match="has no weights for its pooler"):
         encoder.encode([encoder.prepare(PICTURES[0])])
-
-
-def tokenizer(folder: Path, **changed: Any) -> None:
-    for name in ("tokenizer.json", "vocab.txt", "special_tokens_map.json"):
-        shutil.copy(bundled.text_folder() / name, folder)
-    models.transformers().BertTokenizerFast.from_pretrained(bundled.text_folder(), **changed).save_pretrained(folder)
-
-
-def save_clip(folder: Path) -> None:
-    library = models.transformers()
-    config = library.CLIPConfig(
-        text_config={**SMALL, "vocab_size": 30522, "eos_token_id": 102},
-        vision_config={**SMALL, "image_size": 32, "patch_size": 8},
-        projection_dim=12,
-    )
-    library.CLIPModel(config).eval().save_pretrained(folder)
-    library.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=SIZE).save_pretrained(folder)
-    tokenizer(folder)
-
-
-def save_siglip(folder: Path) -> None:
-    library = models.transformers()
-    config = library.SiglipConfig(
-        text_config={**SMALL, "vocab_size": 30522, "max_position_embeddings": 16, "projection_size": 16},
-        vision_config={**SMALL, "image_size": 32, "patch_size": 8},
-    )
-    library.SiglipModel(config).eval().save_pretrained(folder)
-    library.SiglipImageProcessor(size=SIZE).save_pretrained(folder)
-    tokenizer(folder, model_input_names=["input_ids"])
-
-
-def save_siglip2(folder: Path) -> None:
-    """The variant that takes pictures of any proportion as a row of patches."""
-    library = models.transformers()
-    config = library.Siglip2Config(
-        text_config={**SMALL, "vocab_size": 30522, "max_position_embeddings": 16, "projection_size": 16},
-        vision_config={**SMALL, "num_patches": 16, "patch_size": 8},
-    )
-    library.Siglip2Model(config).eval().save_pretrained(folder)
-    library.Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
-    tokenizer(folder, model_input_names=["input_ids"])
 
 
 @pytest.mark.parametrize(("save", "filled"), [(save_clip, False), (save_siglip, True), (save_siglip2, True)])

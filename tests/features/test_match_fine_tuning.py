@@ -12,14 +12,16 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import nn
 
+from features.encoders.config import EncoderConfig
 from features.encoders.local import LocalConfig, Pictures
+from features.encoders.tuning import Extent, LowRank, add_low_rank
 from features.match.fine import training
 from features.match.fine.config import FineConfig
 from features.match.fine.explanation import attribution
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import fit_fine
 from features.match.fine.model import FineModel
-from features.match.fine.tuning import LowRank, TunedScenes, add_low_rank
+from features.match.fine.tuning import TunedScenes
 from features.match.fine.variants import varied
 from features.match.fine.views import Listings
 from features.pictures.augment import AugmentConfig
@@ -65,7 +67,7 @@ def test_what_is_to_stay_stays_and_the_rest_moves(colored: Listings, tuning: str
     tuned = model.members[0].scenes
     assert tuned is not None
     torch.manual_seed(0)
-    fresh = TunedScenes(tuning, TINY.rank).state_dict()  # type: ignore[arg-type]
+    fresh = TunedScenes(EncoderConfig(), Extent(tuning, 2, TINY.rank), (1, 1)).state_dict()  # type: ignore[arg-type]
     moved = {name for name, value in tuned.state_dict().items() if not torch.equal(value, fresh[name])}
     moved -= {name for name in moved if name.endswith(".down")}  # begin at random
     assert moved
@@ -87,7 +89,9 @@ def test_before_any_step_the_tuned_network_says_what_the_frozen_one_says(colored
     assert isinstance(colored.pictures, Pictures)
     assert colored.pictures.pixels is not None
     with torch.inference_mode():
-        scene, _ = TunedScenes("adapters", 2)(torch.from_numpy(colored.pictures.pixels[:4]))
+        scene, _ = TunedScenes(EncoderConfig(), Extent("adapters", 2, 2), (1, 1))(
+            torch.from_numpy(colored.pictures.pixels[:4])
+        )
     np.testing.assert_allclose(scene.numpy(), colored.pictures.scene[:4].astype(np.float32), rtol=2e-2, atol=2e-2)
 
 

@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from features.encoders.config import Tuning
 from features.encoders.local import LocalConfig
 from features.encoders.scenes import STRIDE
+from features.encoders.tuning import Extent
 from features.pictures.augment import AugmentConfig
 from features.section import Section
 
 Learning = Literal["alignment", "sequential", "joint"]
 Architecture = Literal["two_tower", "co_attention"]
-Tuning = Literal["frozen", "last_blocks", "adapters", "full"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -122,9 +123,15 @@ class FineConfig(Section):
     """How closely words and pictures are read."""
 
     tuning: Tuning = "frozen"
-    """What of the bundled picture network is trained too: nothing; its last stages ("last_blocks"); low-rank additions
-    to its pointwise layers ("adapters", LoRA, Hu et al., 2022); all of it ("full"). Anything but "frozen" runs the
-    network over every picture in every epoch. The sentence encoder stays; words have trained vectors of their own."""
+    """What of the picture network is trained too: nothing; its last blocks; low-rank additions to its linear layers and
+    1 x 1 convolutions ("adapters", LoRA, Hu et al., 2022); all of it ("full"). Anything but "frozen" runs the network
+    over every picture in every epoch."""
+
+    text_tuning: Tuning = "frozen"
+    """Likewise, of the sentence encoder, which then reads every text in every epoch."""
+
+    blocks: PositiveInt = 2
+    """How many blocks (layers of a transformer, stages of the bundled picture network) "last_blocks" are."""
 
     rank: PositiveInt = 8
     """Of the low-rank additions."""
@@ -199,7 +206,7 @@ class FineConfig(Section):
     """Likewise, of the words' own vectors."""
 
     encoder_learning_rate: PositiveFloat = 1e-4
-    """Likewise, of what is tuned of the picture network."""
+    """Likewise, of what is tuned of the networks."""
 
     weight_decay: NonNegativeFloat = 0.1
     """Of AdamW."""
@@ -238,6 +245,21 @@ class FineConfig(Section):
         return self
 
     @property
+    def image_extent(self) -> Extent:
+        """How far the picture network is tuned."""
+        return Extent(self.tuning, self.blocks, self.rank)
+
+    @property
+    def text_extent(self) -> Extent:
+        """How far the sentence encoder is tuned."""
+        return Extent(self.text_tuning, self.blocks, self.rank)
+
+    @property
     def needs_pixels(self) -> bool:
         """Whether pictures are read as they are, beside their descriptions."""
         return self.tuning != "frozen" or self.pixels.members > 0
+
+    @property
+    def needs_ids(self) -> bool:
+        """Whether words are read as the sentence encoder takes them, beside its vectors."""
+        return self.text_tuning != "frozen"

@@ -60,7 +60,7 @@ def attribution(model: FineModel, text: NDArray[np.float32], picture: Image.Imag
     The path leads from an even picture of the own mean color to the own one. Color histograms count pixels in steps and
     so have no slope: what they say is not attributed to places.
     """
-    encoder = SceneEncoder(model.config.local, model.device)
+    encoder = SceneEncoder(model.config.local, model.device, model.encoders)
     pixels = torch.from_numpy(encoder.prepare(picture)).to(model.device)[None].float() / 255
     start = pixels.mean((2, 3), keepdim=True).expand_as(pixels)
     wanted = torch.from_numpy(text).to(model.device)

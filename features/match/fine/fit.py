@@ -10,6 +10,7 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
+from features.encoders.config import AS_INSTALLED, EncoderConfig
 from features.match.calibration import fit_calibrator
 from features.match.calibrator import Calibrator
 from features.match.fine.config import FineConfig
@@ -45,6 +46,7 @@ def fit_fine(
     seed: int,
     judged: JudgedPairs | None = None,
     checkpoints: Path | None = None,
+    encoders: EncoderConfig = AS_INSTALLED,
 ) -> FineModel:
     """Train every member, calibrate, and choose the weights of the fusion, of remembered listings and of networks
     on pixels.
@@ -58,6 +60,7 @@ def fit_fine(
         seed: of everything random.
         judged: labeled pairs of the shop; those of listings outside `train_rows` are not read.
         checkpoints: folder for checkpoints, to go on from.
+        encoders: by which the listings were read; what is tuned begins with them.
     """
     rng = np.random.default_rng(seed)
     if len(train_rows) > config.max_pairs:
@@ -72,15 +75,16 @@ def fit_fine(
             config,
             seed=seed * 101 + number,
             checkpoints=None if checkpoints is None else checkpoints / f"member{number}",
+            encoders=encoders,
         )
         for number in track(range(config.members), "training members")
     )
     bank_rows = train_rows[rng.permutation(len(train_rows))[:BANK]]
     empty = np.zeros((0, 1), dtype=np.float32)
     named = tuple((label.name, label.values) for label in labels)
-    bare = FineModel(config, words, members, named, Bank(empty, empty), Calibrator(0.0, 0.0), 0.0)
-    bank = Bank(*bare.embed(bare.views(listings, bank_rows)))
-    model = FineModel(config, words, members, named, bank, Calibrator(0.0, 0.0), 0.0)
+    calibrator, bank = Calibrator(0.0, 0.0), Bank(empty, empty)
+    model = FineModel(config, words, members, named, bank, calibrator, 0.0, encoders=encoders)
+    model = replace(model, bank=Bank(*model.embed(model.views(listings, bank_rows))))
     valid = material.valid
     texts, images = model.embed(valid)
     own, foreign = own_and_foreign(model, valid, texts, images, rng)
@@ -198,7 +202,13 @@ def _blend(model: FineModel, views: Views, texts: NDArray[np.float32], images: N
 
 
 def cross_evidence(
-    listings: Listings, labels: tuple[Label, ...], config: FineConfig, *, folds: int, seed: int
+    listings: Listings,
+    labels: tuple[Label, ...],
+    config: FineConfig,
+    *,
+    folds: int,
+    seed: int,
+    encoders: EncoderConfig = AS_INSTALLED,
 ) -> NDArray[np.float64]:
     """Probability that each listing's words and picture belong together, by a model that has not learned it.
 
@@ -212,7 +222,7 @@ def cross_evidence(
         held = np.flatnonzero(paired & (fold == number))
         others = np.flatnonzero(paired & (fold != number))
         valid = np.array([int(listings.pictures.content[row][:4], 16) % 10 == 0 for row in others], dtype=bool)
-        model = fit_fine(listings, labels, others[~valid], others[valid], config, seed=seed + number)
+        model = fit_fine(listings, labels, others[~valid], others[valid], config, seed=seed + number, encoders=encoders)
         views = model.views(listings, held)
         texts, images = model.embed(views)
         out[held] = model.calibrator(model.evidence(views, texts, images), prior=config.prior)

@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from features.encoders.config import AS_INSTALLED, EncoderConfig
+from features.encoders.tuning import learned
 from features.match.fine.config import FineConfig
 from features.match.fine.fusion import CoAttention, Concatenation
 from features.match.fine.towers import Towers
-from features.match.fine.tuning import TunedScenes
+from features.match.fine.tuning import TunedScenes, TunedSentences
 from features.match.fine.views import Views
 
 CHUNK = 1024
 """Listings or pairs handled at once."""
+NETWORKS = ("scenes.", "sentences.")
+"""Names of the parameters of tuned networks begin so."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,27 @@ class Sizes:
 
 
 class Matcher(nn.Module):
-    """Towers, and a fusion unless alignment with two towers is all that is asked for."""
+    """Towers, the networks before them that are tuned, and a fusion unless alignment with two towers is all that is
+    asked for.
+
+    Args:
+        sizes: of the inputs.
+        config: of the networks.
+        encoders: name what is tuned.
+    """
 
     fusion: Concatenation | CoAttention | None
 
-    def __init__(self, sizes: Sizes, config: FineConfig) -> None:
+    def __init__(self, sizes: Sizes, config: FineConfig, encoders: EncoderConfig = AS_INSTALLED) -> None:
         super().__init__()
         self.sizes, self.config = sizes, config
         self.towers = Towers(sizes.n_words, sizes.d_sentence, sizes.d_scene, list(sizes.n_values), config)
-        self.scenes = None if config.tuning == "frozen" else TunedScenes(config.tuning, config.rank)
+        self.scenes: TunedScenes | None = None
+        self.sentences: TunedSentences | None = None
+        if config.tuning != "frozen":
+            self.scenes = TunedScenes(encoders, config.image_extent, config.local.grid)
+        if config.text_tuning != "frozen":
+            self.sentences = TunedSentences(encoders, config.text_extent, config.local.tokens)
         self.offset = nn.Parameter(torch.tensor(0.3))
         if config.architecture == "co_attention":
             self.fusion = CoAttention(sizes.d_token, sizes.d_patch, sizes.n_patches, config)
@@ -66,11 +82,32 @@ class Matcher(nn.Module):
             self.fusion = None
 
     def see(self, views: Views) -> Views:
-        """The listings with their pictures described by the tuned network; as they are where nothing is tuned."""
-        if self.scenes is None:
-            return views
-        scene, patches = self.scenes(views.pixels)
-        return replace(views, scene=scene, patches=patches if views.patches.shape[1] else views.patches)
+        """The listings with pictures and words read by the tuned networks; as they are where nothing is tuned."""
+        if self.scenes is not None:
+            scene, patches = self.scenes(views.pixels)
+            views = replace(views, scene=scene, patches=patches if views.patches.shape[1] else views.patches)
+        if self.sentences is not None:
+            sentence, states = self.sentences(views.ids)
+            views = replace(views, sentence=sentence, tokens=states if views.tokens.shape[1] else views.tokens)
+        return views
+
+    def kept(self) -> dict[str, Tensor]:
+        """The state without what tuned networks have left as it was, which their encoders hold."""
+        moved = learned(self)
+        return {
+            name: value for name, value in self.state_dict().items() if name in moved or not name.startswith(NETWORKS)
+        }
+
+    def put_back(self, state: dict[str, Tensor]) -> None:
+        """Take what `kept` gave.
+
+        Raises:
+            RuntimeError: names or shapes are others.
+        """
+        told = self.load_state_dict(state, strict=False)
+        wrong = sorted(set(told.missing_keys) & set(self.kept())) + list(told.unexpected_keys)
+        if wrong:
+            raise RuntimeError(f"a member must have all of its parameters and no others, see {wrong[0]}")
 
     def embed(self, views: Views) -> tuple[Tensor, Tensor]:
         """Words and pictures in the shared space, [n, dim] each, rows of length 1; no gradient, a few at once."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from features.encoders.config import AS_INSTALLED, EncoderConfig
 from features.match.calibrator import Calibrator
 from features.match.fine.config import FineConfig
 from features.match.fine.kernel import KernelHeads
@@ -48,6 +49,7 @@ class FineModel:
         kernel_shares: weight of these beside the heads on scenes, one an attribute.
         pixel_heads: networks of their own that tell attributes from pixels; as many as configured.
         pixel_shares: weight of these beside all others, one an attribute.
+        encoders: by which listings are read.
     """
 
     config: FineConfig
@@ -61,6 +63,7 @@ class FineModel:
     kernel_shares: tuple[float, ...] = ()
     pixel_heads: tuple[PixelHeads, ...] = ()
     pixel_shares: tuple[float, ...] = ()
+    encoders: EncoderConfig = AS_INSTALLED
 
     @property
     def device(self) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from features.encoders.catalog import encode_texts
 from features.encoders.config import EncoderConfig
 from features.encoders.text import TextEncoder
 from features.errors import InputError
-from features.match.fine.views import Listings
+from features.match.fine.views import Listings, token_ids
 from features.quarantine import Quarantine
 from features.shop.shop import Shop
 from features.shop.tables import find_table, read_table
@@ -29,12 +30,14 @@ class JudgedPairs:
         texts: n texts.
         sentence: float32 [n, d_text].
         relevance: float32 [n] in [0, 1].
+        ids: int64 [n, t]; numbers of tokens, -1 behind the last; None where they were not asked for.
     """
 
     row_idx: NDArray[np.int64]
     texts: list[str]
     sentence: NDArray[np.float32]
     relevance: NDArray[np.float32]
+    ids: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -43,7 +46,8 @@ class JudgedPairs:
         """Those of some items."""
         kept = np.flatnonzero(np.isin(self.row_idx, rows))
         texts = [self.texts[i] for i in kept]
-        return JudgedPairs(self.row_idx[kept], texts, self.sentence[kept], self.relevance[kept])
+        ids = None if self.ids is None else self.ids[kept]
+        return JudgedPairs(self.row_idx[kept], texts, self.sentence[kept], self.relevance[kept], ids)
 
     def listings(self, shop: Listings, kept: JudgedPairs) -> Listings:
         """Listings of the kept pairs: the pair's words with the item's picture; without tokens."""
@@ -56,11 +60,20 @@ class JudgedPairs:
             pixels=None if shop.pictures.pixels is None else shop.pictures.pixels[rows],
             content=[shop.pictures.content[row] for row in rows],
         )
-        return Listings(kept.texts, kept.sentence, pictures, None)
+        return Listings(kept.texts, kept.sentence, pictures, None, kept.ids)
 
 
-def read_pairs(shop: Shop, encoders: EncoderConfig, *, cache_dir: object, quarantine: Quarantine) -> JudgedPairs | None:
+def read_pairs(
+    shop: Shop, encoders: EncoderConfig, *, ids: bool = False, cache_dir: Path, quarantine: Quarantine
+) -> JudgedPairs | None:
     """Read `pairs.*`; None where the shop has none. Relevance lies in [0, 1].
+
+    Args:
+        shop: the shop.
+        encoders: which model reads the words.
+        ids: whether the numbers of their tokens are wanted, too, which a tuned text network needs.
+        cache_dir: folder of the caches.
+        quarantine: takes the rows that cannot be used.
 
     Raises:
         InputError: a column is missing.
@@ -85,5 +98,7 @@ def read_pairs(shop: Shop, encoders: EncoderConfig, *, cache_dir: object, quaran
         quarantine.refuse_all(path.name, refused.tolist(), rule, [values.iloc[row] for row in refused])
         kept &= ~wrong
     chosen = [text for text, keep in zip(texts, kept, strict=True) if keep]
-    sentence = encode_texts(chosen, TextEncoder.of(encoders), config=encoders, cache_dir=cache_dir).vectors  # type: ignore[arg-type]
-    return JudgedPairs(np.asarray(rows, dtype=np.int64)[kept], chosen, sentence, relevance[kept])
+    encoder = TextEncoder.of(encoders)
+    sentence = encode_texts(chosen, encoder, config=encoders, cache_dir=cache_dir).vectors
+    numbers = token_ids(chosen, encoder) if ids else None
+    return JudgedPairs(np.asarray(rows, dtype=np.int64)[kept], chosen, sentence, relevance[kept], numbers)

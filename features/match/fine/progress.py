@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from features.checkpoint import Checkpoint, optimizer_tensors, part, restore_optimizer
-from features.match.fine.matcher import Matcher
+from features.match.fine.matcher import NETWORKS, Matcher
 
 log = structlog.get_logger()
 
@@ -63,9 +63,9 @@ class Progress:
 
     def save(self, path: Path, asked: str) -> None:
         """Write a checkpoint; `asked` names the data and the configuration."""
-        tensors = {**_named("matcher", self.matcher.state_dict()), **_named("best", self.best)}
+        tensors = {**_named("matcher", self.matcher.kept()), **_named("best", self.best)}
         tensors |= optimizer_tensors(self.optimizer)
-        tensors |= {} if self.slow is None else _named("slow", self.slow.state_dict())
+        tensors |= {} if self.slow is None else _named("slow", self.slow.kept())
         counts = {"epoch": self.epoch, "best": self.best_value, "waited": self.waited, "history": self.history}
         Checkpoint(tensors, {"asked": asked, **counts}).save(path)
 
@@ -74,9 +74,9 @@ class Progress:
         saved = Checkpoint.load(path)
         if saved.state.get("asked") != asked:
             return
-        self.matcher.load_state_dict(part(saved.tensors, "matcher."))
+        self.matcher.put_back(part(saved.tensors, "matcher."))
         if self.slow is not None:
-            self.slow.load_state_dict(part(saved.tensors, "slow."))
+            self.slow.put_back(part(saved.tensors, "slow."))
         restore_optimizer(self.optimizer, saved.tensors)
         self.best, self.best_value = part(saved.tensors, "best."), saved.state["best"]
         self.waited, self.epoch, self.history = saved.state["waited"], saved.state["epoch"], saved.state["history"]
@@ -91,15 +91,14 @@ def _parameters(matcher: Matcher, stage: Stage) -> Iterator[tuple[str, nn.Parame
 
 
 def _groups(matcher: Matcher, learned: list[tuple[str, nn.Parameter]]) -> list[dict[str, object]]:
-    """Matrices decay; biases, scales and places do not; the words' own vectors move faster, the
-    picture network slower.
-    """
+    """Matrices decay; biases, scales and places do not; the words' own vectors move faster, tuned networks slower."""
     config = matcher.config
     word_name = "towers.text.vectors.weight"
     words = [p for name, p in learned if name == word_name]
-    tuned = [p for name, p in learned if name.startswith("scenes.")]
-    matrices = [p for name, p in learned if p.ndim == 2 and name != word_name and not name.startswith("scenes.")]
-    others = [p for name, p in learned if p.ndim != 2 and not name.startswith("scenes.")]
+    tuned = [p for name, p in learned if name.startswith(NETWORKS)]
+    own = [(name, p) for name, p in learned if not name.startswith(NETWORKS)]
+    matrices = [p for name, p in own if p.ndim == 2 and name != word_name]
+    others = [p for _, p in own if p.ndim != 2]
     groups: list[dict[str, object]] = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": words, "weight_decay": config.weight_decay, "lr": config.word_learning_rate},
@@ -110,7 +109,7 @@ def _groups(matcher: Matcher, learned: list[tuple[str, nn.Parameter]]) -> list[d
 
 
 def _state(matcher: Matcher) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in matcher.state_dict().items()}
+    return {name: value.clone() for name, value in matcher.kept().items()}
 
 
 def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

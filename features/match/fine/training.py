@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from features.checkpoint import fingerprint
+from features.encoders.config import AS_INSTALLED, EncoderConfig
 from features.encoders.engine import has_bfloat16
 from features.match.fine.config import FineConfig
 from features.match.fine.matcher import Matcher, Sizes
@@ -46,7 +47,13 @@ def stages(matcher: Matcher) -> list[Stage]:
 
 
 def train(
-    material: Material, n_words: int, config: FineConfig, *, seed: int, checkpoints: Path | None = None
+    material: Material,
+    n_words: int,
+    config: FineConfig,
+    *,
+    seed: int,
+    checkpoints: Path | None = None,
+    encoders: EncoderConfig = AS_INSTALLED,
 ) -> Matcher:
     """Train one member; the state with the best validation result of each stage is kept.
 
@@ -57,6 +64,7 @@ def train(
         seed: of weights, batches, dropout and noise.
         checkpoints: folder for one checkpoint a stage; a run that was cut off goes on from there. One of other data or
             another configuration is replaced; what `ASIDE` names may differ.
+        encoders: name the networks that are tuned.
 
     Raises:
         InputError: a checkpoint is damaged.
@@ -64,7 +72,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         n_values = tuple(len(weight) for weight in material.label_weights)
-        matcher = Matcher(Sizes.of(material.train, n_words, n_values), config).to(material.train.words.device)
+        matcher = Matcher(Sizes.of(material.train, n_words, n_values), config, encoders).to(material.train.words.device)
         matcher.towers.fit_inputs(material.train)
         asked = _asked(material, config, seed)
         for stage in stages(matcher):
@@ -106,13 +114,14 @@ def _run(matcher: Matcher, stage: Stage, material: Material, *, seed: int, path:
             progress.note(f"loss {total:.3f}, validation {value:.4f}")
             if path is not None:
                 state.save(path, asked)
-    matcher.load_state_dict(state.best)
+    matcher.put_back(state.best)
     log.info("learned", stage=stage.name, epochs=state.epoch, validation=round(state.best_value, 4))
 
 
 def _step(matcher: Matcher, slow: Matcher | None, stage: Stage, rows: Tensor, material: Material) -> Tensor:
     with mixed(matcher.config, rows.device):
-        views = matcher.see(material.train.at(rows))
+        with torch.set_grad_enabled(stage.towers):
+            views = matcher.see(material.train.at(rows))
         if stage.towers:
             found, text, image = tower_losses(matcher, slow, views, rows, material)
             texts, images = text.unit, image.unit

@@ -1,4 +1,4 @@
-"""The bundled picture network, trained along with the towers: its last stages, low-rank additions, or all of it."""
+"""The networks that read pictures and words, trained along with the towers; what they leave as it was stays."""
 
 from __future__ import annotations
 
@@ -6,84 +6,104 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from features.encoders import bundled
-from features.encoders.scenes import SceneNetwork
-from features.match.fine.config import Tuning
+from features.encoders.config import EncoderConfig
+from features.encoders.named_scenes import NamedScenes, scene_network
+from features.encoders.text import TextEncoder, TextNetwork, pool
+from features.encoders.tuning import Extent, tune
+from features.errors import InputError
 
-LAST_STAGES = ("blocks.5.", "blocks.6.", "conv_head.", "bn2.")
-"""Names of parameters that "last_blocks" trains begin so."""
+READ_AT_ONCE = 256
+"""Texts that are read at once where nothing is learned from them."""
 
 
-class LowRank(nn.Module):
-    """A linear layer or a 1 x 1 convolution that stays, and beside it a trained product of two thin ones.
-
-    y = W x + B A x with B zero at the start (LoRA, Hu et al., 2022), so that training begins at the network as it was.
-
-    Args:
-        base: what stays.
-        rank: rows of A.
+class Settled(nn.Module):
+    """A module whose network stays in evaluation mode while the rest trains: batch statistics stay those it came with,
+    and nothing of it is dropped.
     """
 
-    def __init__(self, base: nn.Linear | nn.Conv2d, rank: int) -> None:
-        super().__init__()
-        self.base = base
-        d_out, d_in = base.weight.shape[:2]
-        self.down = nn.Parameter(torch.empty(rank, d_in))
-        self.up = nn.Parameter(torch.zeros(d_out, rank))
-        nn.init.kaiming_uniform_(self.down, a=5**0.5)
+    network: nn.Module
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As the base: [..., d_in], or [n, d_in, h, w] of a convolution."""
-        y: Tensor = self.base(x)
-        if isinstance(self.base, nn.Linear):
-            return y + functional.linear(functional.linear(x, self.down), self.up)
-        down, up = self.down[..., None, None], self.up[..., None, None]
-        return y + functional.conv2d(functional.conv2d(x, down), up)
-
-
-def add_low_rank(module: nn.Module, rank: int) -> int:
-    """Put a `LowRank` in the place of every linear layer and plain 1 x 1 convolution; returns how many."""
-    found = 0
-    for name, child in list(module.named_children()):
-        pointwise = (
-            isinstance(child, nn.Conv2d)
-            and child.kernel_size == (1, 1)
-            and child.stride == (1, 1)
-            and child.groups == 1
-        )
-        if isinstance(child, nn.Linear | nn.Conv2d) and (pointwise or isinstance(child, nn.Linear)):
-            setattr(module, name, LowRank(child, rank))
-            found += 1
-        else:
-            found += add_low_rank(child, rank)
-    return found
-
-
-class TunedScenes(nn.Module):
-    """Pixels to scenes and patches by a network part of which learns; batch statistics stay those it came with.
-
-    Args:
-        tuning: which part.
-        rank: of low-rank additions.
-    """
-
-    def __init__(self, tuning: Tuning, rank: int) -> None:
-        super().__init__()
-        network = bundled.image_network()
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(tuning == "full" or (tuning == "last_blocks" and name.startswith(LAST_STAGES)))
-        if tuning == "adapters":
-            add_low_rank(network, rank)
-        self.network = SceneNetwork(network)
-
-    def train(self, mode: bool = True) -> TunedScenes:
-        """Training mode of everything but the batch statistics."""
+    def train(self, mode: bool = True) -> Settled:
+        """Training mode of everything but the network."""
         super().train(mode)
         self.network.eval()
         return self
+
+
+class TunedScenes(Settled):
+    """Pixels to scenes and patches by a network part of which learns.
+
+    Args:
+        encoders: names the network.
+        extent: which part.
+        grid: patches from top to bottom and from left to right.
+    """
+
+    def __init__(self, encoders: EncoderConfig, extent: Extent, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.network = scene_network(encoders, grid)
+        tune(self.encoder, extent)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network with its parameters named as in the encoder of whole pictures."""
+        return self.network.network if isinstance(self.network, NamedScenes) else self.network
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 [n, 3, height, width] to scenes [n, d_scene] and patches [n, n_patches, d_patch]."""
         x = pixels.float().contiguous(memory_format=torch.channels_last) / 255
         scene, patches = self.network(x)
         return scene, patches
+
+
+class TunedSentences(Settled):
+    """Numbers of tokens to sentences and the states of tokens by a network part of which learns.
+
+    Args:
+        encoders: names the network.
+        extent: which part.
+        tokens: of a text whose states are given.
+
+    Raises:
+        InputError: the model is a joint one, whose words would leave the space of its pictures.
+    """
+
+    network: TextNetwork
+
+    def __init__(self, encoders: EncoderConfig, extent: Extent, tokens: int) -> None:
+        super().__init__()
+        encoder = TextEncoder.of(encoders)
+        self.network = encoder.network
+        if self.network.joint:
+            raise InputError(f"a text model that is tuned must not be a joint one, {encoder.folder} is")
+        self.fill, self.tokens = encoder.tokenizer.pad_token_id or 0, tokens
+        tune(self.network, extent)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network with its parameters named as in the text encoder."""
+        return self.network
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Read texts.
+
+        Args:
+            ids: int64 [n, t]; -1 where there is no token.
+
+        Returns:
+            sentences [n, dim], rows of length 1 or zero for a text without a token, and states [n, tokens, dim], zero
+            where there is no token.
+        """
+        at_once = len(ids) if torch.is_grad_enabled() else READ_AT_ONCE
+        parts = [self._read(part) for part in torch.split(ids, max(1, at_once))]
+        sentences, states = zip(*parts, strict=True)
+        return torch.cat(sentences), torch.cat(states)
+
+    def _read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        own = (ids >= 0)[:, : max(1, int((ids >= 0).sum(1).max()))] if len(ids) else ids >= 0
+        told = own.clone()
+        told[:, 0] = True  # attention over nothing is no number
+        hidden = self.network.hidden(ids[:, : own.shape[1]].masked_fill(~own, self.fill), told.long())
+        hidden = hidden * own.unsqueeze(2)
+        sentence = functional.normalize(pool(hidden, told.long(), self.network.pooling).float(), dim=1)
+        return sentence, functional.pad(hidden, (0, 0, 0, self.tokens - hidden.shape[1]))
