@@ -91,6 +91,13 @@ class KnowledgeGraph:
         kinds = [kind for kind in sorted(self.n_nodes) if is_item_attribute(kind)]
         return [(kind.partition(":")[2], value) for kind in kinds for value in self.vocabularies[kind]]
 
+    def parts(self) -> list[str | NDArray[np.generic]]:
+        """Numbers of nodes, and edges in one direction: all that models make of a graph, for a fingerprint."""
+        found: list[str | NDArray[np.generic]] = [str(self.n_nodes)]
+        for edge_type, listed in self.forward.items():
+            found += [spell(edge_type), listed.src, listed.dst, listed.weight]
+        return found
+
     def validate(self) -> None:
         """Check every rule of the graph.
 

@@ -27,7 +27,6 @@ from graph.cold_tower import ColdTower
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.kg_gnn import KGGNN, GNNConfig
 from graph.sampling.neighborhood import Neighborhood
-from graph.schema import spell
 from recsys.negatives import Batch
 from recsys.newcomers import NEWCOMER_BONUSES, choose_bonus
 from recsys.objective import ObjectiveConfig, UserSoftmax, fit_fingerprint, liked_pairs
@@ -132,7 +131,7 @@ def fit_gnn(
     if len(train) == 0:
         log.info("nothing to train on, items are placed by content", items=graph.n_nodes["item"])
         return _fitted(Trained(_embeddings(model, 0.0), [], 0))
-    known = (" ".join(EMBEDDINGS), model_config.model_dump_json(), content, *_graph_parts(graph), times)
+    known = (" ".join(EMBEDDINGS), model_config.model_dump_json(), content, *graph.parts(), times)
     run = fit_fingerprint("gnn", config, train, valid, *known, seed=seed)
     learn = SampledGNNLearner if config.sampling else GNNLearner
     trained = train_model(
@@ -262,11 +261,3 @@ def _fitted(trained: Trained) -> FittedGNN:
         arrays["projection"], arrays["value_messages"], arrays["item_messages"], float(arrays["newcomer_prior"])
     )
     return FittedGNN(arrays["users"], arrays["items"], trained.history, trained.best_epoch, cold, trained.cut_short)
-
-
-def _graph_parts(graph: KnowledgeGraph) -> list[str | NDArray[Any]]:
-    """Everything of a graph that training depends on."""
-    parts: list[str | NDArray[Any]] = [str(graph.n_nodes)]
-    for edge_type, listed in graph.forward.items():
-        parts += [spell(edge_type), listed.src, listed.dst, listed.weight]
-    return parts

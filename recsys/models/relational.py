@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from scipy import sparse
 
+from features.checkpoint import fingerprint
 from graph.knowledge_graph import KnowledgeGraph
 from graph.models.relational import RelationalAttention, RelationalConfig
 from recsys.held_out import Split
@@ -77,7 +78,8 @@ def _fit(split: Split, known: Knowledge, config: RelationalPairConfig, job: Job)
     def build(_: sparse.csr_matrix, config: RelationalPairConfig, seed: int, device: str) -> RelationalPairs:
         return RelationalPairs(graph, content, config, seed=seed, device=device)
 
-    return fit_pairs("relational", build, split, config, job, depends_on=known.fingerprint())
+    depends_on = fingerprint(content, *graph.parts())
+    return fit_pairs("relational", build, split, config, job, depends_on=depends_on)
 
 
 MODEL = Model(

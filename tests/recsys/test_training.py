@@ -346,3 +346,12 @@ def test_a_missing_modality_is_no_obstacle(missing: str, world: World, tmp_path:
         image = Embeddings.missing(N_ITEMS, image.dim, "i")
     fitted = world.fit(tmp_path, vectors=ItemVectors(text, image))
     assert own_parity(scores_of(fitted), np.arange(40)) > 0.85
+
+
+def test_relational_attention_over_another_graph_of_the_same_pairs_starts_afresh(world: World, tmp_path: Path) -> None:
+    bought = replace(world.train, event_type=np.full(len(world.train), "purchase", dtype=object))
+    for train in (world.train, world.train, bought):
+        split = Split("by hand", train, world.valid, world.valid.where(np.zeros(0, dtype=np.int64)))
+        config = changed(MODELS["relational"].config, {"epochs": 1, "dim": 4})
+        MODELS["relational"].fit(split, Knowledge.of_ids(world.catalog), config, Job(0, tmp_path))
+    assert len(list(tmp_path.glob("relational-*/checkpoint.safetensors"))) == 2
