@@ -25,9 +25,11 @@ from features.encoders.embeddings import Embeddings, ItemVectors
 from features.match.training import fit_match
 from features.quarantine import Quarantine
 from features.shop.shop import Shop, read_shop
-from recsys.attributes import colors_of, labels_of, text_sources, visible
+from recsys.attributes import colors_of, labels_of, shades_of, text_sources, visible
 from recsys.config import FitConfig
 from recsys.run_folder import CACHE
+
+HOWS = ["labels", "values"]
 
 
 def main() -> None:
@@ -38,6 +40,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--use", nargs="+", default=["image", "both"])
     parser.add_argument("--without-colors", action="store_true", help="for comparison: no head on the pictures' colors")
+    parser.add_argument("--without-shades", action="store_true", help="likewise: no comparison by the pictures' shades")
+    parser.add_argument("--hows", nargs="+", choices=HOWS, default=HOWS, help="what teaches: labels, or values' names")
     takes_json(parser)
     asked = parser.parse_args()
     config = FitConfig()
@@ -47,22 +51,26 @@ def main() -> None:
     taught = ItemVectors(only(vectors.text, ~test), only(vectors.image, ~test))
     match = fit_match(taught, config.match, seed=config.seed)
     seen = None if shop.images is None else colors_of(shop, cache_dir=asked.cache)
+    shaded = None if shop.images is None else shades_of(shop, cache_dir=asked.cache)
     results = []
     for spec in asked.attributes:
         known = labels_of(shop, spec, (), AttributeConfig())
         for use in asked.use:
             fused = visible(vectors, use)
             colors = None if asked.without_colors or use == "text" else seen
+            shades = None if asked.without_shades or use == "text" else shaded
             texts = text_sources(shop, known, vectors, match, use=use, config=config)
             names = named(shop.catalog.texts(), known.values)
             if use == "image":
                 names[test] = False  # their words are hidden
-            for how in ("labels", "values"):
+            for how in asked.hows:
                 start = time.perf_counter()
                 shown = ~test if how == "labels" else np.zeros(len(test), dtype=bool)
                 labels = Labels(known.name, known.values, known.share * shown[:, None], known.known & shown)
                 if how == "labels":
-                    found = predict_attribute(labels, fused, texts, AttributeConfig(), colors=colors, seed=config.seed)
+                    found = predict_attribute(
+                        labels, fused, texts, AttributeConfig(), colors=colors, shades=shades, seed=config.seed
+                    )
                 else:
                     unread = {source: scores for source, scores in texts.items() if source != "words"}
                     found = predict_from_words(
@@ -72,6 +80,7 @@ def main() -> None:
                         unread,
                         AttributeConfig(),
                         colors=colors,
+                        shades=shades,
                         read=use != "image",
                         seed=config.seed,
                     )

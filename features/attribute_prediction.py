@@ -11,6 +11,7 @@ import structlog
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from features.attribute_kernel import KernelSource
 from features.attribute_labels import Labels
 from features.attribute_pool import Pool
 from features.attribute_sources import NAMED_LOG_ODDS, Doubles, LinearHead, best_ridge, log_softmax, neighbor_scores
@@ -76,6 +77,7 @@ def predict_attribute(
     config: AttributeConfig,
     *,
     colors: NDArray[np.float32] | None = None,
+    shades: NDArray[np.float16] | None = None,
     seed: int,
 ) -> AttributePrediction:
     """Predict the value of every item.
@@ -90,6 +92,8 @@ def predict_attribute(
         config: settings.
         colors: of the pictures, float32 [n_items, d], zero for none; a further head learns from them. What was trained
             to name objects has learned to ignore much of color.
+        shades: of what the pictures show, float16 [n_items, d_shades], zero for none; labeled items alike in vectors
+            and shades are a further source.
         seed: of folds and samples.
 
     Raises:
@@ -110,15 +114,20 @@ def predict_attribute(
     inputs = {"head": vectors} | ({} if colors is None else {"colors": colors})
     ridges = {name: best_ridge(x[learned], labels.share[learned], seed=seed) for name, x in inputs.items()}
     k = config.neighbors
+    compared = None if shades is None else KernelSource(vectors, shades, labels.share, learned, seed=seed)
 
     def asked(teachers: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[str, Doubles]:
+        nothing = -math.log(len(labels.values))  # nothing is seen, nothing is said
         by_labels = {"neighbors": neighbor_scores(vectors, labels.share, teachers, rows, k=k)}
         for name, x in inputs.items():
             by_labels[name] = LinearHead(x[teachers], labels.share[teachers], ridge=ridges[name])(x[rows])
-            by_labels[name][~x[rows].any(axis=1)] = -math.log(len(labels.values))  # nothing is seen, nothing is said
+            by_labels[name][~x[rows].any(axis=1)] = nothing
+        if compared is not None and shades is not None:
+            by_labels["shades"] = compared(teachers, rows)
+            by_labels["shades"][~shades[rows].any(axis=1)] = nothing
         return {name: scores[rows] for name, scores in texts.items()} | by_labels
 
-    names = [*texts, "neighbors", *inputs]
+    names = [*texts, "neighbors", *inputs, *(["shades"] if shades is not None else [])]
     held_out = np.zeros((len(names), len(judged), len(labels.values)))
     for number in range(config.folds):
         here = fold == number
@@ -148,6 +157,7 @@ def predict_from_words(
     config: AttributeConfig,
     *,
     colors: NDArray[np.float32] | None = None,
+    shades: NDArray[np.float16] | None = None,
     read: bool,
     seed: int,
 ) -> AttributePrediction:
@@ -160,6 +170,7 @@ def predict_from_words(
         texts: likewise; not the words, which are what is learned from.
         config: settings.
         colors: likewise.
+        shades: likewise.
         read: whether an item that names one value has it. Its confidence is the share of such items whose name the
             others' names would have told: "war" in the plot of a film is a poor name of its genre.
         seed: of folds and samples.
@@ -170,7 +181,7 @@ def predict_from_words(
     """
     alone = names.sum(axis=1) == 1
     taught = Labels(labels.name, labels.values, names * alone[:, None].astype(np.float64), alone)
-    found = predict_attribute(taught, vectors, texts, config, colors=colors, seed=seed)
+    found = predict_attribute(taught, vectors, texts, config, colors=colors, shades=shades, seed=seed)
     value, confidence, source = found.value, found.confidence, found.source
     if read:
         value, source = np.where(alone, names.argmax(axis=1), value), np.where(alone, "words", source)

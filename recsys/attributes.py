@@ -21,6 +21,7 @@ from features.attribute_sources import Doubles, named, picture_scores, value_tex
 from features.encoders.catalog import encode_catalog
 from features.encoders.colors import read_colors
 from features.encoders.embeddings import ItemVectors
+from features.encoders.shades import read_shades
 from features.encoders.text import TextEncoder
 from features.errors import InputError
 from features.fusion import fuse
@@ -67,13 +68,17 @@ def fill_attributes(
     vectors = encode_catalog(shop, config.encoders, cache_dir=cache_dir, quarantine=quarantine)
     match = kept_match(vectors, config.match, seed=config.seed, cache_dir=cache_dir)
     looked_at = visible(vectors, use)
-    colors = None if use == "text" or shop.images is None else colors_of(shop, cache_dir=cache_dir)
+    unseen = use == "text" or shop.images is None
+    colors = None if unseen else colors_of(shop, cache_dir=cache_dir)
+    shades = None if unseen else shades_of(shop, cache_dir=cache_dir)
     found = {}
     for spec, labels in known.items():
         texts = text_sources(shop, labels, vectors, match, use=use, config=config)
         try:
             if labels.share.any(axis=1).sum() >= settings.min_labels:
-                found[spec] = predict_attribute(labels, looked_at, texts, settings, colors=colors, seed=config.seed)
+                found[spec] = predict_attribute(
+                    labels, looked_at, texts, settings, colors=colors, shades=shades, seed=config.seed
+                )
             else:
                 texts.pop("words", None)
                 names = named(shop.catalog.texts(), labels.values)
@@ -84,6 +89,7 @@ def fill_attributes(
                     texts,
                     settings,
                     colors=colors,
+                    shades=shades,
                     read=use != "image",
                     seed=config.seed,
                 )
@@ -125,6 +131,12 @@ def colors_of(shop: Shop, *, cache_dir: Path) -> NDArray[np.float32]:
     """
     names = [str(name) for name in shop.catalog.image]
     return read_colors(names, shop.images, cache_dir=cache_dir, quarantine=Quarantine()).astype(np.float32)
+
+
+def shades_of(shop: Shop, *, cache_dir: Path) -> NDArray[np.float16]:
+    """The shades of what the pictures show, float16 [n_items, d]; zero rows as in `colors_of`."""
+    names = [str(name) for name in shop.catalog.image]
+    return read_shades(names, shop.images, cache_dir=cache_dir, quarantine=Quarantine())
 
 
 def text_sources(

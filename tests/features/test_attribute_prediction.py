@@ -19,6 +19,7 @@ from features.attribute_sources import (
     word_scores,
 )
 from features.catalog import Attributes, Catalog
+from features.encoders.shades import PARTS_DIM, WHOLE_DIM
 from features.vocabulary import Vocabulary
 
 COLORS = ("black", "blue", "navy blue", "red")
@@ -129,6 +130,23 @@ def test_a_head_on_colors_tells_what_the_vectors_have_ignored_and_nothing_where_
     assert (found.value == color)[400:500].mean() > 0.75
     assert found.report["weights"]["colors"] == max(found.report["weights"].values())
     assert found.confidence[500:].max() < AttributeConfig().threshold < found.confidence[400:500].mean()
+
+
+def test_shades_tell_a_value_by_the_kind_of_item_and_nothing_where_there_is_no_picture() -> None:
+    rng = np.random.default_rng(0)
+    kind, shade = rng.integers(0, 2, 400), rng.random((400, 2))
+    color = (shade[np.arange(400), kind] + 0.1 * rng.normal(size=400) > 0.5).astype(np.int64)
+    vectors = (rng.normal(size=(400, 8)) * 0.2 + kind[:, None]).astype(np.float32)  # tells which shade counts, no more
+    shades = np.zeros((400, WHOLE_DIM + PARTS_DIM), np.float16)
+    shades[:, :2], shades[:, 2:4] = np.sqrt(shade / 2), np.sqrt((1 - shade) / 2)
+    shades[350:] = 0
+    labels = labels_for(color, np.arange(400) < 250)
+    blind = predict_attribute(labels, vectors, {}, AttributeConfig(), seed=0)
+    found = predict_attribute(labels, vectors, {}, AttributeConfig(), shades=shades, seed=0)
+    assert (blind.value == color)[250:350].mean() < 0.7
+    assert (found.value == color)[250:350].mean() > 0.85
+    assert found.report["weights"]["shades"] == max(found.report["weights"].values())
+    assert found.confidence[350:].max() < AttributeConfig().threshold < found.confidence[250:350].mean()
 
 
 class Space:

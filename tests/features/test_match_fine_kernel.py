@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from features.encoders.shades import PARTS_DIM, WHOLE_DIM
+from features.kernel_regression import left_out
 from features.match.fine.config import FineConfig, KernelConfig
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import fit_fine
-from features.match.fine.kernel import fit_kernel_heads, left_out
+from features.match.fine.kernel import fit_kernel_heads
 from features.match.fine.labels import Label
 from features.match.fine.views import Listings, Views
 
