@@ -127,6 +127,15 @@ def test_each_attribute_believes_whom_the_labels_say_to_believe() -> None:
     assert shares_of([of[1][0]], [often], labels[:1], rows) == (0.4,)
 
 
+def test_more_labels_told_right_count_before_likelier_ones() -> None:
+    label = Label("a", ("x", "y"), np.zeros(4, dtype=np.int64))
+    sure, unsure = (
+        np.stack([p, 1 - p], axis=1).astype(np.float32) for p in (np.r_[0.9, 0.9, 0.45, 0.45], np.full(4, 0.51))
+    )
+    # the likelihood only falls with s, but .45 (1 - s) + .51 s passes .5 beyond s = 5/6; .9 is likelier than 1
+    assert shares_of([sure], [unsure], (label,), np.arange(4)) == (0.9,)
+
+
 def test_variants_follow_from_seed_row_and_epoch() -> None:
     pixels = torch.randint(0, 255, (5, 3, 32, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     settings = AugmentConfig()

@@ -22,7 +22,7 @@ from features.match.fine.variants import varied
 from features.progress import bar
 
 SHARES = tuple(step / 10 for step in range(11))
-"""Weights of the networks on pixels that are tried beside the heads on scenes."""
+"""Weights of others, such as the networks on pixels, that are tried beside the heads on scenes."""
 
 log = structlog.get_logger()
 
@@ -97,7 +97,9 @@ def shares_of(
     labels: tuple[Label, ...],
     rows: NDArray[np.int64],
 ) -> tuple[float, ...]:
-    """Of each attribute, the weight of other probabilities beside some that makes the labels of listings likeliest.
+    """Of each attribute, the weight of other probabilities beside some at which most labels of listings are told right;
+    of equally good ones the one that makes the labels likeliest. Likelihood alone would count remembered listings too
+    little: their first choice is good and their probabilities are not.
 
     Args:
         some: probabilities, [n, values] an attribute.
@@ -109,8 +111,12 @@ def shares_of(
     for a, b, label in zip(some, others, labels, strict=True):
         at = np.flatnonzero(label.of[rows] >= 0)
         value = label.of[rows][at]
-        likely = [np.log((1 - share) * a[at, value] + share * b[at, value] + 1e-12).sum() for share in SHARES]
-        shares.append(SHARES[int(np.argmax(likely))])
+        good = []
+        for share in SHARES:
+            mixed = (1 - share) * a[at] + share * b[at]
+            likely = np.log(mixed[np.arange(len(at)), value] + 1e-12).sum()
+            good.append((int((mixed.argmax(axis=1) == value).sum()), float(likely), share))
+        shares.append(max(good)[-1])
     log.info("attributes weighed", **{label.name: share for label, share in zip(labels, shares, strict=True)})
     return tuple(shares)
 
