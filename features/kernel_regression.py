@@ -20,6 +20,8 @@ FIRST_REACH, FIRST_NOISE, FIRST_SCALE = 0.25, 0.3, 8.0
 """At the start: weight of each group, variance of the labels beside the kernel's 1, inverse temperature."""
 RATE = 0.25
 """Of Adam, on the logarithms of these."""
+LEAST_NOISE = 0.01
+"""Keeps the matrix of thousands of rows, some of them twins, positive definite in float32."""
 
 log = structlog.get_logger()
 
@@ -84,14 +86,15 @@ def learned(apart: list[Tensor], wanted: Tensor, steps: int) -> Alike:
     target, share = _targets(wanted)
     for _ in range(steps):
         settings = free.exp()
-        likeness = _likeness(apart, settings[:-2]) + settings[-2] * torch.eye(len(wanted), device=wanted.device)
+        noise = settings[-2].clamp(min=LEAST_NOISE)
+        likeness = _likeness(apart, settings[:-2]) + noise * torch.eye(len(wanted), device=wanted.device)
         loss = functional.cross_entropy(settings[-1] * (left_out(likeness, target) + share), wanted)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     settings = free.detach().exp()
     log.info("compared", loss=round(float(loss.detach()), 4), reach=np.round(settings[:-2].tolist(), 3).tolist())
-    return Alike(settings[:-2], settings[-2], settings[-1])
+    return Alike(settings[:-2], settings[-2].clamp(min=LEAST_NOISE), settings[-1])
 
 
 def left_out(likeness: Tensor, target: Tensor) -> Tensor:
