@@ -34,7 +34,9 @@ def planted() -> tuple[Views, torch.Tensor]:
     empty, number = torch.zeros(N, 0), torch.arange(N)
     arrays = (torch.from_numpy(x).half() for x in (scene, shades))
     seen, shaded = arrays
-    views = Views(number[:, None], empty, seen, empty, empty, empty, empty, shaded, number, number)
+    unread = dict.fromkeys(("sentence", "tokens", "token_mask", "patches", "pixels", "ids"), empty)
+    same = {"same_text": number, "same_image": number}
+    views = Views(words=number[:, None], scene=seen, shades=shaded, **unread, **same)
     return views, torch.from_numpy(np.where(kind == 0, first, second))
 
 
