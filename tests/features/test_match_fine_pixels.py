@@ -122,18 +122,19 @@ def test_each_attribute_believes_whom_the_labels_say_to_believe() -> None:
     even = [np.full((4, 2), 0.5)] * 2
     of = [one.astype(np.float32) for one in right], [one.astype(np.float32) for one in even]
     assert shares_of([of[1][0], of[0][1]], [of[0][0], of[1][1]], labels, rows) == (1.0, 0.0)
-    # right with .9 of two, wrong with .9 of one, beside .5: the derivative of the likelihood is 0 at s = 5/12
+    # right with .9 of two, wrong with .9 of one, beside .5: 2 (.5 - .4 s)^2 + (.5 + .4 s)^2 is least at s = 5/12
     often = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.5, 0.5]], dtype=np.float32)
     assert shares_of([of[1][0]], [often], labels[:1], rows) == (0.4,)
 
 
-def test_more_labels_told_right_count_before_likelier_ones() -> None:
-    label = Label("a", ("x", "y"), np.zeros(4, dtype=np.int64))
-    sure, unsure = (
-        np.stack([p, 1 - p], axis=1).astype(np.float32) for p in (np.r_[0.9, 0.9, 0.45, 0.45], np.full(4, 0.51))
+def test_one_label_held_for_impossible_does_not_outweigh_many_told_better() -> None:
+    label = Label("a", ("x", "y"), np.zeros(10, dtype=np.int64))
+    some, others = (
+        np.stack([p, 1 - p], axis=1).astype(np.float32)
+        for p in (np.r_[np.full(9, 0.6), 0.3], np.r_[np.full(9, 0.95), 0.001])
     )
-    # the likelihood only falls with s, but .45 (1 - s) + .51 s passes .5 beyond s = 5/6; .9 is likelier than 1
-    assert shares_of([sure], [unsure], (label,), np.arange(4)) == (0.9,)
+    # 9 (.4 - .35 s)^2 + (.7 + .299 s)^2 is least at s = .88; the likelihood would have said .73
+    assert shares_of([some], [others], (label,), np.arange(10)) == (0.9,)
 
 
 def test_variants_follow_from_seed_row_and_epoch() -> None:

@@ -97,9 +97,10 @@ def shares_of(
     labels: tuple[Label, ...],
     rows: NDArray[np.int64],
 ) -> tuple[float, ...]:
-    """Of each attribute, the weight of other probabilities beside some at which most labels of listings are told right;
-    of equally good ones the one that makes the labels likeliest. Likelihood alone would count remembered listings too
-    little: their first choice is good and their probabilities are not.
+    """Of each attribute, the weight of other probabilities beside some at which they are nearest to the labels.
+
+    That is the lowest Brier score. Likelihood would count remembered listings too little: their first choice is good,
+    and what they hold for impossible is not always so.
 
     Args:
         some: probabilities, [n, values] an attribute.
@@ -111,12 +112,9 @@ def shares_of(
     for a, b, label in zip(some, others, labels, strict=True):
         at = np.flatnonzero(label.of[rows] >= 0)
         value = label.of[rows][at]
-        good = []
-        for share in SHARES:
-            mixed = (1 - share) * a[at] + share * b[at]
-            likely = np.log(mixed[np.arange(len(at)), value] + 1e-12).sum()
-            good.append((int((mixed.argmax(axis=1) == value).sum()), float(likely), share))
-        shares.append(max(good)[-1])
+        marked = np.eye(len(label.values))[value]
+        off = [((marked - (1 - share) * a[at] - share * b[at]) ** 2).sum() for share in SHARES]
+        shares.append(SHARES[int(np.argmin(off))])
     log.info("attributes weighed", **{label.name: share for label, share in zip(labels, shares, strict=True)})
     return tuple(shares)
 
