@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from features.cores import cores
 from features.encoders import models
-from features.encoders.described import describe, resized_whole
+from features.encoders.described import describe_alone, resized_whole
 from features.encoders.scenes import COLOR_DIM, color_parts
 from features.pictures.sources import ImageSource
 from features.quarantine import Quarantine
@@ -52,7 +51,6 @@ def read_colors(
         cache_dir: folder of the caches.
         quarantine: takes what cannot be read, with the item's row.
     """
-    encoder = ColorEncoder()
-    kinds = {encoder.fingerprint: "colors"}
-    rows, _ = describe(names, source, encoder, kinds, threads=cores(), cache_dir=cache_dir, quarantine=quarantine)
-    return rows[0] if rows[0].shape[1] else np.zeros((len(names), COLOR_DIM), dtype=np.float16)
+    return describe_alone(
+        names, source, ColorEncoder(), "colors", dim=COLOR_DIM, cache_dir=cache_dir, quarantine=quarantine
+    )

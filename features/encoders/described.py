@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from features.cores import cores
 from features.encoders.cache import VectorCache, content_key
 from features.encoders.catalog import UNREADABLE
 from features.encoders.pipeline import run_ahead, shelf
@@ -32,6 +33,40 @@ class Describer(Protocol):
 
     def encode(self, batch: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], ...]:
         """Descriptions, a row a picture each."""
+
+
+class NamedDescriber(Describer, Protocol):
+    """One that gives a single kind of description."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every setting that changes the description."""
+
+
+def describe_alone(
+    names: list[str],
+    source: ImageSource | None,
+    encoder: NamedDescriber,
+    kind: str,
+    *,
+    dim: int,
+    cache_dir: Path,
+    quarantine: Quarantine,
+) -> NDArray[np.float16]:
+    """The only description that an encoder gives, float16 [n_items, dim]; zero for none.
+
+    Args:
+        names: the picture's name of each item, "" for none.
+        source: where the pictures are; None where the shop has none.
+        encoder: whose fingerprint names the cache.
+        kind: what the description is.
+        dim: its numbers.
+        cache_dir: folder of the caches.
+        quarantine: takes what cannot be read, with the item's row.
+    """
+    kinds = {encoder.fingerprint: kind}
+    rows, _ = describe(names, source, encoder, kinds, threads=cores(), cache_dir=cache_dir, quarantine=quarantine)
+    return rows[0] if rows[0].shape[1] else np.zeros((len(names), dim), dtype=np.float16)
 
 
 def describe(

@@ -17,9 +17,8 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from features.cores import cores
 from features.encoders import models
-from features.encoders.described import describe, resized_whole
+from features.encoders.described import describe_alone, resized_whole
 from features.encoders.scenes import to_lab
 from features.pictures.sources import ImageSource
 from features.quarantine import Quarantine
@@ -152,7 +151,6 @@ def read_shades(
         cache_dir: folder of the caches.
         quarantine: takes what cannot be read, with the item's row.
     """
-    encoder = ShadeEncoder()
-    kinds = {encoder.fingerprint: "shades"}
-    rows, _ = describe(names, source, encoder, kinds, threads=cores(), cache_dir=cache_dir, quarantine=quarantine)
-    return rows[0] if rows[0].shape[1] else np.zeros((len(names), WHOLE_DIM + PARTS_DIM), dtype=np.float16)
+    return describe_alone(
+        names, source, ShadeEncoder(), "shades", dim=WHOLE_DIM + PARTS_DIM, cache_dir=cache_dir, quarantine=quarantine
+    )
