@@ -12,17 +12,17 @@ where 100,000 ids and their dictionary take 16 MB of each worker, and to read th
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from features.vocabulary import Vocabulary
+from features.vocabulary import RowSequence, Vocabulary
 
 _AT_ONCE = 512
 """Ids that are read in one call, which holds up other threads for some 0.05 ms."""
@@ -82,7 +82,7 @@ class Places:
         return cls(every[1 : n + 2], every[n + 2 : 2 * n + 2], every[2 * n + 2 :])
 
 
-class StoredIds(Sequence[str]):
+class StoredIds(RowSequence):
     """The ids of a file in row order, each read when it is asked for.
 
     Args:
@@ -97,18 +97,8 @@ class StoredIds(Sequence[str]):
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        if isinstance(place, slice):
-            return [self[row] for row in range(*place.indices(len(self)))]
-        row = place if place >= 0 else place + len(self)
-        if row < 0:
-            raise IndexError(f"row must be in [{-len(self)}, {len(self)}), it is {place}")
+    def at(self, row: int) -> str:
+        """The id of a row, parsed now."""
         found: str = orjson.loads(self._text[self._starts[row] : self._starts[row + 1] - 1])
         return found
 

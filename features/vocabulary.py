@@ -6,11 +6,12 @@ Only this module turns one into the other, so `item_id` is always outside and `i
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,28 @@ class Rows(Protocol):
     def get(self, outside_id: Any, default: int, /) -> int:
         """The row of an id, or `default` where there is none."""
         ...
+
+
+class RowSequence(Sequence[str]):
+    """A list of ids that are found row by row."""
+
+    @abstractmethod
+    def at(self, row: int) -> str:
+        """The id of a row of 0 and more; an IndexError where there are not so many."""
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        if isinstance(place, slice):
+            return [self[row] for row in range(*place.indices(len(self)))]
+        row = place if place >= 0 else place + len(self)
+        if row < 0:
+            raise IndexError(f"row must be in [{-len(self)}, {len(self)}), it is {place}")
+        return self.at(row)
 
 
 @dataclass(frozen=True, eq=False)

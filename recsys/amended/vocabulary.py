@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, overload
+from typing import Any
 
-from features.vocabulary import Rows, Vocabulary
+from features.vocabulary import Rows, RowSequence, Vocabulary
 
 
-class _Joined(Sequence[str]):
+class _Joined(RowSequence):
     """Two lists of ids as one."""
 
     def __init__(self, first: Sequence[str], then: Sequence[str]) -> None:
@@ -19,18 +19,7 @@ class _Joined(Sequence[str]):
     def __len__(self) -> int:
         return self._n_first + len(self._then)
 
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
-        if isinstance(place, slice):
-            return [self[row] for row in range(*place.indices(len(self)))]
-        row = place if place >= 0 else place + len(self)
-        if row < 0:
-            raise IndexError(f"row must be in [{-len(self)}, {len(self)}), it is {place}")
+    def at(self, row: int) -> str:
         return self._first[row] if row < self._n_first else self._then[row - self._n_first]
 
     def __iter__(self) -> Iterator[str]:
