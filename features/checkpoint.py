@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from features.aside import replacing
 from features.errors import InputError
 
 FORMAT = 1
@@ -41,10 +41,10 @@ class Checkpoint:
     def save(self, path: Path) -> None:
         """Write the file; a reader meets the old one or the new one, never half of it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
         header = {"format": str(FORMAT), "state": json.dumps(self.state)}
-        save_file({name: t.detach().cpu().contiguous() for name, t in self.tensors.items()}, aside, metadata=header)
-        aside.replace(path)
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.tensors.items()}
+        with replacing(path) as unfinished:
+            save_file(tensors, unfinished, metadata=header)
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from features.aside import replacing
 
 LONGEST_VALUE = 200
 """Characters kept of a refused value."""
@@ -76,11 +77,9 @@ class Quarantine:
             path: the file; its folder is made, and an older file is replaced at once.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        with unfinished.open("w", encoding="utf-8") as lines:
+        with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8") as lines:
             for refusal in self._refusals:
                 lines.write(json.dumps(vars(refusal), ensure_ascii=False) + "\n")
-        unfinished.replace(path)
 
 
 def _spell(value: object) -> str:

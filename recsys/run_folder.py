@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from features.aside import replacing
 from features.errors import InputError
 
 CACHE = Path(".recsys/cache")
@@ -105,6 +104,5 @@ class RunFolder:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader meets the old content or the new, never half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    aside.write_bytes(content)
-    aside.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)

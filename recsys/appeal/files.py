@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from features.aside import replacing
 from features.errors import InputError
 from features.vocabulary import Vocabulary
 from recsys.appeal.history import CounterHistory
@@ -38,18 +38,17 @@ def write_counters(folder: Path, history: CounterHistory) -> None:
         for name, (names, rows) in named.items()
     }
     columns |= {"position": history.position, **{name: getattr(history, name) for name in _NUMBERS}}
-    aside = folder / f".{TABLE}.{os.getpid()}"
-    pq.write_table(pa.table(columns), aside, compression="zstd")
-    about = {
-        "format": FORMAT,
-        "rows": len(history),
-        "sha256": _hash(aside),
-        "scenarios": history.scenarios,
-        "surfaces": history.surfaces,
-        "examination": history.examination(history.end_s).curves,
-        **{name: getattr(history, name) for name in _SAID},
-    }
-    aside.replace(folder / TABLE)
+    with replacing(folder / TABLE) as unfinished:
+        pq.write_table(pa.table(columns), unfinished, compression="zstd")
+        about = {
+            "format": FORMAT,
+            "rows": len(history),
+            "sha256": _hash(unfinished),
+            "scenarios": history.scenarios,
+            "surfaces": history.surfaces,
+            "examination": history.examination(history.end_s).curves,
+            **{name: getattr(history, name) for name in _SAID},
+        }
     write_atomically(folder / ABOUT, orjson.dumps(about, option=orjson.OPT_INDENT_2))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import orjson
 import structlog
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, ValidationError
 
+from features.aside import write_private
 from features.errors import InputError
 from features.section import Section
 
@@ -76,12 +76,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 def write_keys(path: Path, keys: Sequence[ApiKey]) -> None:
     """Replace the file, readable by its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    content = orjson.dumps({"keys": [_plain(key) for key in keys]}, option=orjson.OPT_INDENT_2)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    aside.replace(path)
+    write_private(path, orjson.dumps({"keys": [_plain(key) for key in keys]}, option=orjson.OPT_INDENT_2))
 
 
 def new_key(

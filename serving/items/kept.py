@@ -7,14 +7,13 @@ pictures is kept as well, so that nothing is encoded again.
 from __future__ import annotations
 
 import base64
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
+from features.aside import replacing
 from features.errors import InputError
 from features.pace import gently
 from serving.items.said import Said
@@ -49,14 +48,11 @@ class KeptItems:
             OSError: it cannot be written.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        whose = f"{socket.gethostname()}.{os.getpid()}"  # pods number their processes alike
-        aside = self.path.with_name(f".{self.path.name}.{whose}")
         head = {"redis": self._redis, "change": remembered.change, "items": len(remembered.items)}
-        with aside.open("wb") as file:
+        with replacing(self.path) as unfinished, unfinished.open("wb") as file:
             file.write(orjson.dumps(head) + b"\n")
             for item_id, said in gently(remembered.items.items()):
                 file.write(orjson.dumps([item_id, _texts(said)]) + b"\n")
-        aside.replace(self.path)
 
     def read(self) -> Remembered | None:
         """What it says; None where there is none, or it is of another Redis.

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import structlog
 from numpy.typing import NDArray
 
+from features.aside import replacing
 from features.errors import InputError
 from recsys.replay.spill import SeenHashes
 from serving.nearline.group import Entry
@@ -72,13 +73,12 @@ class Archive:
         if rows:
             first, last = rows[0][ENTRY], rows[-1][ENTRY]
             path = self._folder / f"part-{_padded(first)}_{_padded(last)}.parquet"
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
             names = dict.fromkeys(name for row in rows for name in row)  # a later row may say more than the first
             table = pa.table({name: [row.get(name) for row in rows] for name in names})
-            pq.write_table(table, aside, compression="zstd")
-            with aside.open("rb") as written:
-                os.fsync(written.fileno())
-            aside.replace(path)
+            with replacing(path) as unfinished:
+                pq.write_table(table, unfinished, compression="zstd")
+                with unfinished.open("rb") as written:
+                    os.fsync(written.fileno())
         return len(rows)
 
     def _known(self, entries: Sequence[Entry]) -> frozenset[str]:
@@ -116,15 +116,13 @@ def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
         raise InputError(f"{folder} must hold part-*.parquet files, it holds none: run recsys log collect first")
     schema = pa.unify_schemas([pq.read_schema(path) for path in parts], promote_options="default")
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
     kept = twice = 0
     seen = SeenHashes()
-    with pq.ParquetWriter(aside, schema, compression="zstd") as writer:
+    with replacing(out) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
         for table in _in_order(parts, schema, kind):
             new = table.filter(pa.array(~seen.again(_hashes(table, KEYS[kind])))) if table.num_rows else table
             writer.write_table(new)
             kept, twice = kept + new.num_rows, twice + table.num_rows - new.num_rows
-    aside.replace(out)
     return kept, twice
 
 

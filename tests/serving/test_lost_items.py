@@ -274,20 +274,16 @@ def test_a_file_of_changes_that_redis_has_gone_beyond_is_left_aside(  # noqa: PL
     assert returned.metric("recsys_items_restored_total") == 0
 
 
-def test_workers_of_two_pods_that_write_at_once_leave_one_whole_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_of_two_pods_that_write_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     kept, said = KeptItems(tmp_path / "items.jsonl", "redis://one"), {"i1": Said(deleted=True)}
 
     class Meanwhile(dict[str, Said]):
         """While these are written, a process of the same number writes in another pod."""
 
         def items(self) -> Any:
-            monkeypatch.setattr("socket.gethostname", lambda: "pod-b")
             kept.write(Remembered(said, "7-0"))
             return super().items()
 
-    monkeypatch.setattr("socket.gethostname", lambda: "pod-a")
     kept.write(Remembered(Meanwhile(said, i2=Said(deleted=True)), "8-0"))
     found = kept.read()
     assert found is not None
