@@ -35,6 +35,7 @@ from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems
+from serving.items.kept_pictures import KeptPictures
 from serving.items.maker import CatalogMaker
 from serving.items.shelf import ItemShelf
 from serving.limits import larger_bodies, with_limits
@@ -91,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     pictures = open_pictures(settings.shop)
     policies = PolicyKeeper(store, settings, telemetry)
-    shelf = ItemShelf(store, restore=settings.restore)
+    uploads = KeptPictures(settings.home / "pictures", most_bytes=settings.kept_pictures_bytes)
+    shelf = ItemShelf(store, restore=settings.restore, pictures=None if url is None else uploads)
     kept = None if url is None else KeptItems(settings.home / "items.jsonl", masked(url))
     keeper = ItemKeeper(shelf, CatalogMaker(shelf, pictures, telemetry, policies.prepare), telemetry, kept=kept)
     settings, recommender, release = _answering(settings, tracing, telemetry)

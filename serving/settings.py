@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     """Entries kept, roughly, in each of the event and impression streams."""
     kept_items_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000
     """Memory of a worker for items as they are shown, so that those asked for often are not fetched again."""
+    kept_pictures_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 1_000_000_000
+    """Disk for uploaded pictures in the state folder, from where they are sent, and put back should Redis lose them."""
     kept_answers_bytes: Annotated[NonNegativeInt, BeforeValidator(_bytes)] = 64_000_000
     """Memory of a worker for lists of similar items and feeds as they were sent; Redis is asked each time whether they
     still hold."""

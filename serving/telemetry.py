@@ -155,6 +155,9 @@ class Telemetry:
         self.items_restored = self._counter(
             "recsys_items_restored", "Changed items that a worker put back as Redis had lost them."
         ).labels()
+        self.pictures_restored = self._counter(
+            "recsys_pictures_restored", "Uploaded pictures that a worker put back as Redis had lost them."
+        ).labels()
         self.items_unplaced = self._counter(
             "recsys_items_unplaced", "New items that the current bundle cannot place."
         ).labels()

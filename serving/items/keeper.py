@@ -7,19 +7,18 @@ catalog is made anew beside the one that answers, in a thread, and then takes it
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
-from features.errors import InputError
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placer
 from recsys.bundle import Bundle
 from recsys.search.encoding import Encoding
-from serving.items.kept import KeptItems, Remembered
+from serving.items.files import ItemFiles
+from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
 from serving.items.said import Said
 from serving.items.shelf import ItemShelf
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 log = structlog.get_logger()
-
-LEAST_PAUSE_S, PAUSE = 1.0, 20.0
-"""Between two writes of the file: so many seconds at least, and so many times as long as the last one took."""
 
 
 class ItemKeeper:
@@ -60,8 +56,7 @@ class ItemKeeper:
         self._shelf = shelf
         self._maker = maker
         self._telemetry = telemetry
-        self._kept = kept
-        self._written, self._write_at = "", 0.0
+        self._files = ItemFiles(kept, shelf, telemetry)
         self._of_file = False
         self._every_s = every_s
         self._base: Live | None = None
@@ -147,7 +142,7 @@ class ItemKeeper:
     async def run(self, closing: asyncio.Event) -> None:
         """Look for changes again and again until `closing` is set."""
         was_up = False
-        writing = asyncio.create_task(self._write())
+        writing = asyncio.create_task(self._files.write(self._known, self._after))
         while not await passed(closing, self._every_s):
             try:
                 up = self._shelf.up
@@ -159,10 +154,9 @@ class ItemKeeper:
             except Exception:  # a worker that no longer looks would answer from yesterday's shop
                 log.exception("looking for changed items failed")
             if writing.done():  # also while Redis is away: what was said just before may be in no file yet
-                writing = asyncio.create_task(self._write())
+                writing = asyncio.create_task(self._files.write(self._known, self._after))
         await writing
-        self._write_at = 0.0
-        await self._write(hurry=True)
+        await self._files.close(self._known, self._after)
 
     async def start(self) -> None:
         """Go by what Redis says of items, or while it is away by the file."""
@@ -170,10 +164,10 @@ class ItemKeeper:
             with suppress(StoreDownError):
                 await self.load()
                 return
-        found = await self._read()
+        found = await self._files.read()
         if found is not None:
             log.warning("redis is away, going by the last known changes of items", items=len(found.items))
-            self._after, self._of_file, self._written = found.change, True, found.change
+            self._after, self._of_file = found.change, True
             await self.take(found.items)
 
     async def load(self) -> None:
@@ -183,7 +177,7 @@ class ItemKeeper:
             StoreDownError: it is away.
         """
         known, change, of_file = dict(self._known), self._after, self._of_file
-        if change is None and (found := await self._read()) is not None:
+        if change is None and (found := await self._files.read()) is not None:
             known, change, of_file = dict(found.items), found.change, True
         lost = change is not None and not await self._stands(change)
         if lost and known:
@@ -191,6 +185,7 @@ class ItemKeeper:
             if n_back:
                 self._telemetry.items_restored.inc(n_back)
                 log.warning("redis had lost changes of items, they are put back", items=n_back)
+            self._files.put_back(known)
         every, after = await self._shelf.every()
         whole = change is not None and not lost and await self._stands(change)
         async with self._lock:
@@ -205,27 +200,6 @@ class ItemKeeper:
     async def _stands(self, change: str) -> bool:
         """Whether Redis has lost nothing of what was known by a change."""
         return await self._shelf.since(change) is not None or await self._shelf.outrun(change)
-
-    async def _read(self) -> Remembered | None:
-        try:
-            return None if self._kept is None else await asyncio.to_thread(self._kept.read)
-        except InputError as error:
-            log.error("the last known changes of items cannot be read", error=str(error))
-            return None
-
-    async def _write(self, *, hurry: bool = False) -> None:
-        """Keep what is known in the file, where it has changed; what takes long is done seldom."""
-        change, began = self._after or "0-0", time.monotonic()
-        if self._kept is None or change in ("0-0", self._written) or began < self._write_at:
-            return
-        try:
-            write = asyncio.to_thread if hurry else apart
-            await write(self._kept.write, Remembered(dict(self._known), change))
-        except OSError as error:
-            log.error("changes of items cannot be kept in a file", path=str(self._kept.path), error=str(error))
-        else:  # what could not be written is tried again after the pause
-            self._written = change
-        self._write_at = time.monotonic() + max(LEAST_PAUSE_S, PAUSE * (time.monotonic() - began))
 
     async def look(self) -> None:
         """Take in what was said elsewhere since, and put back what Redis has lost.

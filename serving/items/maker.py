@@ -67,11 +67,12 @@ class CatalogMaker:
         found: dict[str, bytes] = {}
         for item_id, said in changes.items():
             display = said.display(item_id, base.bundle)
-            if display is None or not str(display["image"] or "").startswith(UPLOADED):
+            name = "" if display is None else str(display["image"] or "")
+            if display is None or not name.startswith(UPLOADED):
                 continue
             if said.made_of.get("image") != source_of("image", display, placer.encoders):
                 try:
-                    data = await self._shelf.picture(item_id)
+                    data = await self._shelf.picture(item_id, name)
                 except StoreDownError:
                     data = None
                 found |= {} if data is None else {item_id: data}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 import redis.asyncio
 
+from serving.items.kept_pictures import KeptPictures, names_of
 from serving.items.said import Said
 from serving.store import Store
 
@@ -38,11 +40,13 @@ class ItemShelf:
     Args:
         store: Redis.
         restore: whether what Redis has lost is put back.
+        pictures: the folder that keeps those that were sent; None for none.
     """
 
-    def __init__(self, store: Store, *, restore: bool = True) -> None:
+    def __init__(self, store: Store, *, restore: bool = True, pictures: KeptPictures | None = None) -> None:
         self._store = store
         self._restore = restore
+        self._pictures = pictures
 
     @property
     def up(self) -> bool:
@@ -201,17 +205,48 @@ class ItemShelf:
             await self._store.asked(partial(tell, item_ids=back[start : start + BATCH]))
         return len(back)
 
-    async def picture(self, item_id: str) -> bytes | None:
-        """The picture that was sent for an item.
+    async def put_pictures_back(self, known: Mapping[str, Said]) -> int:
+        """Give a Redis that lost them the pictures that are kept, of items that still have them; how many it lacked.
 
         Raises:
             StoreDownError: Redis is away.
         """
+        if not self._restore or self._pictures is None:
+            return 0
+        back = 0
+        for item_id, name in names_of(known).items():
+            data = await asyncio.to_thread(self._pictures.read, name)
+            if data is not None and names_of(await self.read([item_id])).get(item_id) == name:
+                key, picture = self._store.keys.item_picture(item_id), data
+                back += bool(await self._store.asked(lambda client: client.set(key, picture, nx=True)))  # noqa: B023
+        return back
 
-        async def ask(client: redis.asyncio.Redis) -> bytes | None:
-            return cast("bytes | None", await client.get(self._store.keys.item_picture(item_id)))
+    async def keep_pictures(self, known: Mapping[str, Said]) -> None:
+        """Keep the pictures of items in the folder, where there is one.
 
-        return await self._store.asked(ask)
+        Raises:
+            StoreDownError: Redis is away.
+            OSError: the folder cannot be written to.
+        """
+        if self._pictures is not None:
+            await self._pictures.follow(known, self._sent)
+
+    async def picture(self, item_id: str, name: str) -> bytes | None:
+        """The picture that was sent for an item, kept or in Redis.
+
+        Args:
+            item_id: whose it is.
+            name: that the item has for it.
+
+        Raises:
+            StoreDownError: it is not kept, and Redis is away.
+        """
+        kept = None if self._pictures is None else await asyncio.to_thread(self._pictures.read, name)
+        return await self._sent(item_id) if kept is None else kept
+
+    async def _sent(self, item_id: str) -> bytes | None:
+        key = self._store.keys.item_picture(item_id)
+        return await self._store.asked(lambda client: cast("Awaitable[bytes | None]", client.get(key)))
 
 
 def _moment(change: str) -> tuple[int, int]:

@@ -38,7 +38,7 @@ async def image(request: Request, item_id: ItemId, _: Annotated[NoQuery, Query()
     source = request.app.state.pictures
     picture = None
     if name and name.startswith(UPLOADED):
-        data = await request.app.state.shelf.picture(item_id)
+        data = await request.app.state.shelf.picture(item_id, name)
         picture = None if data is None else picture_of(data)
     elif name and source is not None:
         picture = await asyncio.to_thread(read_picture, source, name)

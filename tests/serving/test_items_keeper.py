@@ -12,6 +12,7 @@ import faiss  # noqa: F401 - its threads are looked at
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from recsys.bundle import Bundle
+from serving.items.files import ItemFiles
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
@@ -70,13 +71,11 @@ def test_what_the_disk_refused_is_written_when_it_does_not_any_more(
     async def story() -> None:
         settings, telemetry = Settings(), Telemetry()
         shelf = ItemShelf(Store(None, settings, telemetry))
-        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, kept=kept)
-        await keeper.take({"i0": Said(fields={"price": 0.25})})
-        keeper._after = "7-0"
-        await keeper._write(hurry=True)
+        files = ItemFiles(kept, shelf, telemetry)
+        known = {"i0": Said(fields={"price": 0.25})}
+        await files.write(known, "7-0")
         in_the_way.unlink()
-        keeper._write_at = 0.0  # as after the pause
-        await keeper._write(hurry=True)
+        await files.close(known, "7-0")  # whatever the pause
 
     run_apart(story())
     remembered = kept.read()

@@ -299,7 +299,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert told == {one: {k: v for k, v in said.items() if k != "picture"} for one, said in self.said.items()}
         for item_id in ("i0", "i1", "i2", "new"):
             wanted = b"picture" if self.said.get(item_id, {}).get("picture") else None
-            assert self.run(self.shelf.picture(item_id)) == wanted
+            assert self.run(self.shelf.picture(item_id, "")) == wanted
 
     @property
     def whole(self) -> set[str]:
