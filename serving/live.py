@@ -123,18 +123,32 @@ class Catalog(Protocol):
         ...
 
 
+def always() -> bool:
+    """Wanted whatever comes."""
+    return True
+
+
 class Shelves(Catalog, Protocol):
     """A catalog that can be moved to another bundle."""
 
     async def move(
-        self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None, *, hurry: bool = False
-    ) -> None:
+        self,
+        base: Live,
+        ahead: Callable[[Live], Awaitable[None]] | None = None,
+        *,
+        hurry: bool = False,
+        wanted: Callable[[], bool] = always,
+    ) -> bool:
         """Answer from another bundle, once it is ready.
 
         Args:
             base: the bundle.
             ahead: makes what will answer ready, while the one before still answers.
             hurry: nothing answers until then.
+            wanted: whether it still is to be answered from; asked between the steps, and last when it is ready.
+
+        Returns:
+            Whether it is what answers now: not where it was no longer wanted, and then all is as if never asked.
         """
         ...
 

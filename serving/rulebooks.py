@@ -52,8 +52,9 @@ class RuleBooks:
             return found
         trained = self._trained.get(bundle.version)
         if trained is None or (descriptions and not trained.has_descriptions):
-            trained = self._trained[bundle.version] = trained_facts(bundle, descriptions=descriptions)
+            trained = trained_facts(bundle, descriptions=descriptions)
         found = self._facts[bundle] = facts_of(bundle, trained)
+        self._trained[bundle.version] = trained  # now that there is a bundle to keep them for
         return found
 
     def keep(self, versions: Container[int]) -> None:
@@ -63,8 +64,12 @@ class RuleBooks:
                 books.pop(version, None)
 
     def forget(self, bundles: Iterable[Bundle]) -> list[Facts]:
-        """Drop the columns of models that were among these before and are no longer; what was dropped."""
+        """Drop the columns of models that were among these before and are no longer, and of those that were opened and
+        given up before they came into use; what was dropped.
+        """
         in_use = {bundle.version for bundle in bundles}
-        left = self._in_use - in_use  # a model that was never in use may be about to be
+        open_ones = {bundle.version for one in self._facts.keyrefs() if (bundle := one()) is not None}
+        given_up = set(self._trained) - open_ones - in_use  # one that is open may be about to come into use
+        left = (self._in_use - in_use) | given_up
         self._in_use = in_use
         return [self._trained.pop(version) for version in left if version in self._trained]

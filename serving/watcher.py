@@ -1,7 +1,8 @@
 """How a worker gets to another version without missing a request.
 
-The watcher opens the next bundle in a thread and then replaces one reference. It is also the only one who asks Redis
-while that is down.
+The watcher opens the next bundle in a thread and then replaces one reference. Should yet another version become current
+meanwhile, as by a rollback, that one is followed at once: an opening in a thread runs to its end, and nothing comes of
+it. The watcher is also the only one who asks Redis while that is down.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,6 +26,13 @@ from serving.telemetry import Telemetry
 log = structlog.get_logger()
 
 REPLAY_BATCH = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Coming:
+    """A version that is being made ready to answer from; the same one asked for again is another."""
+
+    version: str
 
 
 class Watcher:
@@ -56,6 +65,7 @@ class Watcher:
         self._telemetry = telemetry
         self._forgotten_after: str | None = None
         self._failed: tuple[str, float] | None = None
+        self._coming: Coming | None = None
         self.ahead: Callable[[Live], Awaitable[None]] | None = None
         """Makes another version ready while the one before it still answers."""
 
@@ -79,7 +89,7 @@ class Watcher:
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set, also while another version is being opened."""
         warm: str | None = None
-        following: asyncio.Task[None] | None = None
+        following: set[asyncio.Task[None]] = set()
         while True:
             live = self.live
             if live is not None and live.version != warm:  # of a version that was followed it was done before
@@ -92,19 +102,27 @@ class Watcher:
             except Exception:  # a worker that no longer looks would never recover
                 log.exception("looking at redis failed")
                 continue
-            if version is not None and (following is None or following.done()):
-                following = asyncio.create_task(self._followed(version))
-        if following is not None:
-            await following
+            if version is None or (self._coming is not None and version == self._coming.version):
+                continue
+            self._coming = None  # what was being made ready is not wanted any more
+            if not self._answers_from(version):
+                self._coming = Coming(version)
+                following.add(task := asyncio.create_task(self._followed(self._coming)))
+                task.add_done_callback(following.discard)
+        await asyncio.gather(*following)
 
     async def look(self) -> None:
         """Ask Redis once; bring it up to date, then follow it."""
         version = await self._hear()
-        if version is not None:
-            await self._follow(version)
+        if version is not None and not self._answers_from(version):
+            self._coming = Coming(version)
+            await self._follow(self._coming)
+
+    def _answers_from(self, version: str) -> bool:
+        return self.live is not None and self.live.version == version
 
     async def _hear(self) -> str | None:
-        """Ask Redis once, and bring it up to date; the current version, where that is another one than answers here."""
+        """Ask Redis once, and bring it up to date; the current version, None where Redis is away or knows none."""
         if not self._store.configured:
             return None
         held_since = self._memory.held_since()
@@ -119,7 +137,7 @@ class Watcher:
         self._forgotten_after = forgotten[-1][0] if forgotten else self._forgotten_after or "0-0"
         await self._replay()
         self._store.mark_up()
-        return version if self.live is None or version != self.live.version else None
+        return version
 
     async def _replay(self) -> None:
         """Apply the events held while Redis was away."""
@@ -143,14 +161,21 @@ class Watcher:
         except Exception:  # who asks for them is told why; a worker that no longer looks would never recover
             log.exception("the encoders of queries do not open", version=live.version)
 
-    async def _followed(self, version: str) -> None:
+    async def _followed(self, coming: Coming) -> None:
         try:
-            await self._follow(version)
+            await self._follow(coming)
         except Exception:  # likewise; the next look tries again
-            log.exception("another version could not be followed", version=version)
+            log.exception("another version could not be followed", version=coming.version)
 
-    async def _follow(self, version: str) -> None:
-        """Open the bundle of another version and answer from it; stay where that fails."""
+    async def _follow(self, coming: Coming) -> None:
+        """Open the bundle of another version and answer from it; stay where that fails, or is no longer wanted."""
+        try:
+            await self._move(coming.version, lambda: self._coming is coming)
+        finally:
+            if self._coming is coming:
+                self._coming = None
+
+    async def _move(self, version: str, wanted: Callable[[], bool]) -> None:
         if self._failed is not None and self._failed[0] == version and time.monotonic() < self._failed[1]:
             return
         try:
@@ -162,12 +187,15 @@ class Watcher:
         except (InputError, OSError) as error:
             self._telemetry.version_failures.inc()
             self._failed = (version, time.monotonic() + RETRY_S)
-            log.error("the current version does not open, staying", version=version, error=str(error))
+            log.error("a version does not open, staying", version=version, error=str(error))
             return
         left = None if self.live is None else self.live.version
-        if left is not None:  # at the start they are opened once answers are given
+        if left is not None and wanted():  # at the start they are opened once answers are given
             await self._warm(live)
-        await self._catalog.move(live, None if left is None else self.ahead, hurry=left is None)
+        ahead = None if left is None else self.ahead
+        if not await self._catalog.move(live, ahead, hurry=left is None, wanted=wanted):
+            log.info("another version became current while this one was opened", version=version)
+            return
         self._failed = None
         self._telemetry.version_switches.inc()
         log.info("version switched", version=version, left=left)

@@ -22,7 +22,7 @@ from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
 from serving.items.said import Said
 from serving.items.shelf import ItemShelf
-from serving.live import Live, passed
+from serving.live import Live, always, passed
 from serving.steady import apart, one_thread
 from serving.store import StoreDownError
 from serving.telemetry import Telemetry
@@ -109,28 +109,42 @@ class ItemKeeper:
         return self._base.bundle
 
     async def move(
-        self, base: Live, ahead: Callable[[Live], Awaitable[None]] | None = None, *, hurry: bool = False
-    ) -> None:
-        """As `Shelves.move`, with everything that was said of the bundle's items over it."""
+        self,
+        base: Live,
+        ahead: Callable[[Live], Awaitable[None]] | None = None,
+        *,
+        hurry: bool = False,
+        wanted: Callable[[], bool] = always,
+    ) -> bool:
+        """As `Shelves.move`, with everything that was said of the bundle's items over it. Of two at once only the one
+        that began last may still be wanted.
+        """
+        if not wanted():
+            return False
         async with self._lock:
             known, self._meanwhile = dict(self._known), {}
         # not under the lock, for the long part: what is said meanwhile takes effect on the bundle that answers
         placer, amendments = await asyncio.to_thread(_tools, base)
+        if not wanted():
+            return False
         live = base
         if known:
             live = await self._maker.made(base, placer, amendments, known, hurry=hurry)
         else:
             await (asyncio.to_thread if hurry else apart)(self._maker.prepare, base.bundle)
-        if ahead is not None:
+        if ahead is not None and wanted():
             try:
                 await ahead(live)
             except Exception:  # a version that is not as ready as it could be is still the one to answer from
                 log.exception("a version could not be made ready ahead", version=base.version)
         async with self._lock:
-            if self._meanwhile:
+            if self._meanwhile and wanted():
                 live = await self._maker.made(base, placer, amendments, self._meanwhile, hurry=True)
+            if not wanted():
+                return False
             one_thread()
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
+        return True
 
     async def take(self, changes: Mapping[str, Said]) -> None:
         """Let changes take effect here; they are kept already."""
