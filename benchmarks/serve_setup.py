@@ -25,6 +25,7 @@ from redis import Redis
 
 from recsys.bundle import Bundle
 from serving.keys import Keys
+from serving.publish_lock import PublishLock
 from serving.publishing import Publisher
 from serving.versions import Versions
 
@@ -71,7 +72,9 @@ class Shop:
 
     def switch(self, client: Redis, path: Path) -> None:
         """Make one of the two the current version, in one command."""
-        self._versions(client).switch(Bundle.open(path, verify=False).version)
+        lock = PublishLock(client, Keys().publishing)
+        with lock.held():
+            self._versions(client).switch(Bundle.open(path, verify=False).version, lock)
 
     def holds(self, client: Redis, path: Path) -> bool:
         """Whether Redis holds all of a bundle."""

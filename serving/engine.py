@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from serving.answers import Origin, page_json, past_json
+from serving.describing import Attributes
 from serving.display import Page
 from serving.events import Event
 from serving.impressions import ImpressionLog, Shown
@@ -157,18 +158,17 @@ class Engine:
         items, _ = await self.items.published(live, [live.bundle.items.idx(past.item_id) for past in recent])
         return past_json(user_id, recent, items, attributes=state.attributes, store=origin)
 
-    async def describe(self, user_id: str, attributes: Mapping[str, Sequence[str]], *, whole: bool) -> None:
-        """Keep what the shop says of a user.
+    async def describe(self, said: Mapping[str, Attributes], *, whole: bool) -> None:
+        """Keep what the shop says of users.
 
         Args:
-            user_id: whom it is about.
-            attributes: name to values; one without values is not known any more.
-            whole: whether that is all; otherwise other attributes stay.
+            said: attributes by user id; one without values is not known any more.
+            whole: whether that is all there is to say of each; otherwise other attributes stay.
 
         Raises:
-            StoreDownError: Redis is away, so nothing can be kept.
+            StoreDownError: Redis is away, so nothing more can be kept.
         """
-        await self._store.describe(user_id, attributes, whole=whole)
+        await self._store.describe(said, whole=whole)
 
     async def forget(self, user_id: str) -> None:
         """Delete a user's live state everywhere.

@@ -39,8 +39,10 @@ class Keys:
 
     @cached_property
     def publishing(self) -> str:
-        """String with expiry: who is publishing; two cannot at once."""
-        return f"{self.root}:publishing"
+        """String with expiry: who is publishing; two cannot at once. In one slot with `current`, which only who holds
+        this may write.
+        """
+        return f"{self.root}:publishing:{{{self.current}}}"
 
     @cached_property
     def restoring(self) -> str:

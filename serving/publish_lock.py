@@ -1,4 +1,8 @@
-"""The lock of a publish: two cannot run at once, and whose it is can be read, so that a dead one's can be let go."""
+"""The lock of a publish: two cannot run at once, and whose it is can be read, so that a dead one's can be let go.
+
+Whoever was silent for too long has lost it, and another may have it. So what is to be written by its holder alone is
+written in one step with a look at whose it is: a publisher that comes back to life finds out, however late.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,20 @@ return 0
 """
 """Hold a lock for so many milliseconds more, or with 0 let go of it, unless it is another's: in one step, as between
 two of them it may run out and be taken."""
+
+
+WRITE = """
+local whose = redis.call('GET', KEYS[1])
+if whose ~= ARGV[1] then return -1 end
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
+"""
+"""Write a key while a lock is one's own; in a cluster the two lie in one slot."""
+
+
+class LockLostError(InputError):
+    """A publisher was silent for so long that its lock ran out; what it has loaded stands, for whoever goes on."""
 
 
 def holder(pid: int) -> str:
@@ -49,14 +67,52 @@ class PublishLock:
             InputError: somebody holds it.
         """
         if not self._client.set(self._key, self._token, nx=True, ex=LOCK_S):
-            whose = cast("bytes | None", self._client.get(self._key)) or b"?"
-            who = whose.decode(errors="replace").rpartition(":")[0] or "another"
+            who = self._holder() or "another"
             raise InputError(f"another publish is running on this Redis, {who} (or ended badly: wait {LOCK_S} s)")
         try:
             yield
         finally:
-            self.keep(0)
+            self._hold(0)
 
-    def keep(self, seconds: int = LOCK_S) -> None:
-        """Show life, or with 0 let go; a lock that ran out and is another's stays as it is."""
-        self._client.eval(HOLD, 1, self._key, self._token, str(1000 * seconds))
+    def keep(self) -> None:
+        """Show life.
+
+        Raises:
+            LockLostError: the lock ran out, and may be another's.
+        """
+        if not self._hold(LOCK_S):
+            raise self._lost()
+
+    def write(self, name: str, value: str, *, if_none: bool = False) -> bool:
+        """Write a key, if the lock is still held, in one step; whether that was done.
+
+        Args:
+            name: the key; in a cluster it lies in the lock's slot.
+            value: what to write.
+            if_none: not over another value.
+
+        Raises:
+            LockLostError: as `keep`; nothing is written.
+        """
+        done = self._client.eval(WRITE, 2, self._key, name, self._token, value, str(int(if_none)))
+        if done == -1:
+            raise self._lost()
+        return bool(done)
+
+    def _hold(self, seconds: int) -> bool:
+        """Have the lock for so long, or with 0 let go; whether it was there to be had. Another's stays as it is."""
+        return bool(self._client.eval(HOLD, 1, self._key, self._token, str(1000 * seconds)))
+
+    def _holder(self) -> str:
+        """Machine and process of who has the lock; "" where nobody has."""
+        found = cast("bytes | None", self._client.get(self._key)) or b""
+        whose = found.decode(errors="replace")
+        return whose.rpartition(":")[0] or whose
+
+    def _lost(self) -> LockLostError:
+        who = self._holder()
+        now = f"{who} publishes now" if who else "nobody publishes now"
+        return LockLostError(
+            f"this publish showed no life for {LOCK_S} s and has lost its lock: {now}. Nothing was switched; what is "
+            "loaded stands, and the same command goes on from there"
+        )

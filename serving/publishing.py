@@ -23,7 +23,7 @@ from serving.entries import predicted_bytes
 from serving.items.pruning import prune_items
 from serving.keys import Keys
 from serving.loading import Loader
-from serving.publish_lock import PublishLock
+from serving.publish_lock import LockLostError, PublishLock
 from serving.shadow.report import ShadowReport, shadow_report
 from serving.vectors import held, load_vectors, must_be_offered, offered, predicted_vector_bytes, vector_recall
 from serving.versions import Versions
@@ -99,9 +99,9 @@ class Publisher:
             if_none: leave what is current, if anything is.
 
         Raises:
-            InputError: the memory would pass the budget, another publish is running, what Redis gave back is not
-                what it was given, or another version became current where none was to be; the current version stays
-                as it was.
+            InputError: the memory would pass the budget, another publish is running (also one that began as this one
+                was silent for longer than the lock holds: `LockLostError`), what Redis gave back is not what it was
+                given, or another version became current where none was to be; the current version stays as it was.
         """
         began = time.monotonic()
         with self._lock.held():
@@ -149,6 +149,7 @@ class Publisher:
             if not (self._versions.kept(bundle.version) and self._versions.intact(bundle)):
                 n_keys, predicted, measured = self._loaded(bundle, current, vectors=vectors)
             recall = self._with_vectors(bundle) if vectors else None  # workers look for them once, when they open it
+            self._lock.keep()
             self._versions.cast_shadow(bundle.version, share)
             if before is not None and before != bundle.version:
                 self._versions.retire(self._keep)
@@ -222,7 +223,7 @@ class Publisher:
 
     def _switch(self, version: str, *, if_none: bool = False) -> None:
         """Make a version current; what is current is tried no longer."""
-        if not self._versions.switch(version, if_none=if_none):  # a publish that had lost its lock with all else
+        if not self._versions.switch(version, self._lock, if_none=if_none):
             self._versions.retire(self._keep)
             raise InputError(f"version {self._versions.current()} became current meanwhile: {version} is left out")
         if self._versions.shadowed() == version:
@@ -238,8 +239,9 @@ class Publisher:
         self._versions.announce(bundle.version)
         try:
             n_keys = self._loader.load(bundle, recommender, resume=known)
+            self._lock.keep()
             self._versions.record(bundle, previous, n_keys=n_keys)
-        except (KeyboardInterrupt, redis.ConnectionError):  # the same again goes on from here
+        except (KeyboardInterrupt, redis.ConnectionError, LockLostError):  # the same again goes on from here
             raise
         except BaseException:
             if not known:  # a version published before stays whole, as a rollback may need it

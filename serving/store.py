@@ -7,13 +7,12 @@ most one timeout, and a slow one cannot pull the service down with it.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain, count, islice
 from typing import Any, TypeVar, cast
 
-import orjson
 import redis.asyncio
 import structlog
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
@@ -21,6 +20,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from serving.applying import Applied, Applying
 from serving.coalesced import Coalesced
 from serving.connection import close, connect_async, is_cluster, many_async
+from serving.describing import MOST_DESCRIBED, Attributes, describe
 from serving.events import Event
 from serving.keys import Keys
 from serving.reads import Reads
@@ -151,29 +151,16 @@ class Store:
         """What changes with a user's live state; None where nothing of it is younger than its time to live."""
         return (await self._values.get([self.keys.stamp(user_id)]))[0]
 
-    async def describe(self, user_id: str, attributes: Mapping[str, Sequence[str]], *, whole: bool) -> None:
-        """Keep what the shop says of a user.
+    async def describe(self, said: Mapping[str, Attributes], *, whole: bool) -> None:
+        """Keep what the shop says of users; where Redis goes away in the middle, what came before is kept.
 
         Args:
-            user_id: whom it is about.
-            attributes: name to values; one without values is not known any more.
-            whole: whether that is all; otherwise other attributes stay.
+            said: attributes by user id.
+            whole: whether that is all there is to say of each; otherwise other attributes stay.
         """
-
-        async def ask(client: redis.asyncio.Redis) -> None:
-            key = self.keys.profile(user_id)
-            pipeline = client.pipeline(transaction=True)
-            if whole:
-                pipeline.delete(key)
-            for name, values in attributes.items():
-                if values:
-                    pipeline.hset(key, name, orjson.dumps(list(values)))
-                else:
-                    pipeline.hdel(key, name)
-            pipeline.set(self.keys.stamp(user_id), secrets.token_bytes(8), ex=self._settings.user_ttl_s)
-            await pipeline.execute()
-
-        await self.asked(ask)
+        left, ttl_s = iter(said.items()), self._settings.user_ttl_s
+        while some := dict(islice(left, MOST_DESCRIBED)):
+            await self.asked(partial(describe, keys=self.keys, said=some, whole=whole, ttl_s=ttl_s))
 
     async def apply(self, events: Sequence[Event], *, probing: bool = False) -> list[Applied]:
         """Apply events in one atomic step, with those of other requests of the same turn; in a cluster, in one for each

@@ -21,6 +21,7 @@ from features.aside import aside
 from recsys.bundle import Bundle
 from serving.entries import spaced
 from serving.keys import Keys
+from serving.publish_lock import PublishLock
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -51,9 +52,13 @@ class Versions:
         version = cast("bytes | None", self._client.get(self._keys.current))
         return None if version is None else version.decode()
 
-    def switch(self, version: str, *, if_none: bool = False) -> bool:
-        """Make a version current, in one command; whether that was done. With `if_none`, not over another."""
-        return bool(self._client.set(self._keys.current, version, nx=if_none))
+    def switch(self, version: str, lock: PublishLock, *, if_none: bool = False) -> bool:
+        """Make a version current, in one step; whether that was done. With `if_none`, not over another.
+
+        Raises:
+            LockLostError: the lock of publishing is no longer held, and nothing is switched.
+        """
+        return lock.write(self._keys.current, version, if_none=if_none)
 
     def announce(self, version: str) -> None:
         """Note that a version may have keys, so that they are found even if its publisher dies."""

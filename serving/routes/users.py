@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.asked import MAX_ID_CHARS, FeedQuery, NoQuery
+from serving.describing import Attributes
 from serving.routes.common import HotRoute, ListRoute, asked_by, body_of, checked_id, engine_of, problems
 from serving.rows import parted
 from serving.schemas import AnswerOut
@@ -46,7 +47,7 @@ async def _describe(request: Request, *, whole: bool) -> Response:
     _ = engine.live
     user_id = checked_id("user_id", request.path_params["user_id"])
     said = await body_of(request, UserIn)
-    await engine.describe(user_id, said.attributes, whole=whole)
+    await engine.describe({user_id: said.attributes}, whole=whole)
     body = await engine.past(user_id, SHOWN_EVENTS)
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
@@ -57,7 +58,7 @@ async def bulk(request: Request) -> Response:
     _ = engine.live
     said = await body_of(request, BulkUserRows, remark="; nothing of this import was taken")
     good, bad = parted(said.users)
-    taken: set[str] = set()
+    taken: dict[str, Attributes] = {}
     refused = {index: row.told(index, "user_id", "users") for index, row in bad.items()}
     for index, user in good.items():
         if user.user_id in taken:
@@ -65,8 +66,8 @@ async def bulk(request: Request) -> Response:
             told = {"index": index, "user_id": user.user_id, "rule": rule, "place": place, "value": user.user_id[:80]}
             refused[index] = told
             continue
-        await engine.describe(user.user_id, user.attributes, whole=said.mode == "put")
-        taken.add(user.user_id)
+        taken[user.user_id] = user.attributes
+    await engine.describe(taken, whole=said.mode == "put")
     body = orjson.dumps({"accepted": len(taken), "refused": [refused[index] for index in sorted(refused)]})
     return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 

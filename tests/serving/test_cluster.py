@@ -78,6 +78,10 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     }
     assert [one["item_id"] for one in service.get("/v1/users/w1").json()["events"]] == ["i2", "i12", "i22", "i32"]
     assert all(int(item[1:]) % 2 == 0 for item in service.feed_ids("w1"))
+    said = [{"user_id": f"w{n}", "attributes": {"tier": [f"t{n}"], "city": []}} for n in range(60)]
+    assert httpx.post(service.base_url + "/v1/users", json={"users": said}, timeout=10).json()["accepted"] == 60
+    for user_id, tier in (("w1", "t1"), ("w59", "t59")):
+        assert service.get(f"/v1/users/{user_id}").json()["attributes"] == {"tier": [tier]}
     other = shop.publisher.publish(Bundle.open(changed_bundle))
     eventually(lambda: service.feed("w1")["model_version"] == other.version)
     shop.publisher.rollback()

@@ -12,6 +12,11 @@ def test_all_keys_of_a_user_lie_in_one_cluster_slot(user_id: str) -> None:
     assert len({key_slot(name.encode()) for name in names}) == 1
 
 
+@pytest.mark.parametrize("tenant", ["", "acme"])
+def test_the_lock_of_publishing_lies_in_one_cluster_slot_with_what_it_guards(tenant: str) -> None:
+    assert key_slot(Keys(tenant).publishing.encode()) == key_slot(Keys(tenant).current.encode())
+
+
 def test_users_do_not_share_keys_whatever_their_ids_hold() -> None:
     users = ["a", "a}", "a%7D", "{a", "%7Ba", "a}:recent", "a:recent"]
     assert len({Keys().recent(user) for user in users}) == len(users)

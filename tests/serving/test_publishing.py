@@ -16,7 +16,9 @@ from serving.codec import unpack
 from serving.entries import Block, Entry, entries_of
 from serving.keys import Keys
 from serving.loading import Loader
+from serving.publish_lock import LockLostError
 from serving.publishing import Publisher
+from serving.versions import Versions
 
 
 @pytest.fixture
@@ -248,6 +250,29 @@ def test_two_cannot_publish_at_once(publisher: Publisher, small: Bundle, redis_s
         with pytest.raises(InputError, match="another publish is running"):
             publisher.publish(small)
         assert client.get(Keys().publishing) == b"somebody"
+
+
+@pytest.mark.parametrize("after", [(Loader, "load"), (Versions, "record")])
+def test_a_publish_that_slept_until_another_began_switches_nothing_and_leaves_what_it_loaded(
+    publisher: Publisher, small: Bundle, changed: Bundle, redis_server: Any, after: tuple[type, str]
+) -> None:
+    publisher.publish(small)
+    do = getattr(*after)
+    with redis_server.client() as client, pytest.MonkeyPatch.context() as asleep:
+
+        def sleeps_then(*given: Any, **named: Any) -> Any:
+            done = do(*given, **named)
+            client.set(Keys().publishing, "elsewhere:77:token", ex=60)
+            return done
+
+        asleep.setattr(*after, sleeps_then)
+        with pytest.raises(LockLostError, match="elsewhere:77 publishes now"):
+            publisher.publish(changed)
+        assert publisher.current() == small.version
+        assert client.get(Keys().publishing) == b"elsewhere:77:token"
+        assert client.ttl(Keys().item(changed.version, "i0")) == -1  # the other may be publishing the same
+        client.delete(Keys().publishing)
+    assert publisher.publish(changed).version == publisher.current() == changed.version
 
 
 def test_where_only_none_is_to_be_replaced_what_is_current_or_becomes_so_meanwhile_stays(

@@ -212,7 +212,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(user_id=USERS, tier=st.sampled_from([(), ("gold",), ("a", "b")]), whole=st.booleans())
     def describe(self, user_id: str, tier: tuple[str, ...], whole: bool) -> None:
-        self.run(self.store.describe(user_id, {"tier": tier, "city": ("x",)}, whole=whole))
+        self.run(self.store.describe({user_id: {"tier": tier, "city": ("x",)}}, whole=whole))
         known = {} if whole else self.profile.get(user_id, {})
         said = {**known, "tier": tier, "city": ("x",)}
         self.profile[user_id] = {name: values for name, values in said.items() if values}

@@ -7,8 +7,11 @@ from urllib.parse import quote
 
 import httpx
 import orjson
+import pytest
 
 from recsys.bundle import Bundle
+from serving import store
+from serving.describing import describe
 from serving.keys import Keys
 
 
@@ -147,6 +150,22 @@ def test_many_users_are_told_of_at_once_and_a_user_named_twice_is_refused_by_nam
     assert whole.status_code == 422
     assert "nothing of this import was taken" in whole.json()["detail"]
     assert tell("put", *((f"user {n}", gold) for n in range(500))).json()["accepted"] == 500
+    assert [known(f"user%20{n}") for n in (0, 49, 50, 499)] == [gold] * 4
+
+
+def test_users_of_one_import_are_told_to_redis_many_at_once_and_no_more_than_it_has_time_for(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+
+    async def counted(client: Any, **given: Any) -> None:
+        batches.append(len(given["said"]))
+        await describe(client, **given)
+
+    monkeypatch.setattr(store, "describe", counted)
+    users = [{"user_id": f"u{n}", "attributes": {"tier": ["gold"]}} for n in range(120)]
+    assert httpx.post(service.base_url + "/v1/users", json={"users": users}).json()["accepted"] == 120
+    assert batches == [50, 50, 20]
 
 
 def test_a_rule_may_hold_for_users_of_whom_the_shop_says_something(service: Any) -> None:
