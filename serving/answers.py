@@ -73,6 +73,7 @@ def search_json(
             "score": result.score,
             "source": result.source,
             "reasons": result.reasons,
+            "parts": result.parts,
             "propensity": propensity,
         }
         for result, item, propensity in zip(answer.results, items, propensities, strict=True)

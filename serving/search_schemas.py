@@ -57,6 +57,9 @@ class ResultOut(Shape):
     """What speaks most for it: the letters of the words, their meaning, or the picture, and what of the item."""
     reasons: list[str]
     """Short true statements, best first."""
+    parts: dict[SearchSource | Literal["against", "personal"], float]
+    """What each part gives to the score, which is their sum: a way of looking, likeness to what is unwanted ("against";
+    where a way of looking already keeps away from that, it is in there), and the user's taste ("personal")."""
     propensity: float
     """Probability with which it was shown in this place."""
 

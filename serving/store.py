@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import redis.asyncio
 import structlog
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from serving.applying import Applied, Applying
 from serving.coalesced import Coalesced
@@ -23,6 +24,7 @@ from serving.connection import close, connect_async, is_cluster, many_async
 from serving.describing import MOST_DESCRIBED, Attributes, describe
 from serving.events import Event
 from serving.keys import Keys
+from serving.lateness import Lateness
 from serving.reads import Reads
 from serving.settings import Settings, masked
 from serving.telemetry import Telemetry
@@ -35,6 +37,9 @@ MOST_EVENTS = 100
 """Events of several requests that are applied in one step; those of one request are never parted."""
 MOST_USERS = 8
 """Users whose states are read in one round trip: more would take much of the time that Redis is given."""
+HEARD = 0.5
+"""A timeout in which the worker itself listened for a smaller share of the time is not a failure of Redis. It counts
+by that share, so that a Redis that is gone is noticed by a worker that is always late, too, only not as soon."""
 FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
 
@@ -64,7 +69,8 @@ class Store:
         self._settings = settings
         self._telemetry = telemetry
         self._shared_reads, self._own_reads = (telemetry.cache.labels("reads", outcome) for outcome in ("hit", "miss"))
-        self._failures = 0
+        self._failures = 0.0
+        self._lateness = Lateness()
         self._up, self._told_down = False, False
         self._address = "" if url is None else masked(url)
         self._client: redis.asyncio.Redis | None = None
@@ -92,7 +98,7 @@ class Store:
         """Let requests ask Redis again."""
         if not self._up:
             log.info("redis answers")
-        self._up, self._told_down, self._failures = True, False, 0
+        self._up, self._told_down, self._failures = True, False, 0.0
         self._telemetry.redis_up.set(1)
 
     def mark_down(self, why: str) -> None:
@@ -245,16 +251,28 @@ class Store:
         """
         if self._client is None or not (self._up or probing):
             raise StoreDownError("redis is not to be asked now")
+        begun = self._lateness.begin()
         try:
             answer = await ask(self._client)
         except (OutOfMemoryError, ReadOnlyError) as error:
             self._telemetry.redis_refusals.inc()
             raise StoreRefusedError(str(error)) from error
         except (RedisError, OSError, TimeoutError) as error:
+            self._failed(error, self._lateness.heard(begun))
+            raise StoreDownError(str(error)) from error
+        finally:
+            self._lateness.end()
+        self._failures = 0.0
+        return answer
+
+    def _failed(self, error: Exception, heard: float) -> None:
+        """Count a failure; a timeout by the share of the wait in which this worker listened, where that is small."""
+        timed_out = any(isinstance(one, (TimeoutError, RedisTimeoutError)) for one in (error, error.__cause__))
+        if timed_out and heard < HEARD:
+            self._telemetry.redis_unheard.inc()
+            self._failures += heard
+        else:
             self._telemetry.redis_failures.inc()
             self._failures += 1
-            if self._failures >= self._settings.breaker_failures:
-                self.mark_down(str(error))
-            raise StoreDownError(str(error)) from error
-        self._failures = 0
-        return answer
+        if self._failures >= self._settings.breaker_failures:
+            self.mark_down(str(error))

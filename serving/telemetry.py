@@ -91,6 +91,10 @@ class Telemetry:
         self.redis_failures = self._counter(
             "recsys_redis_failures", "Calls to Redis that failed or timed out."
         ).labels()
+        self.redis_unheard = self._counter(
+            "recsys_redis_unheard",
+            "Calls to Redis that timed out while the worker itself, busy, listened less than half of the time.",
+        ).labels()
         self.redis_refusals = self._counter(
             "recsys_redis_refusals", "Writes that Redis refused, as it is full or only a replica."
         ).labels()

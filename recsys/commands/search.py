@@ -61,6 +61,9 @@ def search(
     ] = None,
     user_weight: Annotated[float, typer.Option(min=0, max=1, help="How much that taste counts.")] = 0.2,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Results at most.")] = 10,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also show what each part gives to a score, which is their sum.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable: one JSON object.")] = False,
 ) -> None:
     """Find items by what they are called, what they mean, and what they look like.
@@ -116,6 +119,7 @@ def search(
                 "score": result.score,
                 "source": result.source,
                 "reasons": result.reasons,
+                "parts": result.parts,
             }
             for item, result in shown
         ]
@@ -129,10 +133,13 @@ def search(
     if not shown:
         console.print("nothing matches; try fewer words, or fewer filters")
         return
-    table = Table("item", "title", "score", "why", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        *("item", "title", "score", *(["parts"] if parts else []), "why"), box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.columns[2].justify = "right"
     for item, result in shown:
-        cells = (item["item_id"], item["title"], f"{result.score:.3f}", "; ".join(result.reasons))
+        gave = ["; ".join(f"{name} {part:+.3f}" for name, part in result.parts.items())] if parts else []
+        cells = (item["item_id"], item["title"], f"{result.score:.3f}", *gave, "; ".join(result.reasons))
         table.add_row(*(Text(str(cell)) for cell in cells))
     console.print(table)
     if answer.total is not None:

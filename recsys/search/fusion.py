@@ -120,3 +120,23 @@ def mixed(sides: Sequence[Floats], weights: Sequence[float]) -> Floats:
     total = sum(weight for _, weight in heard)
     blended: Floats = sum((weight / total * standardized(side) for side, weight in heard), np.zeros(1))
     return blended
+
+
+def mixed_parts(sides: Sequence[Mapping[str, Floats]], weights: Sequence[float]) -> dict[str, Floats]:
+    """What the parts of several sides give to the mix of the sides' sums, which is what they add up to; see `mixed`.
+
+    Args:
+        sides: part → what it gives to its side, float64 [n_pool]; a name that several have counts as one part.
+        weights: as of `mixed`.
+    """
+    heard = [(side, weight) for side, weight in zip(sides, weights, strict=True) if weight > 0]
+    if len(heard) == 1:
+        return dict(heard[0][0])
+    total = sum(weight for _, weight in heard)
+    given: dict[str, Floats] = {}
+    for side, weight in heard:
+        spread = sum(side.values(), np.zeros(1)).std()
+        scale = weight / total / spread if spread > 1e-12 else 0.0
+        for name, part in side.items():
+            given[name] = given.get(name, np.zeros(1)) + scale * (part - part.mean())
+    return given

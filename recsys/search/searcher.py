@@ -20,11 +20,13 @@ from recsys.search.channels import (
     LexicalChannel,
 )
 from recsys.search.encoding import Encoding
-from recsys.search.fusion import Floats, Listed, mixed, ranks_of
+from recsys.search.fusion import Floats, Listed, mixed, mixed_parts, ranks_of
 from recsys.search.query import MAX_RESULTS, BadQuery, SearchQuery
 from recsys.search.reasons import PERSONAL, Reasons
 from recsys.search.stored import StoredSearch, open_search
 
+AGAINST = "against"
+"""The part of a score that holds likeness to what is unwanted against an item, where no channel of the query does."""
 STRANGE = 0.2
 """From this share of the letters on that an encoder does not know, what it makes of words is not to be believed."""
 MEANING = frozenset({WORDS_TO_WORDS, WORDS_TO_PICTURES})
@@ -40,12 +42,14 @@ class Result:
         score: comparable within one answer only.
         source: the channel that speaks most for it.
         reasons: at most three short true statements, best first.
+        parts: what each part gives to the score, which is their sum: a channel, `AGAINST`, `PERSONAL`.
     """
 
     item_idx: int
     score: float
     source: str
     reasons: tuple[str, ...]
+    parts: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,18 @@ class _Ranked:
     Args:
         rows: int64 [n_pool].
         score: float64 [n_pool].
-        parts: channel → what it adds to each beyond what it adds to all, weighed, float64 [n_pool]; minus infinity
+        parts: what gives to the score → how much of each, float64 [n_pool]; they add up to it.
+        above: channel → what it gives to each beyond what it gives to all, weighed, float64 [n_pool]; minus infinity
             where it cannot judge an item.
+        tastes: how much each is to the shopper's taste, float64 [n_pool]; None for a query without a shopper.
         ranks: channel → place of each in its list, float64 [n_pool], infinite where it is not listed.
     """
 
     rows: NDArray[np.int64]
     score: Floats
     parts: Mapping[str, Floats]
+    above: Mapping[str, Floats]
+    tastes: Floats | None
     ranks: Mapping[str, Floats]
 
 
@@ -158,8 +166,9 @@ class Searcher:
 
     def _ranked(self, query: SearchQuery, channels: Mapping[str, Channel], allowed: NDArray[np.bool_]) -> _Ranked:
         pool = self._listed(channels, allowed)
-        parts: dict[str, Floats] = {}
-        sides: list[Floats] = []
+        above: dict[str, Floats] = {}
+        sides: list[dict[str, Floats]] = []
+        sums: list[Floats] = []
         weights: list[float] = []
         for side, names in SIDES.items():
             heard = [name for name in names if name in channels]
@@ -168,27 +177,33 @@ class Searcher:
             listed = pool.of(heard)
             of_side = self.stored.fusion[side].parts(listed)
             share = query.picture_weight if side == "picture" else 1 - query.picture_weight
-            above = share * (of_side - of_side.mean(axis=1, keepdims=True))  # what is true of all speaks for none
-            above[np.isnan(listed.scores)] = -np.inf
-            parts |= dict(zip(heard, above, strict=True))
-            sides.append(of_side.sum(axis=0))
+            beyond = share * (of_side - of_side.mean(axis=1, keepdims=True))  # what is true of all speaks for none
+            beyond[np.isnan(listed.scores)] = -np.inf
+            above |= dict(zip(heard, beyond, strict=True))
+            sides.append(dict(zip(heard, of_side, strict=True)))
+            sums.append(of_side.sum(axis=0))
             weights.append(share)
         if len(sides) == 1:
             weights = [1.0]
-        score = mixed(sides, weights) if sides else np.zeros(len(pool.rows))
-        unwanted = [_known(channel.at(pool.rows)) for channel in self._channels.against(query, channels)]
+        score, parts = np.zeros(len(pool.rows)), dict[str, Floats]()
+        if sides:
+            score, parts = mixed(sums, weights), mixed_parts(sides, weights)
+        unwanted: list[Floats] = [-_known(channel.at(pool.rows)) for channel in self._channels.against(query, channels)]
         if unwanted and len(pool.rows):
-            negative = self.stored.config.negative
-            score = mixed([score, *(-likeness for likeness in unwanted)], [1.0, *[negative] * len(unwanted)])
+            weights = [1.0, *[self.stored.config.negative] * len(unwanted)]
+            score = mixed([score, *unwanted], weights)
+            parts = mixed_parts([parts, *({AGAINST: of_one} for of_one in unwanted)], weights)
+        taste = None
         if query.user_vector is not None and query.user_weight > 0 and len(pool.rows):
-            taste = self._taste(query.user_vector, pool.rows)
-            score = mixed([score, taste], [1 - query.user_weight, query.user_weight])
-            parts[PERSONAL] = taste
+            taste, weights = self._taste(query.user_vector, pool.rows), [1 - query.user_weight, query.user_weight]
+            score, parts = mixed([score, taste], weights), mixed_parts([parts, {PERSONAL: taste}], weights)
         order = np.lexsort((pool.rows, -score))
         return _Ranked(
             pool.rows[order],
             score[order],
             {name: part[order] for name, part in parts.items()},
+            {name: beyond[order] for name, beyond in above.items()},
+            None if taste is None else taste[order],
             {name: ranks[order] for name, ranks in zip(pool.names, pool.ranks, strict=True)},
         )
 
@@ -215,18 +230,19 @@ class Searcher:
             query,
             rows,
             {name: ranks[page] for name, ranks in ranked.ranks.items() if understood or name not in MEANING},
-            tastes=None if PERSONAL not in ranked.parts else _top_tenth(ranked.parts[PERSONAL])[page],
+            tastes=None if ranked.tastes is None else _top_tenth(ranked.tastes)[page],
         )
-        names = [name for name in ranked.parts if name != PERSONAL]
+        names = list(ranked.above)
         strongest = (
-            np.stack([ranked.parts[name][page] for name in names]).argmax(axis=0)
+            np.stack([beyond[page] for beyond in ranked.above.values()]).argmax(axis=0)
             if names
             else np.zeros(0, dtype=np.int64)
         )
+        gave = {name: part[page].tolist() for name, part in ranked.parts.items()}
         return tuple(
-            Result(row, score, names[channel], why)
-            for row, score, channel, why in zip(
-                rows.tolist(), ranked.score[page].tolist(), strongest.tolist(), reasons, strict=True
+            Result(row, score, names[channel], why, {name: part[place] for name, part in gave.items()})
+            for place, (row, score, channel, why) in enumerate(
+                zip(rows.tolist(), ranked.score[page].tolist(), strongest.tolist(), reasons, strict=True)
             )
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,9 @@ def test_examples_of_each_kind_pull_near_or_push_away(
     assert item not in far or far.index(item) > middle
     far = places(anything, "--unlike-picture", picture)
     assert item not in far or far.index(item) > middle
+    told = run(fitted.folder.path, anything, "--unlike-picture", picture, "--parts", "-k", 5)
+    assert {"lexical", "against"} <= set(re.findall(r"[a-z_]{6,}", told))
+    assert "against" not in run(fitted.folder.path, anything, "--unlike-picture", picture, "-k", 5)
     assert item not in places(anything, "--like", item)  # examples are not shown
 
 

@@ -14,7 +14,7 @@ from recsys.bundle import Bundle
 from recsys.bundle_format import BundleError
 from recsys.search.encoding import CannotSearch
 from recsys.search.query import BadQuery, Examples, SearchQuery
-from recsys.search.searcher import Searcher
+from recsys.search.searcher import AGAINST, Searcher
 
 RED, GREEN, BLUE = (set(range(color, 24, 3)) for color in range(3))
 MUGS, SHOES = set(range(0, 24, 2)), set(range(1, 24, 2))
@@ -136,6 +136,26 @@ def test_unwanted_words_count_half_against_what_was_found_by_a_picture(searcher:
     found = np.array([plain[row] for row in rows])
     expected = 2 / 3 * (found - found.mean()) / found.std() - 1 / 3 * (cosine - cosine.mean()) / cosine.std()
     np.testing.assert_allclose([away[row] for row in rows], expected, atol=1e-4)
+    query = SearchQuery(picture=picture(0, searchable), k=24, unlike=Examples(words=("mug",)))
+    against = {result.item_idx: result.parts[AGAINST] for result in searcher.search(query).results}
+    held = -1 / 3 * (cosine - cosine.mean()) / cosine.std()
+    np.testing.assert_allclose([against[row] for row in rows], held, atol=1e-4)
+
+
+def test_the_parts_of_a_score_add_up_to_it(searcher: Searcher, searchable: Path) -> None:
+    words, ways = ("lexical", "words_to_words", "words_to_pictures"), ("picture_to_pictures", "picture_to_words")
+    red, mug = picture(0, searchable), Examples(words=("mug",))
+    taste = {"user_vector": np.array([1.0], dtype=np.float32), "user_weight": 0.3}
+    for query, names in (
+        (SearchQuery(words="red mug", k=24), words),
+        (SearchQuery(words="green shoe", picture=red, picture_weight=0.3, k=24), (*words, *ways)),
+        (SearchQuery(picture=red, unlike=mug, k=24), (*ways, AGAINST)),
+        (SearchQuery(words="red", unlike=Examples(pictures=(red,)), k=24, **taste), (*words, AGAINST, "personal")),
+        (SearchQuery(words="red", unlike=mug, k=24), words),  # these turn away from a mug by themselves
+    ):
+        for result in searcher.search(query).results:
+            assert tuple(result.parts) == names
+            assert sum(result.parts.values()) == pytest.approx(result.score, abs=1e-9)
 
 
 def test_filters_hold_before_ranking_so_a_page_is_full_while_enough_pass(searcher: Searcher) -> None:

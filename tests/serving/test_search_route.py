@@ -90,6 +90,15 @@ def test_filters_examples_prices_and_pages_are_passed_on(ask: Ask) -> None:
     assert rows(ask(words="red", k=3)) + rows(ask(words="red", k=3, offset=3)) == rows(ask(words="red", k=6))
 
 
+def test_an_answer_tells_what_each_part_gives_to_a_score_also_what_is_held_against_an_item(
+    ask: Ask, searchable: Path
+) -> None:
+    red_mug = base64.b64encode(picture(searchable, 0)).decode()
+    for result in ask(words="mug", unlike={"pictures": [red_mug]}, k=24).json()["results"]:
+        assert "against" in result["parts"]
+        assert sum(result["parts"].values()) == pytest.approx(result["score"], abs=1e-6)
+
+
 def test_what_a_user_looked_at_orders_what_is_found(found_service: Any, ask: Ask) -> None:
     found_service.post({"user_id": "new", "item_id": "i1", "event_type": "view"})
     assert set(rows(ask(words="red", user_id="new", user_weight=0.6, k=4))) == RED & SHOES
