@@ -85,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     store = (Store if tracing is None else tracing.store)(url, settings, telemetry)
     memory = WorkerMemory(
         users_cap=settings.memory_users,
+        bytes_cap=settings.memory_users_bytes,
         pending_cap=settings.pending_cap,
         recent_cap=settings.recent_cap,
         seen_cap=settings.seen_cap,

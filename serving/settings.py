@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     still hold."""
     memory_users: PositiveInt = 10_000
     """Users whose latest state a worker remembers for the time Redis is away."""
+    memory_users_bytes: Annotated[PositiveInt | None, BeforeValidator(_bytes)] = None
+    """Memory that these may take of a worker, about; whoever was asked for longest ago goes first. None: 30 KB for each
+    of `memory_users`, so that only users with a long history can pass it."""
     pending_cap: PositiveInt = 50_000
     """Events a worker holds while Redis is away, to be applied when it is back; then the oldest are dropped."""
     impressions_cap: PositiveInt = 10_000

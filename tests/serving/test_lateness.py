@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -43,14 +45,13 @@ def counted(redis_server: Any, run_apart: Any) -> Callable[[Story], tuple[bool, 
 
 
 @contextmanager
-def silent(redis_server: Any) -> Iterator[None]:
+def silent(server: Any) -> Iterator[None]:
     """While Redis takes what it is asked, and says nothing."""
-    with redis_server.client() as other:
-        other.client_pause(20_000)
-        try:
-            yield
-        finally:
-            other.client_unpause()
+    os.kill(server.running.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.running.pid, signal.SIGCONT)
 
 
 async def asked(store: Store) -> None:
@@ -58,13 +59,15 @@ async def asked(store: Store) -> None:
         await store.stamp("u")
 
 
-def test_timeouts_of_a_loop_that_is_blocked_do_not_stop_a_worker_asking_a_healthy_redis(counted: Any) -> None:
+def test_timeouts_of_a_loop_that_is_blocked_do_not_stop_a_worker_asking_a_healthy_redis(
+    counted: Any, redis_server: Any
+) -> None:
     async def story(store: Store) -> None:
         for _ in range(6):
-            asking = asyncio.create_task(asked(store))
-            for _ in range(10):  # until it is asked
-                await asyncio.sleep(0)
-            time.sleep(0.25)
+            with silent(redis_server):
+                asking = asyncio.create_task(asked(store))
+                await asyncio.sleep(0.02)  # by now it is asked
+            time.sleep(0.25)  # and answered
             await asking
 
     up, counts = counted(story)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
+from sys import intern
 
 import pytest
 
+from features.vocabulary import Vocabulary
 from serving.events import Event, Past
 from serving.memory import FRESH_S, LiveState, WorkerMemory
 from serving.recent import Recent
@@ -32,6 +35,47 @@ def test_the_user_asked_for_longest_ago_is_forgotten_first() -> None:
     assert held.state("u2") == LiveState()
     assert held.state("u1").recent
     assert held.state("u3").recent
+
+
+def with_history(user_id: str, *, recent: int, seen: int) -> LiveState:
+    """A state whose ids many users share."""
+    events = Recent.of_events(event(f"{user_id}-{n}", user_id, item_id=f"i{n}") for n in range(recent))
+    return LiveState(events, {intern(f"i{n}"): 1000.0 + n for n in range(seen)}, {}, {"tier": (f"gold {user_id}",)})
+
+
+def test_users_with_long_histories_are_fewer_than_the_cap_so_that_memory_is_bounded_by_bytes() -> None:
+    held = WorkerMemory(users_cap=10, pending_cap=10, recent_cap=500, bytes_cap=100_000)
+    for user in range(10):
+        held.remember(f"short {user}", with_history(f"short {user}", recent=2, seen=2), b"stamp")
+    assert held.n_bytes == 10 * (1_500 + 57 * 4 + 160)
+    for user in range(3):
+        held.remember(f"long {user}", with_history(f"long {user}", recent=200, seen=400), b"stamp")
+        held.remember(f"long {user}", with_history(f"long {user}", recent=200, seen=400), b"stamp")  # counts once
+    assert held.n_bytes == 2 * (1_500 + 57 * 600 + 160)  # a third would be too much, though the short ones went first
+    assert held.state("long 0") == LiveState()
+    assert not held.stamped("long 0")
+    assert [len(held.state(f"long {user}").seen) for user in (1, 2)] == [400, 400]
+    held.remember("longest", with_history("longest", recent=200, seen=4_000), b"stamp")
+    assert held.stamped("longest")  # alone past the cap, and the one who is here
+    held.forget("longest")
+    assert held.n_bytes == 0
+
+
+@pytest.mark.parametrize(("recent", "seen"), [(10, 10), (200, 200), (200, 1_000)])
+def test_the_memory_of_a_state_is_told_to_a_fifth(recent: int, seen: int) -> None:
+    items = Vocabulary(tuple(f"i{n}" for n in range(1_000)))
+    shared = [intern(f"i{n}") for n in range(1_000)]
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        states = [with_history(f"u{user}", recent=recent, seen=seen) for user in range(50)]
+        for state in states:
+            state.rows(items).traces(2_000.0)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(shared) == 1_000
+    assert (after - before) / 50 == pytest.approx(states[0].approx_bytes, rel=0.2)
 
 
 def test_an_event_held_twice_is_held_once() -> None:
