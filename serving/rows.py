@@ -9,8 +9,20 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler
 
 from serving.problems import broken_rules
+from serving.schemas import Shape
 
 Row = TypeVar("Row", bound=BaseModel)
+
+
+class RefusedOut(Shape):
+    """A row of an import that was not taken; the others were. Whose row it is, the shape of its list says."""
+
+    index: int
+    rule: str
+    """The first one that it breaks."""
+    place: str
+    value: str
+    """What is there instead; its first 80 characters."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ Picture = Annotated[
     str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64", "contentMediaType": "image/*"})
 ]
 """A picture file's bytes in base64."""
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
+Value = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+AttributesIn = Annotated[dict[Name, Annotated[list[Value], Field(max_length=100)]], Field(max_length=100)]
+"""What is said of an item or a user, name to values."""
 
 
 class Shape(BaseModel):

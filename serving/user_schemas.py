@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, WrapValidator
 
 from serving.asked import Id
-from serving.rows import or_refused
-from serving.schemas import ItemOut, Shape
+from serving.rows import RefusedOut, or_refused
+from serving.schemas import AttributesIn, ItemOut, Shape
 
 MAX_USERS = 500
 
@@ -37,10 +37,7 @@ class UserOut(Shape):
 class UserIn(Shape):
     """What the shop says of a user."""
 
-    attributes: dict[
-        Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")],
-        Annotated[list[Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]], Field(max_length=100)],
-    ] = Field(max_length=100)
+    attributes: AttributesIn
     """Name to values. Each is also a segment that rules may name, such as "tier:gold"."""
 
 
@@ -64,17 +61,11 @@ class BulkUserRows(BulkUsersIn):
     users: list[Annotated[BulkUserIn, WrapValidator(or_refused)]] = Field(min_length=1, max_length=MAX_USERS)
 
 
-class RefusedUserOut(Shape):
+class RefusedUserOut(RefusedOut):
     """A user of a bulk import that was not taken; the others were."""
 
-    index: int
     user_id: str | None
     """Null where none was told."""
-    rule: str
-    """The first one that it breaks."""
-    place: str
-    value: str
-    """What is there instead; its first 80 characters."""
 
 
 class BulkUsersOut(Shape):

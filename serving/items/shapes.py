@@ -8,13 +8,10 @@ from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from features.paths import beginnings
 from serving.asked import MAX_ID_CHARS
-from serving.rows import or_refused
-from serving.schemas import ItemOut, Picture, Shape
+from serving.rows import RefusedOut, or_refused
+from serving.schemas import AttributesIn, ItemOut, Picture, Shape
 
 MAX_BULK = 500
-
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"\S")]
-Value = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class ItemIn(Shape):
@@ -30,7 +27,7 @@ class ItemIn(Shape):
     """Address of a picture, which is shown but not looked at; or name of a file among the shop's pictures."""
     picture: Picture | None = None
     """The picture itself; it is kept, shown, and looked at."""
-    attributes: dict[Name, Annotated[list[Value], Field(max_length=100)]] = Field(default={}, max_length=100)
+    attributes: AttributesIn = Field(default={})
     """Name to values; a path such as "Kitchen > Mugs" also counts as each of its beginnings."""
 
     @field_validator("attributes")
@@ -77,17 +74,11 @@ class BulkRows(BulkIn):
     items: list[Annotated[BulkItemIn, WrapValidator(or_refused)]] = Field(min_length=1, max_length=MAX_BULK)
 
 
-class RefusedItemOut(Shape):
+class RefusedItemOut(RefusedOut):
     """An item of a bulk import that was not taken; the others were."""
 
-    index: int
     item_id: str | None
     """Null where none was told."""
-    rule: str
-    """The first one that it breaks."""
-    place: str
-    value: str
-    """What is there instead; its first 80 characters."""
 
 
 class BulkOut(Shape):
