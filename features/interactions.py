@@ -101,7 +101,6 @@ class Interactions:
         """User-item matrix, float32 [n_users, n_items]: summed weights, or 1 where any event is."""
         shape = (len(self.users), len(self.items))
         summed = sparse.csr_matrix((self.weight, (self.user_idx, self.item_idx)), shape=shape, dtype=np.float32)
-        summed.sum_duplicates()
         if binary:
             summed.data[:] = 1.0
         return summed

@@ -90,7 +90,7 @@ def _cosines(
 def _led_by(moment: Moment, ranked: Ranked) -> NDArray[np.int64]:
     """Row of the item that led to each slot of a feed, -1 where none did, int64 [n]."""
     led = ranked.anchor.copy()
-    personal = (LED_BY_ALL.take(ranked.source) & (led < 0)).nonzero()[0]
+    personal = LED_BY_ALL.take(ranked.source).nonzero()[0]  # no one item has led to these
     if len(personal):
         led[personal] = moment.strongest(ranked.rows.take(personal))
     return led

@@ -52,6 +52,13 @@ def test_odds_that_are_no_straight_line_are_followed() -> None:
     np.testing.assert_allclose(given[1:], 2 / 3, atol=0.06)
 
 
+def test_where_a_side_never_came_its_odds_are_those_of_half_a_pair() -> None:
+    # each side weighs a half: half a pair of 30 matched is 0.5 / 30 / 2, of 40 mismatched 0.5 / 40 / 2
+    calibrator = fit_calibrator(np.linspace(1, 2, 30), np.linspace(-2, -1, 40))
+    expected = [math.log((1 / 120) / (1 / 2 + 1 / 160)), math.log((1 / 2 + 1 / 120) / (1 / 160))]
+    np.testing.assert_allclose(calibrator.log_odds, expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("n", [5, 40, 4000])
 def test_probabilities_rise_strictly_with_the_margin(n: int) -> None:
     rng = np.random.default_rng(n)

@@ -28,6 +28,7 @@ from features.match.fine.ranking import both_ways
 from features.match.fine.training import train
 from features.match.fine.views import Listings
 from features.match.fine.words import WordList
+from tests.features.cut_off import CutOff
 
 N, FACTS, PATCHES, TOKENS = 320, 6, 4, 7
 CPU = torch.device("cpu")
@@ -141,32 +142,21 @@ def test_the_same_seed_gives_the_same_numbers_and_leaves_torch_alone(listings: L
 def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(
     listings: Listings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learning: str
 ) -> None:
-    from features.match.fine import training
-
     changes = {"epochs": 4, "fusion_epochs": 3, "learning": learning, "averaging": 0.9}
     config = SMALL.model_copy(update=changes)
     whole = learned(listings, config)
-    real, calls = training.validate, 0
-
-    def cut(*args: object, **named: object) -> float:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return real(*args, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(training, "validate", cut)
+    cut_off = CutOff(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         learned(listings, config, checkpoints=tmp_path)
     assert same(whole, learned(listings, config, checkpoints=tmp_path))
-    calls = 10
+    cut_off.calls = 10
     assert same(whole, learned(listings, config, checkpoints=tmp_path))
-    assert calls == 10  # a finished run trains nothing
+    assert cut_off.calls == 10  # a finished run trains nothing
     aside = {"pixels": PixelConfig(members=2, epochs=7), "members": 3, "rerank": 9, "prior": 0.8}
     assert same(whole, learned(listings, config.model_copy(update=aside), checkpoints=tmp_path))
-    assert calls == 10  # nor does one whose other parts changed
+    assert cut_off.calls == 10  # nor does one whose other parts changed
     learned(listings, config.model_copy(update={"noise": 0.2}), checkpoints=tmp_path)
-    assert calls > 10
+    assert cut_off.calls > 10
 
 
 @pytest.mark.parametrize("architecture", ["two_tower", "co_attention"])

@@ -22,7 +22,6 @@ from features.encoders.local import LocalConfig, Pictures
 from features.encoders.text import TextEncoder
 from features.encoders.tuning import TEXT_FILE, Extent
 from features.errors import InputError
-from features.match.fine import training
 from features.match.fine.config import FineConfig, LossWeights
 from features.match.fine.files import load_model, save_model
 from features.match.fine.fit import fit_fine
@@ -30,6 +29,7 @@ from features.match.fine.labels import Label
 from features.match.fine.model import FineModel
 from features.match.fine.tuning import TunedSentences
 from features.match.fine.views import Listings, token_ids
+from tests.features.cut_off import CutOff
 from tests.features.text_models import Folder, save_bert, save_gpt2, save_llama, save_roberta, save_t5
 from tests.features.vision_models import save_clip
 
@@ -170,16 +170,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_numbers(
 ) -> None:
     changes = {"text_tuning": "adapters", "epochs": 4, "averaging": 0.5}
     whole = fitted(listings, encoders, **changes)
-    real, calls = training.validate, 0
-
-    def cut(*args: object, **named: object) -> float:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return real(*args, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(training, "validate", cut)
+    CutOff(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fitted(listings, encoders, tmp_path, **changes)
     (checkpoint,) = tmp_path.rglob("*.safetensors")
