@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from features.errors import InputError
+from features.interactions import RESERVED_TYPES
 from features.section import Section
 
 TableName = Literal["items", "interactions", "users", "impressions", "reviews"]
@@ -86,7 +87,8 @@ class ShopConfig(Section):
     """Time zone of times that name none, such as "Europe/Berlin"."""
 
     default_event_type: Annotated[str, Field(min_length=1)] = "interaction"
-    """Type of the events where the table has no event_type column; "rating" makes event_value count."""
+    """Type of the events where the table has no event_type column; "rating" makes event_value count. Like types in a
+    table it must not begin with `RESERVED_TYPES`."""
 
     columns: dict[TableName, dict[str, str]] = Field(default_factory=dict)
     """By table, our name of a column and the shop's: [columns.items] item_id = "sku"."""
@@ -110,6 +112,13 @@ class ShopConfig(Section):
                 fields = {**DEFAULT_EVENTS.get(kind.strip().lower(), EventRule()).model_dump(), **fields}
             events[kind.strip().lower()] = fields
         return {**given, "events": events}
+
+    @field_validator("default_event_type")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name.strip().lower().startswith(RESERVED_TYPES):
+            raise ValueError(f"an event type must not begin with {' or '.join(RESERVED_TYPES)}")
+        return name
 
     @field_validator("timezone")
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.interactions import Interactions
+from features.interactions import RESERVED_TYPES, Interactions
 from features.quarantine import Quarantine
 from features.shop import cells
 from features.shop.catalog_reader import require, with_our_names
@@ -43,10 +43,10 @@ def read_interactions(
 ) -> InteractionsRead:
     """Read `interactions.*`, vectorized: a million rows take about a second.
 
-    Refused are rows without user or item, of an unknown item, with an event_type that is missing, an event_value that
-    is no number or missing where the type's rule asks for one, or a timestamp that is missing, unreadable or not in
-    [1990, 2100). Rows left out by the rule of their type (weight 0, or below its min_value) are counted, not refused;
-    their users are users all the same.
+    Refused are rows without user or item, of an unknown item, with an event_type that is missing or reserved
+    (`RESERVED_TYPES`), an event_value that is no number or missing where the type's rule asks for one, or a timestamp
+    that is missing, unreadable or not in [1990, 2100). Rows left out by the rule of their type (weight 0, or below its
+    min_value) are counted, not refused; their users are users all the same.
 
     Args:
         path: the table.
@@ -101,6 +101,8 @@ def _types(frame: pd.DataFrame, sieve: Sieve, config: ShopConfig) -> tuple[NDArr
         return np.zeros(len(frame), dtype=np.int64), [config.default_event_type.strip().lower()]
     codes, spelled = cells.coded_ids(frame["event_type"])
     sieve.refuse(codes < 0, "event_type is missing", frame["event_type"])
+    reserved = np.array([name.lower().startswith(RESERVED_TYPES) for name in spelled] + [False])
+    sieve.refuse(reserved[codes], f"event_type must not begin with {' or '.join(RESERVED_TYPES)}", frame["event_type"])
     names = list(dict.fromkeys(name.lower() for name in spelled))
     lower = np.array([names.index(name.lower()) for name in spelled] + [0], dtype=np.int64)
     return lower[codes], names or [config.default_event_type]

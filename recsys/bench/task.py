@@ -78,7 +78,9 @@ class Task:
         sides = [self.split.train, self.split.valid, self.split.test]
         weights = (part for side in sides for part in (side.user_idx, side.item_idx, side.weight))
         order = (part for side in sides for part in (side.timestamp, side.placed) if part is not None)
-        return fingerprint(self.known.fingerprint(), str(self.final is not None), *weights, *order)
+        types = ("\n".join(map(str, side.event_type)) for side in sides)  # each is a relation of its own
+        told = () if self.told is None else (self.told.user_idx, self.told.item_idx)
+        return fingerprint(self.known.fingerprint(), str(self.final is not None), *weights, *order, *types, *told)
 
 
 def task_of(name: str, split: Split, known: Knowledge, *, refit: bool | None, valid: Valid = "own") -> Task:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
+import structlog
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy import sparse
 
@@ -21,6 +22,7 @@ from recsys.linear.side import attribute_rows, content_rows, with_columns, with_
 from recsys.models.knowledge import Knowledge
 from recsys.scorer import Scorer
 
+log = structlog.get_logger()
 S = TypeVar("S", bound=Scorer)
 
 ATTRIBUTES, USERS = "attributes", "users"
@@ -48,7 +50,7 @@ class ClosedFormConfig(Section):
     alike. For data that are in an order of time (`recsys.linear.history`)."""
     dense_items: PositiveInt = 12_000
     """Catalogs up to this size, columns of users and of other behavior included, are solved exactly, as a matrix of
-    items by items in memory."""
+    items by items in memory; a larger one is solved otherwise, which is logged and told in `solved`."""
     tuning: BaselinesConfig = BaselinesConfig(tuning_users=2_000)
     """List length, users and time budget of the search."""
 
@@ -61,6 +63,33 @@ class ClosedFormConfig(Section):
         own = {name: (params[name],) for name in self.grid() if name in params}
         rest = {name: (value,) for name, value in params.items() if name in SIDE_NAMES or name.startswith(BESIDE)}
         return type(self).model_validate({**self.model_dump(), **own, "sides": {**self.sides, **rest}})
+
+
+class Solved:
+    """Which trials of a search are solved exactly, and what becomes of those that are too large for it.
+
+    Args:
+        name: of the model.
+        dense_items: most columns that are solved exactly.
+        otherwise: how a matrix with more is solved, in words.
+    """
+
+    def __init__(self, name: str, dense_items: int, otherwise: str) -> None:
+        self._name, self._most, self._otherwise = name, dense_items, otherwise
+        self._said = False
+
+    def exactly(self, n_columns: int) -> bool:
+        """Whether a matrix of so many columns is; the first that is not is logged."""
+        if n_columns > self._most and not self._said:
+            self._said = True
+            log.warning("too large for an exact solution", model=self._name, **self.told(n_columns))
+        return n_columns <= self._most
+
+    def told(self, n_columns: int) -> dict[str, object]:
+        """How a matrix of so many columns is solved, for `params`."""
+        if n_columns <= self._most:
+            return {"solved": "exactly"}
+        return {"solved": f"{self._otherwise}: {n_columns:,} columns, dense_items is {self._most:,}"}
 
 
 SIDE_NAMES = ("text", "image", "audio", ATTRIBUTES, USERS)

@@ -14,7 +14,7 @@ from recsys.linear.ease import ease_input, ease_weights, local_ease_weights
 from recsys.linear.history import fading
 from recsys.linear.scaling import column_sums, powers, scaled
 from recsys.linear.scorer import ItemWeightsScorer, Weights
-from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, search_closed_form
+from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, Solved, search_closed_form
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, Model
 
@@ -50,6 +50,7 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
     pairs = split.train.matrix(binary=True)
 
     last: dict[tuple[Any, ...], Weights] = {}
+    solved = Solved(name, config.dense_items, f"each item by its nearest {config.local_neighbors} alone")
 
     def build(settings: Settings) -> ItemWeightsScorer:
         matrix = sides.under(sides.beside(pairs, settings), settings)
@@ -62,7 +63,7 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
             last.clear()
             last[key] = (
                 ease_weights(x, ridge=settings["ridge"])
-                if x.shape[1] <= config.dense_items
+                if solved.exactly(x.shape[1])
                 else local_ease_weights(x, ridge=settings["ridge"], neighbors=config.local_neighbors)
             )
         n_items = pairs.shape[1]
@@ -72,10 +73,11 @@ def fit_ease(name: str, split: Split, sides: Sides, config: EASEConfig, job: Job
             name,
             scaled(history, columns=columns),
             scaled(weights, columns=back) if isinstance(weights, sparse.csr_matrix) else weights * back,
+            solved.told(x.shape[1]),
         )
 
     scorer, params = search_closed_form(name, split, sides, config, seed=job.seed, build=build)
-    return replace(scorer, params=params, fit_s=time.perf_counter() - started)
+    return replace(scorer, params={**params, **scorer.params}, fit_s=time.perf_counter() - started)
 
 
 def _fit(split: Split, _: Knowledge, config: EASEConfig, job: Job) -> ItemWeightsScorer:

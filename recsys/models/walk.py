@@ -17,7 +17,7 @@ from recsys.linear.history import fading
 from recsys.linear.scaling import column_sums
 from recsys.linear.scorer import ItemWeightsScorer
 from recsys.linear.walk import WalkShape, half_step, walk_core, walk_scores, walk_weights
-from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, search_closed_form
+from recsys.models.closed_form import ClosedFormConfig, Settings, Sides, Solved, search_closed_form
 from recsys.models.knowledge import Knowledge
 from recsys.models.model import Job, Model
 
@@ -86,6 +86,7 @@ def fit_walk(name: str, split: Split, sides: Sides, config: WalkConfig, job: Job
     pairs = split.train.matrix(binary=True)
     n_items = pairs.shape[1]
     last: dict[tuple[Any, ...], NDArray[np.float32]] = {}
+    solved = Solved(name, config.dense_items, f"by {config.steps} terms of the series")
 
     def build(settings: Settings) -> ItemWeightsScorer | StepScorer:
         matrix = sides.under(sides.beside(pairs, settings), settings)
@@ -93,17 +94,18 @@ def fit_walk(name: str, split: Split, sides: Sides, config: WalkConfig, job: Job
         shape = WalkShape(**{setting: settings[setting] for setting in config.grid() if setting != "recency"})
         history = sides.beside(fading(split.train, settings["recency"]), settings)
         half = half_step(matrix, shape.user_exponent)
-        if matrix.shape[1] > config.dense_items:
-            return StepScorer(name, history, half, degrees, n_items, shape, config.steps)
+        told = solved.told(matrix.shape[1])
+        if not solved.exactly(matrix.shape[1]):
+            return StepScorer(name, history, half, degrees, n_items, shape, config.steps, told)
         exponents = ("source_exponent", "target_exponent", "recency")
         key = tuple(value for setting, value in settings.items() if setting not in exponents)
         if key not in last:  # only the ends of the walk change between most trials
             last.clear()
             last[key] = walk_core(half, shape.persistence)
-        return ItemWeightsScorer(name, history, walk_weights(last[key], degrees, shape)[:, :n_items])
+        return ItemWeightsScorer(name, history, walk_weights(last[key], degrees, shape)[:, :n_items], told)
 
     scorer, params = search_closed_form(name, split, sides, config, seed=job.seed, build=build)
-    return replace(scorer, params=params, fit_s=time.perf_counter() - started)
+    return replace(scorer, params={**params, **scorer.params}, fit_s=time.perf_counter() - started)
 
 
 def _fit(split: Split, _: Knowledge, config: WalkConfig, job: Job) -> ItemWeightsScorer | StepScorer:

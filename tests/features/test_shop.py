@@ -116,6 +116,8 @@ def test_events_that_cannot_be_used_are_refused_each_for_its_first_fault(read: R
         {"event_value": "good"},
         {"event_value": None},
         {"event_value": None, "event_type": "view"},
+        {"event_type": " Beside:view"},
+        {"event_type": "fact:owns"},
     ]
     shop, quarantine = read(ITEMS, [good | change for change in changes])
     assert triples(shop) == [("u", "a", "rating"), ("u", "a", "view")]
@@ -132,6 +134,8 @@ def test_events_that_cannot_be_used_are_refused_each_for_its_first_fault(read: R
         8: ("event_value must be a finite number", "nan"),
         9: ("event_value must be a finite number", "'good'"),
         10: ("event_value is missing, and events of this type are judged by it", "None"),
+        12: ("event_type must not begin with beside: or fact:", "' Beside:view'"),
+        13: ("event_type must not begin with beside: or fact:", "'fact:owns'"),
     }
     assert quarantine.total == len(by_row)
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from features.interactions import RESERVED_TYPES
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList, KnowledgeGraph
-from graph.schema import EdgeType, reverse
+from graph.schema import FACT, ITEM, USER, EdgeType, behavior, beside, is_behavior, reverse
 
 BUYS = ("user", "purchase", "item")
 ALIKE = ("item", "alike:text", "item")
@@ -112,3 +113,10 @@ def test_the_summary_counts_each_relation_once(graph: KnowledgeGraph) -> None:
 def test_the_reverse_of_a_reverse_is_the_original() -> None:
     assert reverse(reverse(BUYS)) == BUYS
     assert reverse(BUYS) == ("item", "rev_purchase", "user")
+
+
+def test_relations_of_users_and_items_that_are_no_events_have_names_that_no_event_may_have() -> None:
+    for relation in (beside("view"), (USER, f"{FACT}owns", ITEM)):
+        assert not is_behavior(relation)
+        assert relation[1].startswith(RESERVED_TYPES)
+    assert is_behavior(behavior("view"))

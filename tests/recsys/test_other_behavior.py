@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from structlog.testing import capture_logs
 
 from features.errors import InputError
 from features.interactions import Interactions
@@ -19,7 +20,7 @@ from recsys.bench.read import read_task
 from recsys.bench.result import Result
 from recsys.bench.run import final, judged
 from recsys.bench.table import bench_json, markdown
-from recsys.bench.task import Task
+from recsys.bench.task import Task, task_of
 from recsys.bench.tuning import Choice
 from recsys.evaluation import EvaluationConfig, evaluate
 from recsys.held_out import SIDES, Split, pair_keys
@@ -172,6 +173,33 @@ def test_who_is_told_of_views_knows_the_taste_that_only_views_tell(name: str, tm
         recall[what] = evaluate(scorer, split, on="test", config=how).metrics["recall@20"]
     assert recall["told"] > 0.8, recall
     assert recall["untold"] < 0.6, recall
+
+
+@pytest.mark.parametrize("name", ["ease_side", "walk_side"])
+def test_a_closed_form_that_views_make_too_large_to_be_solved_exactly_says_so(name: str, tmp_path: Path) -> None:
+    split, known = quiet_world()
+    n_items = len(split.train.items)
+    config = changed(MODELS[name].config, {"dense_items": n_items, "sides": {"beside view": (0.5, 1.0)}})
+    found = {}
+    for what, one in (("told", known), ("untold", known.without("other_behavior"))):
+        with capture_logs() as said:
+            params = MODELS[name].fit(split, one, config, Job(0, tmp_path / what)).params
+        found[what] = params["solved"], [line["solved"] for line in said if "exact" in line["event"]]
+    assert found["untold"] == ("exactly", [])
+    how, logged = found["told"]
+    assert logged == [how]  # once, not at every trial
+    assert f"{2 * n_items} columns, dense_items is {n_items}" in how
+
+
+def test_a_comparison_of_other_types_of_events_is_another_one(tmp_path: Path) -> None:
+    split, known = quiet_world()
+    task = task_of("quiet", split, known, refit=None)
+    renamed = replace(split.train, event_type=np.where(np.arange(len(split.train)) % 2, "like", "buy").astype(object))
+    other = task_of("quiet", replace(split, train=renamed), known, refit=None)
+    assert other.fingerprint() != task.fingerprint()  # a graph of theirs has other relations
+    unheard = task_of("quiet", split, known.without("other_behavior"), refit=None)
+    without_views = replace(unheard, told=known.other_behavior)
+    assert without_views.fingerprint() != unheard.fingerprint()  # judged without what is told, too
 
 
 def test_the_past_alone_and_other_behavior_exclude_each_other(tmp_path: Path) -> None:
