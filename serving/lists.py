@@ -22,6 +22,7 @@ from serving.live import Live
 from serving.problems import ProblemError, unknown_item
 from serving.question import Asked, at_hand, cursor_of
 from serving.state_rows import STEADY_S
+from serving.steady import until_s
 from serving.steering import NOBODY, Enrolled, Steerer
 from serving.store import StoreDownError
 
@@ -116,9 +117,9 @@ class ListEngine:
                 if slots and packed is not None and (len(slots) == query.k or len(stored) < LIST_LENGTH):
                     shown, answer = await self.answerer.answer(live, asked, slots, "redis")
                     if query.user_id is None:
-                        until_s = policies.steady_until_s(enrolled.now_s)
+                        end_s = policies.steady_until_s(enrolled.now_s)
                         self.answerer.keep(
-                            asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=packed
+                            asked, shown, answer, live=live, policies=policies, until_s=end_s, proof=packed
                         )
                     return answer
                 why = "longer than published" if slots else why
@@ -171,8 +172,8 @@ class ListEngine:
         shown, answer = await self.answerer.made(live, asked, None, origin)
         told = read.stamp is not None or state == NOBODY
         if told and asked.steady and enrolled.model is None and not engine.holds_events_of(user_id):
-            until_s = min(policies.steady_until_s(enrolled.now_s), asked.now_s + STEADY_S)
-            self.answerer.keep(asked, shown, answer, live=live, policies=policies, until_s=until_s, proof=read.stamp)
+            end_s = min(policies.steady_until_s(enrolled.now_s), until_s(asked.now_s, STEADY_S))
+            self.answerer.keep(asked, shown, answer, live=live, policies=policies, until_s=end_s, proof=read.stamp)
         return answer
 
     async def recommend(self, query: RecommendIn) -> bytes:

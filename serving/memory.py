@@ -21,9 +21,10 @@ from features.vocabulary import Vocabulary
 from serving.events import Event
 from serving.recent import Recent
 from serving.state_rows import StateRows
+from serving.steady import until_s
 
 FRESH_S = 60.0
-"""A state is read anew after so long though its stamp is the same, as parts of it may have outlived their time."""
+"""A state is read anew after so long at most though its stamp is the same: parts of it may have outlived their time."""
 USER_BYTES = 30_000
 """A state of 200 recent events and 300 items met or bought."""
 STATE_BYTES, ENTRY_BYTES, VALUE_BYTES = 1_500, 57, 160
@@ -138,7 +139,7 @@ class WorkerMemory:
     def known(self, user_id: str, stamp: bytes | None) -> LiveState | None:
         """A user's state in Redis, whose stamp this is there; None where it must be read."""
         kept, read_s = self._stamps.get(user_id, (None, 0.0))
-        if kept is None or kept != stamp or time.monotonic() - read_s > FRESH_S:
+        if kept is None or kept != stamp or time.monotonic() >= until_s(read_s, FRESH_S):
             return None
         return self.state(user_id)
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from features.vocabulary import Vocabulary
 from recsys.traces import Traces
 from serving.recent import Recent
+from serving.steady import until_s
 
 STEADY_S = 60.0
-"""For so long a user who does nothing is answered as of one moment: what was worked out for them holds, and then is
-worked out anew, as their events have grown older."""
+"""For so long at most, and half of it at least, a user who does nothing is answered as of one moment: what was worked
+out for them holds, and then is worked out anew, as their events have grown older."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,9 @@ class StateRows:
     """As of the latest moment for which they were asked."""
 
     def traces(self, now_s: float) -> Traces:
-        """What the recommender is told of them where nothing may be shown again: the same for `STEADY_S`."""
-        if not self._told or not 0 <= now_s - (self._told[0].at_s or 0.0) < STEADY_S:
+        """What the recommender is told of them where nothing may be shown again: the same for a while."""
+        at_s = self._told[0].at_s if self._told else None
+        if at_s is None or not at_s <= now_s < until_s(at_s, STEADY_S):
             viewed, times_s = self.by_time()
             self._told[:] = [Traces(viewed, np.maximum(now_s - times_s, 0.0), self.met, at_s=now_s)]
         return self._told[0]

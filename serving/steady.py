@@ -44,6 +44,15 @@ def one_thread() -> None:
     threadpool_limits(1)
 
 
+def until_s(began_s: float, most_s: float) -> float:
+    """When what began then ends: after `most_s` at most and half of it at least, in the seconds of the same clock.
+
+    What began in one burst, as when a worker starts, would end in one burst, and be made anew in one, again and again.
+    So each lasts as long as the digits past the millisecond say, which are as good as drawn.
+    """
+    return began_s + most_s * (1 - began_s * 1e3 % 1 / 2)
+
+
 async def apart(ask: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
     """Do something long in a thread that leaves most of the time to requests (see `features/pace.py`)."""
     with unhurried():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recsys.bundle import Bundle
+from recsys.pipeline import kept
 from recsys.pipeline.request import Request
 from recsys.pipeline.taste import Taste
 from recsys.ranking.features import FEATURES
@@ -91,10 +92,19 @@ def test_what_is_kept_of_a_feed_holds_neither_its_mask_nor_the_candidates_of_oth
     mask, users = rng.random(60) < 0.5, [UserState("u3", traces=traced(rng)) for _ in range(2)]
     moments = [shop.moment(Request(4, user, allowed=mask)) for user in users]
     shop.ranked_all(moments, [[], []])
-    kept = [found for moment in moments for _, found in moment.worked_out.found.values()]
-    assert [(found.whole.base, found.real.base) for found in kept] == [(None, None)] * 2
+    found_all = [found for moment in moments for _, found in moment.worked_out.found.values()]
+    assert [(found.whole.base, found.real.base) for found in found_all] == [(None, None)] * 2
     held = ref(mask)
     del moments, mask
     shop.answer(Request(4))  # the latest mask of all is kept, once
     assert held() is None
     assert shop._moments.find(Request(4, users[0])) is None  # which is not the one that allowed less
+
+
+def test_where_no_more_can_be_kept_the_oldest_goes_alone(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "MOST", 3)
+    shop = BundleRecommender(bundle)
+    requests = [Request(4, UserState("u3", traces=traced(np.random.default_rng(seed)))) for seed in range(5)]
+    for request in requests:
+        shop.answer(request)
+    assert [shop._moments.find(request) is not None for request in requests] == [False, False, True, True, True]
