@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
+from recsys.kept import Kept
 from recsys.recommendation import Anchor, Source
 
 Rows = NDArray[np.int64]
@@ -75,8 +76,13 @@ class Explainer:
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._depth = max(1, min(ALIKE_DEPTH, len(bundle) // 10))
-        self._shown = lru_cache(KEPT_ITEMS)(partial(_read, bundle))  # not a method: a bundle must not refer to itself
-        self._reasons: dict[_InFeed, Reasons] = {}
+        self._items: Kept[int, _Shown] = Kept(KEPT_ITEMS)
+        self._reasons: Kept[_InFeed, Reasons] = Kept(KEPT_REASONS)
+
+    def let_go(self) -> None:
+        """Keep nothing any more; given back a little at a time where work is unhurried."""
+        self._items.let_go()
+        self._reasons.let_go()
 
     def similar(self, page_idx: int, items: Rows, sources: Sequence[Source]) -> list[Reasons]:
         """Why items stand beside the item of a page.
@@ -115,13 +121,12 @@ class Explainer:
             categories: the category of each one's page, "" for none.
         """
         slots = list(zip(items.tolist(), sources, anchors.tolist(), roles, categories, strict=True))
-        found = list(map(self._reasons.get, slots))
+        found = self._reasons.get_all(slots)
         if None in found:
             new = list({slot for slot, known in zip(slots, found, strict=True) if known is None})
-            if len(self._reasons) + len(new) > KEPT_REASONS:
-                self._reasons = {}
             told = dict(zip(new, self._of_feeds(new), strict=True))
-            self._reasons |= told
+            for slot, reasons in told.items():
+                self._reasons.keep(slot, reasons, 1)
             found = [told[slot] if known is None else known for slot, known in zip(slots, found, strict=True)]
         return cast("list[Reasons]", found)
 
@@ -189,6 +194,14 @@ class Explainer:
             return np.zeros(len(ours), dtype=np.bool_)
         near = neighbors.near(np.concatenate([ours, theirs]), np.concatenate([theirs, ours]), self._depth)
         return near[: len(ours)] | near[len(ours) :]
+
+    def _shown(self, item: int) -> _Shown:
+        """What an item's display data say of it."""
+        known = self._items.get(item)
+        if known is None:
+            known = _read(self._bundle, item)
+            self._items.keep(item, known, 1)
+        return known
 
     def _by_itself(self, item: int, source: Source, anchor: int, category: str = "") -> Reasons:
         """Reasons of a suggestion that no other item led to."""

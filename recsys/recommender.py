@@ -71,6 +71,13 @@ class BundleRecommender(Retriever):
         made.standing = made.standing.counting_as(self.standing)
         return made
 
+    def let_go(self) -> None:
+        """Keep nothing of what was answered, as another recommender answers now; a little at a time where work is
+        unhurried. Whoever still asks is answered as before.
+        """
+        self._moments.let_go()
+        self.explainer.let_go()
+
     def similar_items(self, item_id: str, k: int, exclude: Collection[str] = ()) -> list[Recommendation]:
         """At most k items like this one that can be bought, best first, with how they are alike.
 

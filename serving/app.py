@@ -31,6 +31,7 @@ from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.erasing import Eraser
 from serving.express import Express
 from serving.filtering import Filters
+from serving.garbage import look_for_garbage
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
 from serving.items.keeper import ItemKeeper
@@ -136,6 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
                 Restorer(store, watcher, settings, telemetry),
             ):
                 background.create_task(one.run(closing))
+            background.create_task(look_for_garbage(closing))
             background.create_task(Eraser(store).run(closing, settings.erase_every_s))
             yield
             closing.set()

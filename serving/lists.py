@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Hashable
 from functools import partial
 
 import orjson
@@ -74,14 +75,20 @@ class ListEngine:
         They are kept for then; else each would be made anew at its first request after the switch, all at once. One
         is made at a time, so that requests need not wait.
         """
+        version, made = self._engine.live.version, set[Hashable]()
         end, rests = time.monotonic() + AHEAD_S, Rests()
-        for _, subject, query in self.answerer.ready.lately(self._engine.live.version):
+        for number, ready in enumerate(self.answerer.ready.lately()):
+            if number % 500 == 0:  # most may be of feeds, or of a version before
+                await asyncio.sleep(0)
+            query, subject = ready.about.query, ready.about.subject
+            if not isinstance(query, SimilarQuery) or ready.version != version or (subject, query.key) in made:
+                continue
             if time.monotonic() > end:
                 break
-            if not isinstance(query, SimilarQuery) or subject not in coming.bundle.items:
-                continue
-            await self._similar(coming, subject, query, told=False)
-            await asyncio.sleep(rests.next_s())  # a worker that is busy would otherwise fall behind
+            made.add((subject, query.key))
+            if subject in coming.bundle.items:
+                await self._similar(coming, subject, query, told=False)
+                await asyncio.sleep(rests.next_s())  # a worker that is busy would otherwise fall behind
 
     async def _similar(
         self,

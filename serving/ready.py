@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 from weakref import ReferenceType, ref
 
+from recsys.kept import Kept
 from serving.asked import ListQuery
 from serving.impressions import Shown
-from serving.kept import Kept
 from serving.live import Live
 from serving.policies import Policies
 
@@ -120,7 +120,6 @@ class ReadyAnswers:
         size = len(answer) + len(ready.proof or b"") + len(ready.shown.json)
         self._kept.keep((ready.version, key), ready, size)
 
-    def lately(self, version: str) -> list[tuple[str, str, ListQuery]]:
-        """Surface, subject and question of what a version's kept answers are to, about from the latest on."""
-        found = (self._kept.get(key) for key in self._kept.keys() if key[0] == version)  # noqa: SIM118 - no mapping
-        return [(one.about.surface, one.about.subject, one.about.query) for one in found if one is not None]
+    def lately(self) -> list[Ready]:
+        """Kept answers, about from the one asked for last on; replaced ones may be among them."""
+        return self._kept.values()

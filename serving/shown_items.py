@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
+from recsys.kept import Kept
 from serving.display import item_json
-from serving.kept import Kept
 from serving.live import Live
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry

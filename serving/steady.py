@@ -19,9 +19,10 @@ SWITCH_S = 0.0001
 """A thread that computes gives way to one that waits after so long. The event loop asks for its turn once or more a
 request; Python's own 5 ms, each time, would let a worker answer a few hundred requests a second while it opens a bundle
 in a thread."""
-OLDEST = 1000
-"""Times that Python looks through the middle generation before it looks through all there is, which takes 0.04 s and
-more in a worker that remembers some hundred users; by its own 10, that was every few seconds."""
+MIDDLE, NEVER = 3, 1_000_000
+"""Times that Python looks through what was made lately before it looks through what has outlived that once, and through
+that before it looks through all there is: the first takes a millisecond so; the second takes 0.1 s in a worker that
+remembers a thousand users, and waits for a quiet moment (see `serving/garbage.py`)."""
 
 
 def be_steady() -> None:
@@ -32,8 +33,7 @@ def be_steady() -> None:
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
     gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, OLDEST)
+    gc.set_threshold(gc.get_threshold()[0], MIDDLE, NEVER)
 
 
 def one_thread() -> None:

@@ -8,11 +8,13 @@ would be worked out again.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.pace import gently
 from recsys.pipeline.moment import Moment
 from recsys.pipeline.request import Request
 from recsys.traces import Traces
@@ -51,6 +53,13 @@ class KeptMoments:
             of_nobody = moment.of(_NOBODY)  # as its own request holds the traces
             allowed = None if request.allowed is None else ref(request.allowed)
             self._kept[traces] = _asked(request), allowed, of_nobody
+
+    def let_go(self) -> None:
+        """Keep nothing any more; given back a little at a time where work is unhurried."""
+        left, self._kept = self._kept, WeakKeyDictionary()
+        for _ in gently(range(len(left))):
+            with suppress(KeyError):  # some may have gone with their traces meanwhile
+                left.popitem()
 
 
 def _asked(request: Request) -> Hashable:

@@ -66,6 +66,7 @@ class ItemKeeper:
         self._known: dict[str, Said] = {}
         self._after: str | None = None
         self._meanwhile: dict[str, Said] = {}
+        self._left: list[Live] = []
         self._lock = asyncio.Lock()
 
     def beside(self, telemetry: Telemetry) -> ItemKeeper:
@@ -143,6 +144,7 @@ class ItemKeeper:
             if not wanted():
                 return False
             one_thread()
+            self._left += self.open
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
         return True
 
@@ -157,6 +159,7 @@ class ItemKeeper:
         """Look for changes again and again until `closing` is set."""
         was_up = False
         writing = asyncio.create_task(self._files.write(self._known, self._after))
+        letting_go = asyncio.create_task(self._let_go())
         while not await passed(closing, self._every_s):
             try:
                 up = self._shelf.up
@@ -169,8 +172,17 @@ class ItemKeeper:
                 log.exception("looking for changed items failed")
             if writing.done():  # also while Redis is away: what was said just before may be in no file yet
                 writing = asyncio.create_task(self._files.write(self._known, self._after))
+            if letting_go.done():
+                letting_go = asyncio.create_task(self._let_go())
+        await letting_go
         await writing
         await self._files.close(self._known, self._after)
+
+    async def _let_go(self) -> None:
+        """Have what no longer answers give back what it keeps, beside requests; its last holder would do it at once."""
+        while self._left:
+            await apart(self._left[-1].recommender.let_go)
+            self._left.pop()
 
     async def start(self) -> None:
         """Go by what Redis says of items, or while it is away by the file."""
@@ -243,7 +255,9 @@ class ItemKeeper:
     async def _apply(self, changes: Mapping[str, Said]) -> None:
         if not changes or self._base is None or self._amendments is None:
             return
-        self._live = await self._maker.made(self._base, self.placer, self._amendments, changes, hurry=True)
+        live = await self._maker.made(self._base, self.placer, self._amendments, changes, hurry=True)
+        self._left += [] if self._live is None else [self._live]
+        self._live = live
         self._telemetry.items_changed.inc(len(changes))
 
 

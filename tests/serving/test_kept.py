@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from recsys.bundle import Bundle
+from recsys.kept import Kept
 from serving.codec import pack, unpack
-from serving.kept import Kept
 from serving.keys import Keys
 from serving.publishing import Publisher
 

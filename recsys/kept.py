@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
+from features.pace import give_back
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -14,16 +16,18 @@ class Kept(Generic[K, V]):
 
     Two generations stand in for a list of ages: what is found in the older one moves to the younger, and when the
     younger is full it becomes the older, whose values go. So a value asked for among the last half of the cap stays,
-    and a look costs one or two dictionary reads.
+    and a look costs one or two dictionary reads. What goes is given back two values at a time, whenever one is kept:
+    thousands at once would take milliseconds. Threads may share one; at worst a value is not found.
 
     Args:
-        cap: bytes of the values, by the sizes they are kept with; no value is kept where it is 0.
+        cap: bytes of the values, or another measure, by the sizes they are kept with; no value is kept where it is 0.
     """
 
     def __init__(self, cap: int) -> None:
         self._half = cap // 2
         self._young: dict[K, tuple[V, int]] = {}
         self._old: dict[K, tuple[V, int]] = {}
+        self._leaving: list[object] = []
         self._size = 0
 
     def get(self, key: K) -> V | None:
@@ -42,9 +46,15 @@ class Kept(Generic[K, V]):
         found = list(map(self._young.get, keys))
         return [self.get(key) if one is None else one[0] for key, one in zip(keys, found, strict=True)]
 
-    def keys(self) -> list[K]:
-        """The keys of the values that are kept, about from the one asked for last on."""
-        return [*reversed(self._young), *(key for key in reversed(self._old) if key not in self._young)]
+    def values(self) -> list[V]:
+        """The values that are kept, about from the one asked for last on; replaced ones may be among them."""
+        return [value for of in (self._young, self._old) for value, _ in reversed(of.values())]
+
+    def let_go(self) -> None:
+        """Keep nothing any more; given back a little at a time where work is unhurried."""
+        left = [*self._leaving, *_all_of(self._old), *_all_of(self._young)]
+        self._leaving, self._old, self._young, self._size = [], {}, {}, 0
+        give_back(left)
 
     def keep(self, key: K, value: V, size: int) -> None:
         """Keep a value of so many bytes."""
@@ -53,5 +63,11 @@ class Kept(Generic[K, V]):
         before = self._young.get(key)
         self._size += size - (before[1] if before is not None else 0)
         self._young[key] = (value, size)
+        del self._leaving[-4:]
         if self._size > self._half:
+            self._leaving = _all_of(self._old)
             self._old, self._young, self._size = self._young, {}, 0
+
+
+def _all_of(kept: dict[K, tuple[V, int]]) -> list[object]:
+    return [*kept.keys(), *kept.values()]
