@@ -39,6 +39,7 @@ from recsys.bundle_format import (
 from recsys.bundle_parts import ColdNodes, NeighborList, read_match
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import COLUMNS, Standing
+from recsys.rules.stored import StoredColumns
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +258,15 @@ class Bundle:
             return map_array(self.path, SEARCH_PRICES, self.manifest.files[SEARCH_PRICES])
         told = (display["price"] for display in self.displays())
         return np.array([np.nan if price is None else price for price in told], dtype=np.float32)
+
+    @cached_property
+    def columns(self) -> StoredColumns | None:
+        """What rules are put to; None where the bundle was written without.
+
+        Raises:
+            BundleError: its files do not fit one another.
+        """
+        return StoredColumns.read(self.path, self.manifest, len(self))
 
     @cached_property
     def standing(self) -> Standing:

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from features.errors import InputError
 from features.match.stored import ABOUT, TENSORS
 
-FORMAT_VERSION = "1.2"
+FORMAT_VERSION = "1.3"
 """Major.minor; a reader refuses another major version and accepts a newer minor one. 1.1 added `places_file`; a bundle
 without is read all the same, only not as fast, and whoever knows 1.0 alone reads a bundle with. 1.2 added `MATCH`; a
-bundle without is read all the same, only scores no listing that changes while it is served."""
+bundle without is read all the same, only scores no listing that changes while it is served. 1.3 added `COLUMNS`;
+without them rules are compiled from the display data."""
 
 MANIFEST = "manifest.json"
 INDEX = "index.faiss"
@@ -48,7 +49,7 @@ ARRAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 FILES = (ITEMS, USERS, DISPLAY, ATTRIBUTE_COUNTS, CATEGORIES, *ARRAYS)
 """Every file a bundle must hold, beside optional `graph/NAME_idx.npy` pairs, the `COLD` files, `index.faiss`,
-`RANKER`, `STANDING`, `SCENARIOS`, `MATCH`, `onnx/`, `search/` and `places_file`."""
+`RANKER`, `STANDING`, `SCENARIOS`, `MATCH`, `COLUMNS`, `onnx/`, `search/` and `places_file`."""
 
 COLD = ("graph/cold.json", "graph/value_messages.npy", "graph/item_messages.npy")
 """What new items are placed by: the attribute values and the newcomers' prior; what each value says, `<f4` [n_values,
@@ -66,6 +67,10 @@ SCENARIOS = "rank/scenarios.json"
 MATCH = tuple(f"match/{name}" for name in (ABOUT, TENSORS))
 """The match model, by which listings are scored that are new or have new words or another picture: as
 `features.match.model.MatchModel` is saved. Both or none; a shop with too few pairs has no model."""
+
+COLUMNS = ("facts/columns.json", "facts/columns.safetensors")
+"""What rules are put to (`recsys/rules/stored.py`): attributes and their values, and the rows that have each, with
+prices and availability. Both or none."""
 
 SEARCH, SEARCH_TERMS = "search/search.json", "search/terms.json"
 SEARCH_POINTERS, SEARCH_ITEMS = "search/term_pointers.npy", "search/posting_items.npy"

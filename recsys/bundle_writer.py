@@ -53,6 +53,8 @@ from recsys.index import EXACT_LIMIT, save_index
 from recsys.index_choice import Storage, choose_index
 from recsys.ranking.linear import LinearRanker
 from recsys.ranking.standing import Standing
+from recsys.rules.facts import Facts
+from recsys.rules.stored import write_columns
 from recsys.search.build import build_search, with_fusion
 from recsys.search.config import SearchConfig
 
@@ -198,6 +200,8 @@ def write_bundle(
             (aside / file).parent.mkdir(exist_ok=True)
             (aside / file).write_bytes(model if isinstance(model, bytes) else model.read_bytes())
         vectors = {"text": text_vectors, "image": image_vectors}
+        with (aside / DISPLAY).open("rb") as lines:
+            write_columns(aside, Facts(items, map(orjson.loads, lines), texts=False))
         build_search(aside, table.members, vectors, search or SearchConfig())
         files = {
             path.relative_to(aside).as_posix(): _entry(path) for path in sorted(aside.rglob("*")) if path.is_file()

@@ -47,8 +47,8 @@ class Kept(Generic[K, V]):
         return [self.get(key) if one is None else one[0] for key, one in zip(keys, found, strict=True)]
 
     def values(self) -> list[V]:
-        """The values that are kept, about from the one asked for last on; replaced ones may be among them."""
-        return [value for of in (self._young, self._old) for value, _ in reversed(of.values())]
+        """The values that are kept, about from the one asked for longest ago on; replaced ones may be there."""
+        return [value for of in (self._old, self._young) for value, _ in of.values()]
 
     def let_go(self) -> None:
         """Keep nothing any more; given back a little at a time where work is unhurried."""

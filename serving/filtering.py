@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle import Bundle
 from recsys.rules.compiled import Compiled
-from recsys.rules.nodes import reads_descriptions
+from recsys.rules.nodes import reads_texts
 from recsys.rules.occasion import Occasion
 from recsys.rules.review import review
 from recsys.rules.syntax import parse
@@ -57,7 +57,7 @@ class Filters:
 
     def _compile(self, bundle: Bundle, text: str) -> Compiled:
         try:
-            facts = self._keeper.books.facts(bundle, descriptions=reads_descriptions(parse(text)))
+            facts = self._keeper.books.facts(bundle, texts=reads_texts(parse(text)))
             compiled = Compiled(text, facts)
         except ExpressionError as error:
             raise _refused(str(error), text) from error

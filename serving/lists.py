@@ -75,10 +75,11 @@ class ListEngine:
         They are kept for then; else each would be made anew at its first request after the switch, all at once. One
         is made at a time, so that requests need not wait.
         """
-        version, made = self._engine.live.version, set[Hashable]()
+        version, made, lately = self._engine.live.version, set[Hashable](), self.answerer.ready.lately()
         end, rests = time.monotonic() + AHEAD_S, Rests()
-        for number, ready in enumerate(self.answerer.ready.lately()):
-            if number % 500 == 0:  # most may be of feeds, or of a version before
+        while lately:
+            ready = lately.pop()  # by now this may be who holds it last, and giving all back at once takes a while
+            if len(lately) % 500 == 0:  # most may be of feeds, or of a version before
                 await asyncio.sleep(0)
             query, subject = ready.about.query, ready.about.subject
             if not isinstance(query, SimilarQuery) or ready.version != version or (subject, query.key) in made:

@@ -92,7 +92,8 @@ class Live:
             no_search = str(error)
         spaces = None if searcher is None else searcher.stored.spaces
         live = cls(bundle, recommender(bundle, spaces=spaces), Grid(bundle), searcher, no_search)
-        _ = bundle.attribute_counts, bundle.ranker, bundle.prices  # files may be replaced behind an open bundle
+        # files may be replaced behind an open bundle
+        _ = bundle.attribute_counts, bundle.ranker, bundle.prices, bundle.columns
         _ = live.checksums
         if bundle.ranker is not None:
             live.recommender.catalog.warm()

@@ -203,7 +203,7 @@ class PolicyDesk:
     async def _book(self, rules: RuleSet) -> RuleBook:
         bundle = self._engine.live.bundle
         return await asyncio.to_thread(
-            lambda: RuleBook(rules, self._keeper.books.facts(bundle, descriptions=rules.needs_descriptions))
+            lambda: RuleBook(rules, self._keeper.books.facts(bundle, texts=rules.needs_texts))
         )
 
     async def _put(self, documents: Documents, document: bytes, *, note: str, expected: int | None) -> int:

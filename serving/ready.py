@@ -121,5 +121,5 @@ class ReadyAnswers:
         self._kept.keep((ready.version, key), ready, size)
 
     def lately(self) -> list[Ready]:
-        """Kept answers, about from the one asked for last on; replaced ones may be among them."""
+        """Kept answers, about in the order in which they were asked for last; replaced ones may be among them."""
         return self._kept.values()

@@ -37,7 +37,7 @@ class RuleBooks:
         known = books.get(version)
         if known is not None and known.rules is rules:
             return known
-        book = RuleBook(rules, self.facts(bundle, descriptions=rules.needs_descriptions))
+        book = RuleBook(rules, self.facts(bundle, texts=rules.needs_texts))
         if not isinstance(bundle, AmendedBundle):  # of an amended one it was said before
             for said in (*book.review().errors, *book.review().warnings):
                 log.warning("a rule does not fit the catalog", rules=version, model=bundle.version, said=said)
@@ -45,14 +45,14 @@ class RuleBooks:
         books[version] = book
         return book
 
-    def facts(self, bundle: Bundle, *, descriptions: bool) -> Facts:
-        """The columns of a bundle, with descriptions or not; the first time takes about a second for 100,000 items."""
+    def facts(self, bundle: Bundle, *, texts: bool) -> Facts:
+        """The columns of a bundle, with texts or not; with them the first time takes a second for 100,000 items."""
         found = self._facts.get(bundle)
-        if found is not None and (found.has_descriptions or not descriptions):
+        if found is not None and (found.has_texts or not texts):
             return found
         trained = self._trained.get(bundle.version)
-        if trained is None or (descriptions and not trained.has_descriptions):
-            trained = trained_facts(bundle, descriptions=descriptions)
+        if trained is None or (texts and not trained.has_texts):
+            trained = trained_facts(bundle, texts=texts)
         found = self._facts[bundle] = facts_of(bundle, trained)
         self._trained[bundle.version] = trained  # now that there is a bundle to keep them for
         return found

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from features.pace import unhurried
 
@@ -36,12 +36,13 @@ def be_steady() -> None:
     gc.set_threshold(gc.get_threshold()[0], MIDDLE, NEVER)
 
 
-def one_thread() -> None:
+async def one_thread() -> None:
     """Let BLAS and faiss compute in the thread that asks: what a request needs is too little for several to share.
 
     Called whenever another bundle is answered from, as faiss and its threads come with the first one that is large.
     """
-    threadpool_limits(1)
+    libraries = await asyncio.to_thread(ThreadpoolController)  # looks through all that is loaded, for 10 ms
+    libraries.limit(limits=1)  # here, as OpenMP keeps a limit for each thread that asks
 
 
 def until_s(began_s: float, most_s: float) -> float:

@@ -11,18 +11,18 @@ import orjson
 
 from features.pace import gently
 from recsys.amended.bundle import AmendedBundle
-from recsys.amended.vocabulary import AmendedVocabulary
 from recsys.bundle import Bundle
 from recsys.rules.facts import Facts
 
 _NOTHING: Mapping[str, Any] = {"available": False}
 
 
-def trained_facts(bundle: Bundle, *, descriptions: bool = True) -> Facts:
-    """The columns of a bundle as it was made; reads the display data of every item, about 10 us each."""
-    items = bundle.items.base if isinstance(bundle.items, AmendedVocabulary) else bundle.items
-    displays = (orjson.loads(Bundle.display_json(bundle, row)) for row in gently(range(len(items))))
-    return Facts(items, displays, descriptions=descriptions)
+def trained_facts(bundle: Bundle, *, texts: bool = True) -> Facts:
+    """The columns of a bundle as it was made: stored ones, or with texts from each item's display data, 10 us each."""
+    base = bundle.trained if isinstance(bundle, AmendedBundle) else bundle
+    if not texts and base.columns is not None:
+        return base.columns.facts(base.items)
+    return Facts(base.items, map(base.display, gently(range(len(base)))), texts=texts)
 
 
 def facts_of(bundle: Bundle, trained: Facts) -> Facts:
@@ -39,8 +39,9 @@ def facts_of(bundle: Bundle, trained: Facts) -> Facts:
     facts.items = bundle.items
     facts.price = np.append(trained.price, np.full(n_new, np.nan))
     facts.available = np.append(trained.available, np.zeros(n_new, dtype=np.bool_))
-    facts.title = [*trained.title, *[""] * n_new]
-    facts.description = [*trained.description, *[""] * n_new]
+    if trained.has_texts:
+        facts.title = [*trained.title, *[""] * n_new]
+        facts.description = [*trained.description, *[""] * n_new]
     joined: dict[str, dict[str, list[int]]] = {}
     left: dict[str, dict[str, list[int]]] = {}
     for row in sorted({*bundle.shown, *bundle.gone}):

@@ -41,12 +41,12 @@ class RuleBook:
         compiled: expressions by rule that are compiled already, for this catalog.
 
     Raises:
-        ValueError: a rule asks for descriptions, and the columns were read without.
+        ValueError: a rule asks for texts, and the columns were read without.
     """
 
     def __init__(self, rules: RuleSet, facts: Facts, compiled: Mapping[str, Compiled] | None = None) -> None:
-        if not facts.has_descriptions and rules.needs_descriptions:
-            raise ValueError("rules ask for descriptions, the columns of the catalog were read without")
+        if not facts.has_texts and rules.needs_texts:
+            raise ValueError("rules ask for titles or descriptions, the columns of the catalog were read without")
         self.rules = rules
         self.facts = facts
         self._holdings = Holdings(rules.rules)

@@ -90,20 +90,20 @@ class Facts:
         items: outside ids; row i of every column belongs to item i.
         displays: one mapping an item, in this order, with `title`, `description`, `price`, `available` and
             `attributes` {name: [values]}, as `Bundle.display`; or what stands in its place.
-        descriptions: whether to keep these, too: they are most of the memory, and few rules ask for them.
+        texts: whether to keep titles and descriptions, too: they are most of the memory, and few rules ask for them.
 
     Raises:
         ValueError: there is not one display an item.
     """
 
-    def __init__(self, items: Vocabulary, displays: Iterable[Mapping[str, Any]], *, descriptions: bool = True) -> None:
+    def __init__(self, items: Vocabulary, displays: Iterable[Mapping[str, Any]], *, texts: bool = True) -> None:
         self.items = items
-        self.has_descriptions = descriptions
+        self.has_texts = texts
         n_items = len(items)
         self.price = np.full(n_items, np.nan)
         self.available = np.ones(n_items, dtype=np.bool_)
-        self.title = [""] * n_items
-        self.description = [""] * n_items
+        self.title = [""] * n_items if texts else []
+        self.description = [""] * n_items if texts else []
         shown_as: dict[str, str] = {}
         lists: dict[str, dict[str, list[int]]] = {}
         row = -1
@@ -129,6 +129,30 @@ class Facts:
             },
         )
 
+    @classmethod
+    def of_columns(
+        cls,
+        items: Vocabulary,
+        *,
+        price: NDArray[np.float64],
+        available: NDArray[np.bool_],
+        shown_as: dict[str, str],
+        lists: dict[str, Lists],
+    ) -> Facts:
+        """From columns that were worked out before, without texts.
+
+        Args:
+            items: outside ids.
+            price: float64 [n_items], NaN where unknown.
+            available: bool [n_items].
+            shown_as: folded attribute → as the shop writes it.
+            lists: folded attribute → folded value → rows that have it, rising.
+        """
+        facts = cls(Vocabulary(()), (), texts=False)
+        facts.items, facts.price, facts.available = items, price, available
+        facts._take(shown_as, lists)
+        return facts
+
     def _take(self, shown_as: dict[str, str], lists: dict[str, Lists]) -> None:
         self._shown, self._lists = shown_as, lists
         self._numbers: dict[str, Pairs] = {}
@@ -142,8 +166,8 @@ class Facts:
         price = shown.get("price")
         self.price[row] = np.nan if price is None else price
         self.available[row] = bool(shown.get("available", True))
-        self.title[row] = (shown.get("title") or "").casefold()
-        if self.has_descriptions:
+        if self.has_texts:
+            self.title[row] = (shown.get("title") or "").casefold()
             self.description[row] = (shown.get("description") or "").casefold()
 
     def with_values(self, left: Changes, joined: Changes) -> Facts:

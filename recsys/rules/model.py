@@ -34,7 +34,7 @@ from features.section import Section
 from recsys.diversity import DiversityConfig
 from recsys.documents import Document, Window
 from recsys.exploration import ExplorationConfig
-from recsys.rules.nodes import reads_descriptions
+from recsys.rules.nodes import reads_texts
 from recsys.rules.occasion import Occasion
 from recsys.rules.seen import SeenPolicy
 from recsys.rules.syntax import parse
@@ -139,10 +139,10 @@ class RuleSet(Document):
     """How much is left to chance; none: nothing."""
 
     @property
-    def needs_descriptions(self) -> bool:
-        """Whether a rule asks for the items' descriptions."""
+    def needs_texts(self) -> bool:
+        """Whether a rule asks for the items' titles or descriptions."""
         expressions = (rule.expression for rule in self.rules)
-        return any(reads_descriptions(parse(one)) for one in expressions if one is not None)
+        return any(reads_texts(parse(one)) for one in expressions if one is not None)
 
     @model_validator(mode="after")
     def _different_names(self) -> RuleSet:

@@ -126,6 +126,6 @@ def fields_of(node: Node) -> Iterator[Field]:
             yield node.field
 
 
-def reads_descriptions(node: Node) -> bool:
+def reads_texts(node: Node) -> bool:
     """Whether an expression asks for the items' descriptions."""
-    return any(field.name.casefold() in ("description", "text") for field in fields_of(node))
+    return any(field.name.casefold() in ("title", "description", "text") for field in fields_of(node))

@@ -141,9 +141,9 @@ class ItemKeeper:
         async with self._lock:
             if self._meanwhile and wanted():
                 live = await self._maker.made(base, placer, amendments, self._meanwhile, hurry=True)
+            await one_thread()
             if not wanted():
                 return False
-            one_thread()
             self._left += self.open
             self._base, self._placer, self._amendments, self._live = base, placer, amendments, live
         return True

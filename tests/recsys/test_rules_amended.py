@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
 
 from features.pace import unhurried
 from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placed
 from recsys.bundle import Bundle
+from recsys.bundle_format import BundleError
 from recsys.rules.amended import facts_of, trained_facts
 from recsys.rules.compiled import Compiled
 from recsys.rules.facts import Facts, let_go
@@ -80,3 +85,51 @@ def test_columns_that_are_let_go_stay_whole_for_whoever_still_answers_by_them(
         let_go(left)
     assert left == []
     assert used.title == titles
+
+
+def test_stored_columns_say_what_the_display_data_say(
+    make_bundle: Callable[..., Bundle], small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes: list[dict[str, list[str]]] = [
+        {"brand": ["A", "b"], "Size": ["10"]},
+        {"Brand": ["a"], "added": ["2020-01-01"], "kind": ["x > y", "x"]},
+        {"brand": ["B", "B", "c"], "size": ["4"]},
+        {},
+    ]
+    odd = make_bundle(np.eye(4), attributes=attributes, unavailable=frozenset({2}))
+    for bundle in (odd, Bundle.open(small_bundle)):
+        afresh = trained_facts(bundle)
+        with monkeypatch.context() as patched:
+            patched.setattr(Bundle, "display", lambda *_: pytest.fail("display data were read"))
+            stored = trained_facts(bundle, texts=False)
+        assert (stored.has_texts, stored.title) == (False, [])
+        assert stored.attributes == afresh.attributes
+        np.testing.assert_array_equal(stored.price, afresh.price)
+        assert stored.available.tolist() == afresh.available.tolist()
+        for name in afresh.attributes:
+            told, known = ({value: rows.tolist() for value, rows in of.values(name).items()} for of in (stored, afresh))
+            assert told == known
+            assert list(told) == list(known)
+    assert np.isfinite(trained_facts(Bundle.open(small_bundle), texts=False).price).any()
+
+
+def test_columns_of_a_bundle_that_was_written_without_any_are_worked_out(make_bundle: Callable[..., Bundle]) -> None:
+    path = make_bundle(np.eye(3), attributes=[{"brand": [brand]} for brand in "AAB"]).path
+    older = Bundle.open(path)
+    files = {name: entry for name, entry in older.manifest.files.items() if not name.startswith("facts/")}
+    older = replace(older, manifest=older.manifest.model_copy(update={"files": files}))
+    assert older.columns is None
+    facts = trained_facts(older, texts=False)
+    assert {value: rows.tolist() for value, rows in facts.values("brand").items()} == {"a": [0, 1], "b": [2]}
+
+
+def test_stored_columns_that_do_not_fit_are_refused_by_name(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle(np.eye(3), attributes=[{"brand": [brand]} for brand in "AAB"])
+    path = bundle.path / "facts/columns.safetensors"
+    arrays = load_file(path)
+    save_file(arrays | {"price": np.zeros(2)}, path)
+    with pytest.raises(BundleError, match=r"columns.safetensors: the shape of 'price' must be \(3,\), it is \(2,\)"):
+        _ = bundle.columns
+    path.write_bytes(b"torn")
+    with pytest.raises(BundleError, match=r"columns.safetensors: cannot be read"):
+        _ = bundle.columns

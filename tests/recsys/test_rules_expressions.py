@@ -261,19 +261,20 @@ def test_values_of_some_items_are_those_of_each_whether_it_has_none_one_or_sever
     assert told == [sorted(name.casefold() for name in brands[row]) for row in rows.tolist()]
 
 
-def test_descriptions_are_kept_only_where_they_are_asked_for() -> None:
+def test_titles_and_descriptions_are_kept_only_where_they_are_asked_for() -> None:
     shown = [item(title="Mug", description="Fires at 900 degrees"), item(title="Cup")]
-    lean = Facts(Vocabulary(("a", "b")), shown, descriptions=False)
-    assert Compiled("title contains mug", lean).mask(Occasion(NOW_S)).tolist() == [True, False]
+    lean = Facts(Vocabulary(("a", "b")), shown, texts=False)
+    assert (lean.title, lean.description) == ([], [])
     needs = RuleSet.read({"rules": [{"name": "x", "hide": "not (price < 3 or text contains fires)"}]}, "rules")
-    assert needs.needs_descriptions
+    assert needs.needs_texts
+    assert RuleSet.read({"rules": [{"name": "x", "hide": "title contains mug"}]}, "rules").needs_texts
     with pytest.raises(ValueError, match="were read without"):
         RuleBook(needs, lean)
     full = RuleBook(needs, Facts(Vocabulary(("a", "b")), shown))
     mask = full.allowed(Occasion(NOW_S))
     assert mask is not None
     assert mask.tolist() == [True, True]  # of b the price is not known
-    assert not RuleSet.read({"rules": [{"name": "x", "hide": "title contains text"}]}, "rules").needs_descriptions
+    assert not RuleSet.read({"rules": [{"name": "x", "hide": "brand contains text"}]}, "rules").needs_texts
 
 
 def test_facts_need_one_display_an_item() -> None:
