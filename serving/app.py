@@ -132,13 +132,13 @@ def create_app(settings: Settings) -> FastAPI:
         await keeper.start()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
-            for one in (
-                *(watcher, impressions, keeper, policing, probes, shadow, appeals),
-                Restorer(store, watcher, settings, telemetry),
+            following = (watcher, impressions, keeper, policing, probes, shadow, appeals)
+            for job in (
+                *(one.run(closing) for one in (*following, Restorer(store, watcher, settings, telemetry))),
+                Eraser(store).run(closing, settings.erase_every_s),
+                look_for_garbage(closing),
             ):
-                background.create_task(one.run(closing))
-            background.create_task(look_for_garbage(closing))
-            background.create_task(Eraser(store).run(closing, settings.erase_every_s))
+                background.create_task(job)
             yield
             closing.set()
         await watcher.look()
