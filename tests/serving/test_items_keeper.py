@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import faiss  # noqa: F401 - its threads are looked at
+import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from recsys.bundle import Bundle
+from recsys.recommendation import UserState
+from recsys.traces import Traces
 from serving.items.files import ItemFiles
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems
@@ -98,3 +101,38 @@ def test_what_a_request_computes_is_not_shared_among_threads_whenever_faiss_came
     before, after = run_apart(story())
     assert max(before) == 2
     assert set(after) == {1}
+
+
+def test_what_answers_no_more_gives_back_what_it_keeps_and_still_answers_who_began_with_it(
+    small_bundle: Path, run_apart: Callable[..., Any]
+) -> None:
+    first, second = Live.open(small_bundle), Live.open(small_bundle)
+    users = [UserState(f"u{number}", traces=Traces(np.array([number]))) for number in range(3)]
+
+    def kept(live: Live) -> tuple[int, int]:
+        recommender = live.recommender
+        return len(recommender._moments._kept), len(recommender.explainer._reasons.values())
+
+    async def story() -> None:
+        settings, telemetry = Settings(), Telemetry()
+        shelf = ItemShelf(Store(None, settings, telemetry))
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, every_s=0.01)
+        await keeper.move(first, hurry=True)
+        answers = [first.recommender.recommend(user, 4) for user in users]
+        assert min(kept(first)) >= 3
+        closing = asyncio.Event()
+        running = asyncio.create_task(keeper.run(closing))
+        await keeper.move(second)
+        async with asyncio.timeout(20):
+            while kept(first) != (0, 0):
+                await asyncio.sleep(0.01)
+        assert [first.recommender.recommend(user, 4) for user in users] == answers
+        second.recommender.recommend(users[0], 4)
+        await keeper.take({"i0": Said(fields={"price": 0.25})})
+        async with asyncio.timeout(20):
+            while kept(second) != (0, 0):
+                await asyncio.sleep(0.01)
+        closing.set()
+        await running
+
+    run_apart(story())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import orjson
 
@@ -35,6 +36,25 @@ def test_what_is_too_large_is_not_kept_and_a_value_replaces_its_older_one() -> N
         kept.keep("a", value, 30)
         assert kept.get("a") == value
     assert Kept[str, str](0).get("a") is None
+
+
+def test_what_goes_is_given_back_a_few_values_at_a_time() -> None:
+    class Value:
+        """Something that can be watched."""
+
+    kept: Kept[int, Value] = Kept(2_000)
+    alive: WeakSet[Value] = WeakSet()
+    before = 0
+    for number in range(6_000):
+        value = Value()
+        alive.add(value)
+        kept.keep(number, value, 1)
+        del value
+        assert before - len(alive) <= 3  # four went, one came
+        before = len(alive)
+        assert len(alive) <= 3_000 + 1  # two generations, and what is left of a third
+    kept.let_go()
+    assert (len(alive), kept.values()) == (0, [])
 
 
 def test_a_kept_list_is_sent_under_a_new_id_and_logged_again(service: Any, redis_server: Any, eventually: Any) -> None:
