@@ -21,7 +21,8 @@ and five rules hold for them.
 - feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
   none is kept, and "max rps" counts the pairs
 - feed_known: users with nothing but their history, whom rules keep from getting the published list
-- version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before
+- version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before, and beside
+  the worst second of as long a time without a switch
 - how long a worker takes until it is ready, its memory and Redis', and the recall of the nearest-neighbor index
 """
 
@@ -70,7 +71,7 @@ OTHER = {"feed_made": "scenario=s", "feed_ranked": "exclude=sku-"}
 MADE_RPS = 4_000
 """More than the feeds a second that a worker makes."""
 QUIET_S, SWITCH_S = 8, 50
-"""Seconds of load before the first switch of the version, and for each."""
+"""Seconds of load whose p99 is the one before, and for each switch; so many pass without one, too, for comparison."""
 
 
 def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
@@ -117,7 +118,7 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
 
     def switch() -> None:
         with Redis.from_url(redis_url) as client:
-            time.sleep(QUIET_S)
+            time.sleep(QUIET_S + SWITCH_S)
             for number in range(times):
                 shop.switch(client, (other, shop.path)[number % 2])
                 time.sleep(SWITCH_S)
@@ -125,7 +126,7 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
 
     switching = threading.Thread(target=switch)
     switching.start()
-    found = load(port, asked, seconds=QUIET_S + times * SWITCH_S, connections=64, rate=rate, each=True)
+    found = load(port, asked, seconds=QUIET_S + (1 + times) * SWITCH_S, connections=64, rate=rate, each=True)
     switching.join()
     each = np.array(found["each"])
     due, latency_ms = each[:, 0], 1000 * each[:, 1]
@@ -134,14 +135,15 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
         return float(np.quantile(latency_ms[(due >= begin) & (due < end)], 0.99))
 
     before = p99_ms(1, QUIET_S - 1)  # the two clocks begin within a second of one another
-    windows = (np.arange(QUIET_S + number * SWITCH_S, QUIET_S + (number + 1) * SWITCH_S) for number in range(times))
-    worst = [max(p99_ms(second, second + 1) for second in window) for window in windows]
+    starts = (QUIET_S + number * SWITCH_S for number in range(1 + times))
+    quiet, *worst = (max(p99_ms(second, second + 1) for second in range(start, start + SWITCH_S)) for start in starts)
     spikes = [round(one / before, 2) for one in worst]
     return {
         "requests": found["requests"],
         "failed": found["failed"],
         "rate_rps": found["rps"],
         "p99_before_ms": round(before, 2),
+        "worst_second_without_switch_ms": round(quiet, 2),
         "worst_second_p99_ms": [round(one, 2) for one in worst],
         "spikes": spikes,
         "spike_median": round(float(np.median(spikes)), 2),
