@@ -21,8 +21,8 @@ and five rules hold for them.
 - feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
   none is kept, and "max rps" counts the pairs
 - feed_known: users with nothing but their history, whom rules keep from getting the published list
-- version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before, and beside
-  the worst second of as long a time without a switch
+- version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before, and
+  beside the worst second of as long a time without a switch
 - how long a worker takes until it is ready, its memory and Redis', and the recall of the nearest-neighbor index
 """
 

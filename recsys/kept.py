@@ -16,7 +16,7 @@ class Kept(Generic[K, V]):
 
     Two generations stand in for a list of ages: what is found in the older one moves to the younger, and when the
     younger is full it becomes the older, whose values go. So a value asked for among the last half of the cap stays,
-    and a look costs one or two dictionary reads. What goes is given back four keys or values at a time, when one is kept,
+    and a look costs one or two dictionary reads. What goes is given back four keys or values at a time, as one is kept,
     as thousands at once would take milliseconds. Threads may share one; at worst a value is not found.
 
     Args:
