@@ -23,6 +23,11 @@ OF_THE_MACHINE = frozenset(
 )
 """What a disk or its owner refuses: no fault of the program, so nobody needs to see where in it that came up."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it; typer makes it of a KeyboardInterrupt."""
+
+GOES_ON = "what was done before is kept, the same command goes on from there"
+
 HELP = """
 Similar items, personal feeds and search from a shop's pictures, words, attributes and behavior.
 
@@ -58,10 +63,15 @@ def _summary(told: str | None) -> str:
 
 
 def main() -> None:
-    """Run the command line; a mistake in what the user gave ends in one clear line and exit code 2."""
+    """Run the command line; a mistake in what the user gave ends in one clear line and exit code 2, Ctrl-C in 130."""
     log_to_stderr()
     try:
         build_app()()
+    except (KeyboardInterrupt, SystemExit) as ended:
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
+        Console(stderr=True).print(f"interrupted; {GOES_ON}", highlight=False)
+        raise SystemExit(INTERRUPTED) from None
     except InputError as error:
         _refuse(error, str(error))
     except ModuleNotFoundError as error:
@@ -72,7 +82,7 @@ def main() -> None:
         said = _refused_by_the_machine(error)
         if said is None:
             raise
-        _refuse(error, f"{said}; what was done before is kept, the same command goes on from there")
+        _refuse(error, f"{said}; {GOES_ON}")
 
 
 def _refused_by_the_machine(error: Exception) -> str | None:

@@ -14,7 +14,7 @@ from features.errors import InputError
 from features.progress import bar
 from features.section import Section
 from recsys.bench.result import Result, Results
-from recsys.bench.run import ProcessEndedError, apart, final, shared_cores
+from recsys.bench.run import ProcessEndedError, apart, end_all, final, shared_cores
 from recsys.bench.table import write_tables
 from recsys.bench.task import Task
 from recsys.bench.tuning import Choice, choose
@@ -92,6 +92,9 @@ def compare_models(task: Task, models: Sequence[Model[Any]], config: BenchConfig
                 outcomes.append(outcome.result())
                 written = write_tables(task, outcomes, config, out=out, complete=number + 1 == len(models))
                 progress.advance()
+        except KeyboardInterrupt:  # it reaches this thread alone, and the others wait for their fits
+            end_all()
+            raise
         finally:
             for pool in (waiting, fits):
                 pool.shutdown(cancel_futures=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -57,12 +58,29 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
     Raises:
         ProcessEndedError: the process was killed, such as by the system for lack of memory.
+        KeyboardInterrupt: so was `end_all` called, or Ctrl-C pressed.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin) as pool:
         try:
             return pool.submit(function, *args, **kwargs).result()
         except BrokenProcessPool as error:
+            if _ending.is_set():
+                raise KeyboardInterrupt from error
             raise ProcessEndedError("its process was ended from outside, perhaps for lack of memory") from error
+        except KeyboardInterrupt:
+            end_all()
+            raise
+
+
+_ending = threading.Event()
+"""Whether this program is ending its processes itself."""
+
+
+def end_all() -> None:
+    """End the processes of every `apart` under way, whose callers see a KeyboardInterrupt: this program is ending."""
+    _ending.set()
+    for process in active_children():
+        process.terminate()
 
 
 @contextmanager
@@ -81,7 +99,10 @@ def shared_cores(jobs: int) -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Log as the parent does, and take a step: the first one makes PyTorch load much, which is no model's time."""
+    """Log as the parent does, leave Ctrl-C to it, and take a step: the first one makes PyTorch load much, which is no
+    model's time.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to_stderr()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     parameter = torch.nn.Parameter(torch.zeros(1))
