@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+from features.cores import cores
+from features.locks import alone_in
 
 if TYPE_CHECKING:
     from recsys.appeal.history import CounterHistory
@@ -17,6 +21,20 @@ if TYPE_CHECKING:
     from recsys.ranking.standing import Standing
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+MOST_WORKERS = 4
+"""Each holds PyTorch and models of its own, about a gigabyte."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: a worker a core."""
+    return min(cores(), MOST_WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: Sequence[object]) -> None:
+    """Workers do not take threads from each other, which costs more than it brings."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(cores() // len(specs), 1)))
 
 
 @pytest.fixture(scope="session")
@@ -109,19 +127,30 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def synthetic_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small written shop with its planted truth beside it; to be read, never changed."""
-    from features.synthetic.write import write_shop
-
-    folder = tmp_path_factory.mktemp("synthetic") / "shop"
-    write_shop(folder, n_items=240, n_users=300, seed=7)
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run, one for all its workers: what is made there under a lock is made once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "workshop"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def synthetic_shop(workshop: Path) -> Path:
+    """A small written shop with its planted truth beside it; to be read, never changed."""
+    from features.synthetic.write import write_shop
+
+    folder = workshop / "synthetic" / "shop"
+    with alone_in(folder.parent, doing="writes the shop"):
+        if not folder.exists():
+            write_shop(folder, n_items=240, n_users=300, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(workshop: Path) -> Path:
     """Encoded content and exported encoders, shared by all tests that need no cache of their own."""
-    return tmp_path_factory.mktemp("cache")
+    return workshop / "cache"
 
 
 @pytest.fixture(scope="session")
@@ -138,15 +167,12 @@ def quick() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def fitted(
-    synthetic_shop: Path, quick: tuple[str, ...], cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> FitSummary:
-    """The synthetic shop, fitted; to be read, never changed."""
+def fitted(synthetic_shop: Path, quick: tuple[str, ...], cache: Path, workshop: Path) -> FitSummary:
+    """The synthetic shop, fitted; to be read, never changed. Of several workers the others find it done."""
     from recsys.config import load_config
     from recsys.fit import fit
 
-    out = tmp_path_factory.mktemp("fit")
-    return fit(synthetic_shop, out=out, config=load_config(None, quick), cache_dir=cache)
+    return fit(synthetic_shop, out=workshop / "fit", config=load_config(None, quick), cache_dir=cache)
 
 
 @pytest.fixture

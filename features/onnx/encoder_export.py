@@ -18,6 +18,7 @@ from features.encoders.engine import exported_path
 from features.encoders.image import TimmEncoder, VisionEncoder, image_encoder
 from features.encoders.protocol import Arrays, Encoder, ImageEncoder
 from features.encoders.text import TextEncoder
+from features.locks import alone_in
 from features.onnx.encoders import IMAGE, SPEC, TEXT, TOKENIZER, EncodersSpec, ImageSpec, QueryEncoders, TextSpec
 from features.onnx.export import export
 from features.onnx.picture import PictureSpec
@@ -66,36 +67,42 @@ def exported_encoders(config: EncoderConfig, *, text: bool, image: bool, cache_d
 def _text(config: EncoderConfig, cache_dir: Path) -> tuple[TextSpec, dict[str, bytes | Path]]:
     encoder = TextEncoder.of(config)
     folder = _folder(cache_dir, encoder.fingerprint)
-    if not (folder / SPEC).is_file():
-        if not encoder.tokenizer.is_fast:
-            raise NotExportable(f"text_model's tokenizer must have a tokenizer.json, {encoder.folder} has none")
-        (folder / TOKENIZER).write_text(encoder.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-        example = encoder.inputs(encoder.tokens(list(EXAMPLES), "query"))
-        _export(encoder, example, folder / TEXT, cache_dir)
-        spec = TextSpec(
-            encoder=encoder.fingerprint,
-            dim=encoder.dim,
-            prompt=encoder.prompt("query"),
-            max_tokens=encoder.limit,
-            truncation=encoder.truncation,
-            pad_id=encoder.tokenizer.pad_token_id or 0,
-            fixed_length=encoder.fixed,
-        )
-        _keep(folder, EncodersSpec(text=spec, image=None), encoder.encode(list(EXAMPLES), "query"))
+    with alone_in(folder, doing="exports the same encoder"):
+        if not (folder / SPEC).is_file():
+            _export_text(encoder, folder, cache_dir)
     written = EncodersSpec.model_validate_json((folder / SPEC).read_bytes()).text
     assert written is not None  # noqa: S101 - the folder is this encoder's alone
     written = written.model_copy(update={"document_prompt": encoder.prompt("document")})  # older exports do not say
     return written, {TEXT: folder / TEXT, TOKENIZER: folder / TOKENIZER}
 
 
+def _export_text(encoder: TextEncoder, folder: Path, cache_dir: Path) -> None:
+    if not encoder.tokenizer.is_fast:
+        raise NotExportable(f"text_model's tokenizer must have a tokenizer.json, {encoder.folder} has none")
+    (folder / TOKENIZER).write_text(encoder.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    example = encoder.inputs(encoder.tokens(list(EXAMPLES), "query"))
+    _export(encoder, example, folder / TEXT, cache_dir)
+    spec = TextSpec(
+        encoder=encoder.fingerprint,
+        dim=encoder.dim,
+        prompt=encoder.prompt("query"),
+        max_tokens=encoder.limit,
+        truncation=encoder.truncation,
+        pad_id=encoder.tokenizer.pad_token_id or 0,
+        fixed_length=encoder.fixed,
+    )
+    _keep(folder, EncodersSpec(text=spec, image=None), encoder.encode(list(EXAMPLES), "query"))
+
+
 def _image(config: EncoderConfig, cache_dir: Path) -> tuple[ImageSpec, dict[str, bytes | Path]]:
     encoder = image_encoder(config)
     folder = _folder(cache_dir, encoder.fingerprint)
-    if not (folder / SPEC).is_file():
-        spec = ImageSpec(encoder=encoder.fingerprint, dim=encoder.dim, picture=picture_spec(encoder))
-        prepared = [encoder.prepare(example) for example in _pictures()]
-        _export(encoder, encoder.inputs(prepared), folder / IMAGE, cache_dir)
-        _keep(folder, EncodersSpec(text=None, image=spec), encoder.encode(prepared))
+    with alone_in(folder, doing="exports the same encoder"):
+        if not (folder / SPEC).is_file():
+            spec = ImageSpec(encoder=encoder.fingerprint, dim=encoder.dim, picture=picture_spec(encoder))
+            prepared = [encoder.prepare(example) for example in _pictures()]
+            _export(encoder, encoder.inputs(prepared), folder / IMAGE, cache_dir)
+            _keep(folder, EncodersSpec(text=None, image=spec), encoder.encode(prepared))
     written = EncodersSpec.model_validate_json((folder / SPEC).read_bytes()).image
     assert written is not None  # noqa: S101 - the folder is this encoder's alone
     return written, {IMAGE: folder / IMAGE}
@@ -173,9 +180,7 @@ def _pictures() -> list[Image.Image]:
 
 
 def _folder(cache_dir: Path, fingerprint: str) -> Path:
-    folder = cache_dir / "onnx" / f"{fingerprint}-{FORMAT}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return cache_dir / "onnx" / f"{fingerprint}-{FORMAT}"
 
 
 def _keep(folder: Path, spec: EncodersSpec, expected: NDArray[np.float32]) -> None:
