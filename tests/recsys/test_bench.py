@@ -361,17 +361,21 @@ def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
         named(["mf", "gru"])
 
 
-def test_a_fit_ends_with_the_program_that_asked_for_it() -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_fit_ends_with_the_program_that_asked_for_it(how: signal.Signals) -> None:
     asker = "from recsys.bench.run import apart\nfrom tell import wait\nif __name__ == '__main__':\n    apart(wait)\n"
     waiter = "import os, time\n\n\ndef wait():\n    print(os.getpid(), flush=True)\n    time.sleep(300)\n"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "ask.py").write_text(asker)
         (Path(folder) / "tell.py").write_text(waiter)
-        with subprocess.Popen([sys.executable, "ask.py"], cwd=folder, stdout=subprocess.PIPE, text=True) as program:
+        pipe = subprocess.PIPE
+        with subprocess.Popen([sys.executable, "ask.py"], cwd=folder, stdout=pipe, stderr=pipe, text=True) as program:
             assert program.stdout is not None
             fit = int(program.stdout.readline())
             assert _alive(fit)
-            program.kill()
+            program.send_signal(how)
+            _, said = program.communicate(timeout=60)
+    assert ("KeyboardInterrupt" in said) == (how == signal.SIGINT)
     for _ in range(100):
         if not _alive(fit):
             return

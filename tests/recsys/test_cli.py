@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -51,4 +54,19 @@ def test_what_the_disk_refuses_is_one_line_with_its_place(tmp_path: Path) -> Non
     assert done.returncode == 2
     said = "".join(done.stderr.split())  # which is wrapped anywhere
     assert re.search(r"^error:/\S*/file/\S*:Notadirectory;whatwasdonebeforeiskept", said)
+    assert "Traceback" not in said
+
+
+def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on_and_code_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recsys", "synth", "shop", "--items", "3000"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        end = time.monotonic() + 60
+        while not any(tmp_path.rglob("*.zip")):  # the first pictures are drawn
+            assert running.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: its helpers are told, too
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "interrupted; what was done before is kept, the same command goes on from there" in " ".join(said.split())
     assert "Traceback" not in said
