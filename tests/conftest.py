@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 MOST_WORKERS = 4
 """Each holds PyTorch and models of its own, about a gigabyte."""
+
+
+def pytest_configure() -> None:
+    """A run in the background is deaf to Ctrl-C; the programs that tests start and interrupt must not inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
