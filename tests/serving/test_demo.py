@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from features.encoders.config import EncoderConfig
 from features.errors import InputError
+from features.onnx.encoder_export import exported_encoders
 from serving.demo import DemoFolder, base_url, free_port, get, verify, wait_until_ready
 
 HOST = "127.0.0.1"
@@ -214,9 +216,13 @@ def test_a_folder_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_from_nothing_to_a_storefront_with_a_trained_model(tmp_path: Path) -> None:
-    """The whole way on the smallest synthetic shop, with one baseline and short training."""
-    quick = ["baselines.models=['popularity']", "train.epochs=10", "match.epochs=5"]
+def test_from_nothing_to_a_storefront_with_a_trained_model(tmp_path: Path, cache: Path) -> None:
+    """The whole way on the smallest synthetic shop, with one baseline and short training; only the exported encoders,
+    the same for every shop, are those of the other tests.
+    """
+    exported_encoders(EncoderConfig(), text=True, image=True, cache_dir=cache)
+    shutil.copytree(cache / "onnx", tmp_path / "cache" / "onnx")
+    quick = ["baselines.models=['popularity']", "train.epochs=10", "match.epochs=5", "alternatives=[]"]
     arguments = [sys.executable, "-m", "recsys", "demo", "--work", str(tmp_path), "--items", "200", "--port", "0"]
     arguments += ["--check", *(word for setting in quick for word in ("--set", setting))]
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=500, check=False)
