@@ -32,6 +32,7 @@ from serving.erasing import Eraser
 from serving.express import Express
 from serving.filtering import Filters
 from serving.garbage import look_for_garbage
+from serving.history.watch import HistoryWatch
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
 from serving.items.keeper import ItemKeeper
@@ -133,8 +134,9 @@ def create_app(settings: Settings) -> FastAPI:
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
             following = (watcher, impressions, keeper, policing, probes, shadow, appeals)
+            apart = (Restorer(store, watcher, settings, telemetry), HistoryWatch(store, settings, telemetry))
             for job in (
-                *(one.run(closing) for one in (*following, Restorer(store, watcher, settings, telemetry))),
+                *(one.run(closing) for one in (*following, *apart)),
                 Eraser(store).run(closing, settings.erase_every_s),
                 look_for_garbage(closing),
             ):

@@ -50,6 +50,21 @@ class Keys:
         return f"{self.root}:restoring"
 
     @cached_property
+    def history(self) -> str:
+        """Hash: until when Redis remembers, and what was put back that it had lost; see `serving/history/`."""
+        return f"{self.root}:history"
+
+    @cached_property
+    def returning(self) -> str:
+        """String with expiry: the near-line worker that puts back what Redis has lost of users and counters."""
+        return f"{self.root}:returning"
+
+    @cached_property
+    def returned(self) -> str:
+        """Hash with expiry: how far it has come."""
+        return f"{self.root}:returned"
+
+    @cached_property
     def shadow(self) -> str:
         """Hash: the version that is tried on live traffic, the share of requests, since when."""
         return f"{self.root}:shadow"
@@ -202,6 +217,10 @@ class Keys:
     def stamp(self, user_id: str) -> str:
         """String: another one after each change of what is kept of a user."""
         return f"{self.root}:user:{{{tag(user_id)}}}:stamp"
+
+    def forgotten_until(self, user_id: str) -> str:
+        """String with expiry: ms by Redis' clock up to which nothing of a user may be put back."""
+        return f"{self.root}:user:{{{tag(user_id)}}}:forgotten"
 
     def event(self, user_id: str, event_id: str) -> str:
         """String with expiry: this event has been applied."""

@@ -157,9 +157,12 @@ class Settings(BaseSettings):
     vectors: Literal["process", "redis"] = "process"
     """Where feeds look for the items nearest to a user: in the worker, or in Redis (8 or later) where the version was
     published with --vectors."""
+    archive: Path | None = None
+    """Folder that `recsys log collect` fills, to note deletions of users in: then `collect` gives a Redis that has lost
+    them the others' recent events back."""
     restore: bool = True
-    """What Redis has lost is put back by the workers that knew it: the version, rules, experiments, changed
-    items."""
+    """What Redis has lost is put back by the workers that knew it: the version, rules, experiments, changed items; and
+    by `recsys log collect`: users' recent events and counters."""
     thread_above_items: int = 200_000
     """Catalogs above this size are ranked in a thread, so that one feed does not hold up the others; below, handing it
     over would take a good part of the time that it saves."""

@@ -7,6 +7,7 @@ most one timeout, and a slow one cannot pull the service down with it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -23,8 +24,10 @@ from serving.coalesced import Coalesced
 from serving.connection import close, connect_async, is_cluster, many_async
 from serving.describing import MOST_DESCRIBED, Attributes, describe
 from serving.events import Event
+from serving.history.forgotten import Forgotten
 from serving.keys import Keys
 from serving.lateness import Lateness
+from serving.problems import ProblemError
 from serving.reads import Reads
 from serving.settings import Settings, masked
 from serving.telemetry import Telemetry
@@ -42,6 +45,15 @@ HEARD = 0.5
 by that share, so that a Redis that is gone is noticed by a worker that is always late, too, only not as soon."""
 FORGOTTEN_CAP = 10_000
 """Deletions that are kept, roughly, for workers to learn of."""
+FORGOTTEN_S = 86_400
+"""A deletion is known so long to a near-line worker that is giving users' events back, and has not read of it."""
+LATEST = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+return newest and math.max(ms, tonumber(string.match(newest[1], '^%d+'))) or ms
+"""
+"""A moment that no entry of a stream is later than, ms."""
 
 
 class StoreDownError(Exception):
@@ -78,6 +90,7 @@ class Store:
         self._users = Coalesced(self._of_users, most_keys=MOST_USERS)
         self._events = Coalesced(self._apply, most_keys=MOST_EVENTS)
         self._turns = count()
+        self._forgotten = None if settings.archive is None else Forgotten(settings.archive)
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             clustered = is_cluster(url)
@@ -180,10 +193,25 @@ class Store:
         return await self.asked(lambda _: self._applying.apply([event for _, event in events]))
 
     async def forget(self, user_id: str) -> None:
-        """Delete a user's live state, let every worker know, and note that the streams are to be cleared of them."""
+        """Delete a user's live state, let every worker know, and note that the streams are to be cleared of them; on
+        disk, that nothing may be put back of them.
+
+        Raises:
+            StoreDownError: Redis is away.
+            ProblemError: 503, it cannot be noted.
+        """
+        stream = self.keys.events
+        until_ms = int(await self.asked(lambda client: cast("Any", client.eval(LATEST, 1, stream))))
+        if self._forgotten is not None:
+            try:
+                await asyncio.to_thread(self._forgotten.note, user_id, until_ms)
+            except OSError as error:
+                rule = f"a deletion must be noted on disk (RECSYS_ARCHIVE), which fails: {error.strerror}"
+                raise ProblemError(503, "archive-down", rule, headers={"retry-after": "5"}) from error
 
         async def ask(client: redis.asyncio.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
+            pipeline.set(self.keys.forgotten_until(user_id), until_ms, ex=FORGOTTEN_S)  # before all else is deleted
             pipeline.delete(
                 self.keys.recent(user_id),
                 self.keys.seen(user_id),

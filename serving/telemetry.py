@@ -162,6 +162,19 @@ class Telemetry:
         self.pictures_restored = self._counter(
             "recsys_pictures_restored", "Uploaded pictures that a worker put back as Redis had lost them."
         ).labels()
+        self.history_in_step = self._gauge(
+            "recsys_history_in_step",
+            "0 while Redis has lost users' recent events and counters, else 1; the least of all workers.",
+            "livemin",
+        ).labels()
+        self.history_restored = self._counter(
+            "recsys_history_restored",
+            "What was put back of the archive that Redis had lost: events of users, arms (their counters).",
+            "what",
+        ).from_0("events", "arms")
+        self.history_lost = self._counter(
+            "recsys_history_lost", "Times that Redis had lost users' recent events, and they were not put back."
+        ).labels()
         self.items_unplaced = self._counter(
             "recsys_items_unplaced", "New items that the current bundle cannot place."
         ).labels()

@@ -43,7 +43,7 @@ from serving.telemetry import Telemetry, configure_logging
 
 log = structlog.get_logger()
 
-OWN = ("bundle", "shop", "keys", "rules", "experiments")
+OWN = ("bundle", "shop", "keys", "rules", "experiments", "archive")
 """Settings that are paths and a tenant's own: none may come from the environment, where all would share it."""
 SHARED = frozenset({"tenant", "tenants", "state_dir"})
 """Settings that a tenant may not set."""

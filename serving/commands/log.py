@@ -51,7 +51,7 @@ def collect(
     from serving.nearline.collect import collect as run
 
     with _streams(redis, tenant) as (client, stop, settings):
-        counts = run(client, archive, worker=worker, stop=stop, once=once, tenant=settings.tenant)
+        counts = run(client, archive, worker=worker, stop=stop, once=once, tenant=settings.tenant, returns=settings)
     for name, entries in counts.entries.items():
         lost = f", {counts.lost[name]} lost to the stream's cap" if counts.lost[name] else ""
         typer.echo(f"{name}: {entries} entries, {counts.rows[name]} rows{lost}")

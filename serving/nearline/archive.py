@@ -27,6 +27,7 @@ from serving.nearline.rows import ENTRY, Row, Rows
 
 log = structlog.get_logger()
 
+PARTS = "part-*.parquet"
 REFUSED = "refused.jsonl"
 KEYS = {"impressions": [ENTRY, "position"], "events": ["user_id", "event_id"]}
 """Columns by which a row is known to be the same."""
@@ -84,7 +85,7 @@ class Archive:
     def _known(self, entries: Sequence[Entry]) -> frozenset[str]:
         first, last = _padded(entries[0][0]), _padded(entries[-1][0])
         known: set[str] = set()
-        for path in self._folder.glob("part-*.parquet"):
+        for path in self._folder.glob(PARTS):
             begins, ends = path.stem.removeprefix("part-").split("_")
             if begins <= last and first <= ends:
                 known.update(pq.read_table(path, columns=[ENTRY])[ENTRY].to_pylist())
@@ -95,6 +96,17 @@ class Archive:
         shown = {name: value.decode(errors="replace")[:1000] for name, value in fields.items()}
         with (self._folder / REFUSED).open("ab") as file:
             file.write(orjson.dumps({"entry_id": entry_id, "rule": why, "value": shown}) + b"\n")
+
+
+def span_of(path: Path) -> tuple[int, int]:
+    """When the first and the last entry of a part came, ms by Redis' clock."""
+    first, last = path.stem.removeprefix("part-").split("_")
+    return moment_ms(first), moment_ms(last)
+
+
+def moment_ms(entry_id: str) -> int:
+    """When an entry came, ms by Redis' clock."""
+    return int(entry_id.partition("-")[0])
 
 
 def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
@@ -111,7 +123,7 @@ def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
     Raises:
         InputError: there is no part.
     """
-    parts = sorted(folder.glob("part-*.parquet"))
+    parts = sorted(folder.glob(PARTS))
     if not parts:
         raise InputError(f"{folder} must hold part-*.parquet files, it holds none: run recsys log collect first")
     schema = pa.unify_schemas([pq.read_schema(path) for path in parts], promote_options="default")

@@ -9,11 +9,13 @@ from pathlib import Path
 import structlog
 from redis import Redis
 
+from serving.history.returner import Returner
 from serving.keys import Keys
-from serving.nearline.archive import Archive
+from serving.nearline.archive import Archive, moment_ms
 from serving.nearline.follow import follow
 from serving.nearline.group import Batch, StreamGroup
 from serving.nearline.rows import event_rows, impression_rows
+from serving.settings import Settings
 
 log = structlog.get_logger()
 
@@ -46,6 +48,7 @@ def collect(
     wait_s: float = 1.0,
     abandoned_after_s: float = 60.0,
     tenant: str = "",
+    returns: Settings | None = None,
 ) -> Collected:
     """Move entries from the streams to `folder/impressions` and `folder/events`.
 
@@ -61,6 +64,8 @@ def collect(
         wait_s: pause between two looks at streams without news.
         abandoned_after_s: entries that another worker has held for so long are taken over.
         tenant: whose streams they are; "": the service has one shop.
+        returns: settings of the service whose users and counters are given back to a Redis that has lost them; None
+            gives nothing back.
     """
     keys = Keys(tenant)
     streams = {
@@ -74,11 +79,16 @@ def collect(
     }
     counts = Collected(dict.fromkeys(streams, 0), dict.fromkeys(streams, 0), dict.fromkeys(streams, 0))
 
+    returner = None if returns is None else Returner(client, folder, returns)
+
     def handle(name: str, batch: Batch) -> None:
+        if returner is not None:
+            returner.vouch(moment_ms(batch.entries[-1][0]))
         counts.rows[name] += archives[name].write(batch.entries, again=batch.again)
         groups[name].done(batch.entries)
         counts.entries[name] += len(batch.entries)
         log.info("collected", stream=name, entries=len(batch.entries), again=batch.again)
 
-    counts.lost = follow(groups, handle, stop=stop, once=once, wait_s=wait_s)
+    beside = (lambda: False) if returner is None else returner.look
+    counts.lost = follow(groups, handle, stop=stop, once=once, wait_s=wait_s, beside=beside)
     return counts

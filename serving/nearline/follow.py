@@ -22,6 +22,7 @@ def follow(
     stop: threading.Event,
     once: bool,
     wait_s: float,
+    beside: Callable[[], bool] = lambda: False,
 ) -> dict[str, int]:
     """Hand out batches; while Redis is away, wait and try again.
 
@@ -31,6 +32,7 @@ def follow(
         stop: set it to end after the batch at hand.
         once: end when there is nothing left to do.
         wait_s: pause between two looks at streams without news.
+        beside: does a bit of something else in each turn; whether there is more of it to do.
 
     Returns:
         Entries that a stream's cap cut off before anybody read them, by stream.
@@ -38,7 +40,7 @@ def follow(
     lost = dict.fromkeys(groups, 0)
     while not stop.is_set():
         try:
-            busy = False
+            busy = beside()
             for name, group in groups.items():
                 group.join()
                 lost[name] = max(lost[name], group.lag()[1])

@@ -1,0 +1,112 @@
+"""The service's eye on it: whether Redis remembers users and counts, and what came back where it had forgotten.
+
+The near-line worker puts back (`serving/history/returner.py`) and has no metrics; a worker of the service knows a Redis
+by the moment at which it was first met, so that it notices a loss also where nobody puts anything back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import orjson
+import structlog
+
+from recsys.run_folder import write_atomically
+from serving.history.mark import NOW
+from serving.live import passed
+from serving.settings import Settings, masked
+from serving.store import Store, StoreDownError
+from serving.telemetry import Telemetry
+
+log = structlog.get_logger()
+
+_LOOK = (
+    NOW
+    + """
+redis.call('HSETNX', KEYS[1], 'met', string.format('%.0f', now_us))
+return redis.call('HMGET', KEYS[1], 'met', 'mark', 'events', 'arms', 'without')
+"""
+)
+
+
+class HistoryWatch:
+    """One worker's view.
+
+    Args:
+        store: Redis.
+        settings: whether deletions are noted, and where the worker keeps what it knew.
+        telemetry: shows whether Redis remembers, and counts what came back.
+    """
+
+    def __init__(self, store: Store, settings: Settings, telemetry: Telemetry) -> None:
+        self._store = store
+        self._settings = settings
+        self._telemetry = telemetry
+        self._file = settings.home / "history.json"
+        self._url = "" if settings.redis_url is None else masked(settings.redis_url.get_secret_value())
+        self._met: str | None = None
+        self._lost = False
+        telemetry.history_in_step.set(1)
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Look again and again until `closing` is set."""
+        self._met = await asyncio.to_thread(self._read)
+        while self._store.configured and not await passed(closing, self._settings.poll_s):
+            try:
+                if self._store.up:
+                    await self.look()
+            except StoreDownError:
+                continue
+            except Exception:  # nobody notices a watch that has died
+                log.exception("looking at what redis remembers failed")
+
+    async def look(self) -> None:
+        """Ask Redis since when it remembers, and tell what has become of what it had lost.
+
+        Raises:
+            StoreDownError: it is away.
+        """
+        key = self._store.keys.history
+        found = await self._store.asked(lambda client: cast("Any", client.eval(_LOOK, 1, key)))
+        met, mark, events, arms, without = (b"" if one is None else one for one in found)
+        if self._met not in (None, met.decode()):
+            self._lost = True
+        if self._met != met.decode():
+            self._met = met.decode()
+            await asyncio.to_thread(self._write)
+        if not self._lost:
+            return
+        self._telemetry.history_in_step.set(0)
+        if self._settings.archive is None:
+            without = b"RECSYS_ARCHIVE is not set"
+        elif not mark:  # nobody has put it back yet
+            return
+        self._lost = False
+        self._telemetry.history_in_step.set(1)
+        if await self._store.asked(lambda client: cast("Any", client.hsetnx(key, "told", "1"))):
+            self._tell(int(events or 0), int(arms or 0), without.decode())
+
+    def _tell(self, events: int, arms: int, without: str) -> None:
+        self._telemetry.history_restored.labels("events").inc(events)
+        self._telemetry.history_restored.labels("arms").inc(arms)
+        if without:
+            self._telemetry.history_lost.inc()
+            log.error("redis has lost users' recent events, which are not put back", why=without, arms=arms)
+        else:
+            log.warning("redis had lost users' recent events and counters", events=events, arms=arms)
+
+    def _read(self) -> str | None:
+        """Which Redis was known last: since when it remembers."""
+        try:
+            known = orjson.loads(self._file.read_bytes())
+            return str(known["met"]) if known["redis"] == self._url else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write(self) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file, orjson.dumps({"redis": self._url, "met": self._met}))
+        except OSError as error:
+            log.error("since when redis remembers cannot be kept in a file", path=str(self._file), error=str(error))
