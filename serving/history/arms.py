@@ -15,7 +15,7 @@ import structlog
 from redis import Redis
 
 from features.errors import InputError
-from recsys.experiments import Experiments
+from recsys.experiments import HOLDOUT, Experiments
 from recsys.run_folder import write_atomically
 from serving.history.mark import Mark
 from serving.keys import Keys
@@ -124,11 +124,12 @@ class ArmCounts:
         if text is None:
             return []
         try:
-            experiments = Experiments.read(text, f"experiments {active.decode()}").experiments
+            experiments = Experiments.read(text, f"experiments {active.decode()}")
         except InputError as error:
             log.error("counts of arms are not kept", error=str(error))
             return []
-        return [(one.name, arm.name) for one in experiments for arm in one.arms]
+        held_out = [(HOLDOUT, HOLDOUT)] if experiments.holdout else []
+        return held_out + [(one.name, arm.name) for one in experiments.experiments for arm in one.arms]
 
 
 def _numbers(every: Any) -> dict[str, int]:

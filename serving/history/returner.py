@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,6 +88,11 @@ class Returner:
             return False
         return True
 
+    def close(self) -> None:
+        """Let another worker go on at once."""
+        with suppress(RedisError):
+            self._hold(0)
+
     def _due(self) -> bool:
         """Whether something was lost, and it is this worker that puts it back."""
         now = time.monotonic()
@@ -94,7 +100,8 @@ class Returner:
             return False
         self._look_at = now + LOOK_S
         if not self._mark.hold():
-            return bool(self._client.set(self._keys.returning, self._token, nx=True, px=int(LEASE_S * 1000)))
+            lease_ms = int(LEASE_S * 1000)
+            return self._hold() or bool(self._client.set(self._keys.returning, self._token, nx=True, px=lease_ms))
         if now >= self._keep_at:
             self._keep_at = now + KEEP_S
             try:
@@ -113,10 +120,13 @@ class Returner:
             log.warning("redis has lost what it knew of users and counted, it is given back")
             told["arms"] = self._put_arms_back()
             before, told["events"], told["arms"] = self._reached(told["arms"])
-            if forgotten(self._archive) is None:
-                without = "the service notes no deletions here: RECSYS_ARCHIVE must name this folder"
-            else:
-                yield from self._put_users_back(before, told)
+            try:
+                if forgotten(self._archive) is None:
+                    without = "the service notes no deletions here: RECSYS_ARCHIVE must name this folder"
+                else:
+                    yield from self._put_users_back(before, told)
+            except InputError as error:  # who was deleted must not come back
+                without = str(error)
         if not self._hold():
             return
         self._mark.set(**told, without=without)
@@ -173,7 +183,7 @@ class Returner:
         before, events, known = (found.get(name, b"") for name in (b"before", b"events", b"arms"))
         return before.decode(), int(events or 0), arms + int(known or 0)
 
-    def _hold(self) -> bool:
+    def _hold(self, seconds: float | None = None) -> bool:
         """Show life; whether it still is this worker's to do."""
-        args: list[Any] = [self._token, str(int(LEASE_S * 1000))]
-        return bool(self._client.eval(HOLD, 1, self._keys.returning, *args))
+        ms = int((LEASE_S if seconds is None else seconds) * 1000)
+        return bool(self._client.eval(HOLD, 1, self._keys.returning, self._token, str(ms)))

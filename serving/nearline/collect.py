@@ -91,4 +91,6 @@ def collect(
 
     beside = (lambda: False) if returner is None else returner.look
     counts.lost = follow(groups, handle, stop=stop, once=once, wait_s=wait_s, beside=beside)
+    if returner is not None:
+        returner.close()
     return counts

@@ -1,0 +1,198 @@
+"""What was counted for the arms of experiments comes back to a Redis that has lost it, once, and is counted on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from features.errors import InputError
+from serving.history import returner
+from serving.history.arms import FILE, ArmCounts
+from serving.history.mark import Mark
+from serving.keys import Keys
+from serving.nearline.attribution import attribute
+from serving.nearline.collect import collect
+from serving.settings import Settings
+
+KEYS = Keys()
+ARMS = [{"name": "control"}, {"name": "other"}]
+COUNTERS, ATTRIBUTED = KEYS.counters("test", "other"), KEYS.attributed("test", "other")
+
+
+def results(worker: Any) -> dict[str, Any]:
+    """What the service tells of each arm."""
+    (told,) = worker.get("/v1/experiments/results").json()["experiments"]
+    return {
+        arm["name"]: {name: arm[name] for name in ("answers", "slots", "clicks", "attributed")} for arm in told["arms"]
+    }
+
+
+def holds(client: Any) -> None:
+    """Two arms are in force."""
+    document = orjson.dumps({"experiments": [{"name": "test", "arms": ARMS}]})
+    client.hset(KEYS.experiments, mapping={"active": 1, "last": 1, "changed": 1, "document:1": document})
+
+
+def test_counts_of_arms_come_back_once_under_what_was_counted_since(  # noqa: PLR0917 - fixtures
+    mortal_redis: Any,
+    start_service: Any,
+    small_bundle: Path,
+    tmp_path: Path,
+    eventually: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(returner, "KEEP_S", 0.05)
+    monkeypatch.setattr(returner, "LOOK_S", 0.05)
+    worker = start_service(bundle=small_bundle, redis_url=mortal_redis.url, archive=tmp_path / "log")
+    eventually(lambda: worker.get("/ready").json()["redis"] == "up")
+    put = {"experiments": [{"name": "test", "arms": ARMS}]}
+    assert httpx.put(worker.base_url + "/v1/experiments", json=put, timeout=10).status_code == 200
+    shown, ended = Counter[str](), threading.Event()
+
+    def look(n: int) -> None:
+        for number in range(n):
+            answer = worker.feed(f"v{number}", 3)
+            shown[answer["arms"]["test"]] += 1
+            item_id = answer["recommendations"][0]["item"]["item_id"]
+            said = {"user_id": f"v{number}", "item_id": item_id, "event_type": "click"}
+            worker.post({**said, "recommendation_id": answer["recommendation_id"]})
+
+    def told(name: str) -> dict[str, int]:
+        return {arm: of[name] for arm, of in results(worker).items()}
+
+    with mortal_redis.client() as client:
+        named = {"stop": ended, "wait_s": 0.02}
+        near = [
+            threading.Thread(
+                target=collect,
+                args=(client, tmp_path / "log"),
+                kwargs={**named, "worker": name, "returns": Settings(redis_url=mortal_redis.url)},
+            )
+            for name in ("a", "b")
+        ]
+        near.append(
+            threading.Thread(
+                target=attribute, args=(client,), kwargs={**named, "worker": "c", "abandoned_after_s": 1.0}
+            )
+        )
+        for one in near:
+            one.start()
+        try:
+            look(12)
+            eventually(lambda: told("answers") == dict(shown) and told("clicks") == dict(shown))
+            eventually(lambda: sum(arm["attributed"]["clicks"] for arm in results(worker).values()) == 12)
+            before = results(worker)
+            kept = ArmCounts(client, KEYS, tmp_path / "log")
+            eventually(lambda: all(_kept(kept, arm) == _plain(of) for arm, of in before.items()))
+            client.flushall()
+            look(8)  # counted before it is noticed, or after
+            eventually(lambda: told("answers") == dict(shown) and told("clicks") == dict(shown))
+            eventually(lambda: sum(arm["attributed"]["clicks"] for arm in results(worker).values()) == 20)
+            time.sleep(0.3)
+            assert told("answers") == dict(shown)
+            assert sum(arm["slots"] for arm in results(worker).values()) == 60
+            eventually(lambda: worker.metric("recsys_history_restored_total", what="arms") == 2)
+        finally:
+            ended.set()
+            for one in near:
+                one.join(20)
+
+
+def _kept(kept: ArmCounts, arm: str) -> tuple[int, int]:
+    of = kept.read().get("test", {}).get(arm, {})
+    return of.get("counters", {}).get("clicks", 0), of.get("attributed", {}).get("clicks", 0)
+
+
+def _plain(of: dict[str, Any]) -> tuple[int, int]:
+    return of["clicks"], of["attributed"]["clicks"]
+
+
+@pytest.fixture
+def counted(redis_server: Any, tmp_path: Path) -> Any:
+    """A Redis that has counted for an arm, and its counts in the file."""
+    with redis_server.client() as client:
+        holds(client)
+        client.hset(COUNTERS, mapping={"answers": 10, "clicks": 3})
+        client.hset(ATTRIBUTED, mapping={"slots": 60})
+        mark = Mark(client, KEYS, 0)
+        mark.set()
+        ArmCounts(client, KEYS, tmp_path).keep(mark)
+        yield client
+
+
+def test_several_who_put_back_at_once_add_once_and_what_was_not_lost_is_not_added(
+    counted: Any, redis_server: Any, tmp_path: Path
+) -> None:
+    assert ArmCounts(counted, KEYS, tmp_path).put_back() == 0  # as where the mark alone was deleted
+    assert counted.hget(COUNTERS, "answers") == b"10"
+    for _ in range(2):  # a second loss, before anything was kept again
+        counted.flushall()
+        counted.hincrby(COUNTERS, "answers", 2)
+        clients = [redis_server.client() for _ in range(4)]
+        at_once = [threading.Thread(target=ArmCounts(one, KEYS, tmp_path).put_back) for one in clients]
+        for one in at_once:
+            one.start()
+        for one in at_once:
+            one.join(10)
+        for client in clients:
+            client.close()
+        assert (counted.hget(COUNTERS, "answers"), counted.hget(COUNTERS, "clicks")) == (b"12", b"3")
+        assert counted.hget(ATTRIBUTED, "slots") == b"60"
+
+
+def test_a_loss_while_counts_are_being_kept_leaves_the_file_as_it_was_and_them_to_be_put_back(
+    counted: Any, tmp_path: Path
+) -> None:
+    before = (tmp_path / FILE).read_bytes()
+
+    class Losing(Mark):
+        """Redis is emptied after the first look of two."""
+
+        looks = 0
+
+        def hold(self, upto_ms: int = 0) -> bool:
+            self.looks += 1
+            if self.looks == 1:
+                found = super().hold(upto_ms)
+                document = counted.hgetall(KEYS.experiments)
+                counted.flushall()
+                counted.hset(KEYS.experiments, mapping=document)
+                counted.hincrby(COUNTERS, "answers", 1)
+                return found
+            return super().hold(upto_ms)
+
+    counts = ArmCounts(counted, KEYS, tmp_path)
+    counts.keep(Losing(counted, KEYS, 0))
+    assert (tmp_path / FILE).read_bytes() == before
+    assert counts.put_back() == 1
+    assert counted.hget(COUNTERS, "answers") == b"11"
+
+
+def test_counts_of_an_experiment_that_ended_stay_in_the_file(counted: Any, tmp_path: Path) -> None:
+    document = orjson.dumps({"experiments": [{"name": "next", "arms": ARMS}]})
+    counted.hset(KEYS.experiments, mapping={"active": 2, "document:2": document})
+    counted.hset(KEYS.counters("next", "control"), mapping={"answers": 5})
+    counts = ArmCounts(counted, KEYS, tmp_path)
+    counts.keep(Mark(counted, KEYS, 0))
+    found = counts.read()
+    assert found["test"]["other"] == {"counters": {"answers": 10, "clicks": 3}, "attributed": {"slots": 60}}
+    assert found["next"]["control"]["counters"] == {"answers": 5}
+
+
+def test_a_file_of_counts_that_is_broken_is_told_and_holds_nothing_up(
+    counted: Any, redis_server: Any, tmp_path: Path
+) -> None:
+    (tmp_path / FILE).write_bytes(b'{"test": 3}')
+    with pytest.raises(InputError, match="must hold counts of arms"):
+        ArmCounts(counted, KEYS, tmp_path).read()
+    counted.flushall()
+    settings = Settings(redis_url=redis_server.url)
+    collect(counted, tmp_path, worker="a", stop=threading.Event(), once=True, returns=settings)
+    assert counted.hget(KEYS.history, "arms") == b"0"
