@@ -79,6 +79,7 @@ def attribute(
     --counters, items are counted as well, and the service's ranker goes by it within seconds.
     """
     from recsys.appeal.files import read_counters
+    from serving.nearline.appeal_kept import LIVE
     from serving.nearline.attribution import attribute as run
 
     with _streams(redis, tenant) as (client, stop, settings):
@@ -90,6 +91,7 @@ def attribute(
             window_s=window,
             tenant=settings.tenant,
             counters=None if counters is None else read_counters(counters),
+            keep=None if counters is None else counters / LIVE,
         )
     typer.echo(f"answers {counted['answers']}, clicks {counted['clicks']}, too late {counted['late']}")
 

@@ -9,8 +9,8 @@ asks names them, and must not fill Redis.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -120,33 +120,63 @@ class LiveCounting:
         return [(self.field(scenario, item), of(surface, position)) for position, item in enumerate(items)]
 
 
-def begin(client: Redis, keys: Keys, history: CounterHistory) -> LiveCounting:
+@dataclass(frozen=True)
+class Beginning:
+    """Where counting begins.
+
+    Args:
+        counting: how it is done.
+        reaches_s: what was shown later is not in here, UTC seconds.
+        cells: `field`, as text, and the four numbers of each item in each scenario.
+    """
+
+    counting: LiveCounting
+    reaches_s: float
+    cells: Sequence[Sequence[str | float]]
+
+    @classmethod
+    def of_log(cls, history: CounterHistory) -> Beginning:
+        """Where a log's counters end."""
+        at, examination = history.end_s, history.examination(history.end_s)
+        counting = LiveCounting(examination, history.scenarios, history.half_life_s, history.until_s)
+        counts = history.counts(at, examination)
+        cells = [
+            [field(scenario, item).decode(), clicks, looks, squared, at]
+            for scenario, *rows in zip(
+                history.scenarios, counts.clicks, counts.looks, counts.looks_squared, strict=True
+            )
+            for item, clicks, looks, squared in zip(history.items, *(row.tolist() for row in rows), strict=True)
+            if looks
+        ]
+        return cls(counting, history.until_s, cells)
+
+
+def begin(
+    client: Redis, keys: Keys, history: CounterHistory, kept: Callable[[], Beginning | None] = lambda: None
+) -> LiveCounting:
     """Begin to count where a log's counters end; where counting goes on already, it goes on as it was begun.
 
     Args:
         client: of Redis, answers as bytes.
         keys: of the tenant.
         history: the log's counters.
+        kept: what was counted live before Redis lost it; begun with where that reaches further than the log.
 
     Raises:
         InputError: the name of a scenario cannot be told from an item's id.
     """
+    about = going_on(client, keys)
+    if about is not None:
+        return about
     for scenario in history.scenarios:
         if _BETWEEN.decode() in scenario:
             raise InputError(f"a scenario that is counted must hold no unit separator (U+001F), {scenario!r} does")
-    at, examination = history.end_s, history.examination(history.end_s)
-    begun_s = time.time()
-    counting = LiveCounting(examination, history.scenarios, history.half_life_s, history.until_s, begun_s)
-    counts = history.counts(at, examination)
-    seeds = [
-        [field(scenario, item).decode(), clicks, looks, squared, at]
-        for scenario, *rows in zip(history.scenarios, counts.clicks, counts.looks, counts.looks_squared, strict=True)
-        for item, clicks, looks, squared in zip(history.items, *(row.tolist() for row in rows), strict=True)
-        if looks
-    ]
-    script = client.register_script(BEGIN)
+    found = kept()
+    start = found if found is not None and found.reaches_s > history.until_s else Beginning.of_log(history)
+    counting = replace(start.counting, begun_s=time.time())
+    script, args = client.register_script(BEGIN), [counting.dump(), orjson.dumps(start.cells)]
     while (about := going_on(client, keys)) is None:  # not once, as Redis may lose it again before it is read
-        script(keys=[keys.appeal_about, keys.appeal, keys.appeal_changed], args=[counting.dump(), orjson.dumps(seeds)])
+        script(keys=[keys.appeal_about, keys.appeal, keys.appeal_changed], args=args)
     return about
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -23,7 +24,8 @@ from features.errors import InputError
 from recsys.appeal.history import CounterHistory
 from serving.events import CLICKS
 from serving.keys import Keys
-from serving.nearline.appeal import ADD, LiveCounting, begin, going_on
+from serving.nearline.appeal import ADD, Beginning, LiveCounting, begin, going_on
+from serving.nearline.appeal_kept import KeptAppeal
 from serving.nearline.follow import follow
 from serving.nearline.group import Batch, Entry, StreamGroup
 from serving.nearline.rows import event_rows
@@ -83,10 +85,20 @@ class Attribution:
         keys: of the tenant.
         window_s: a click counts so long after its answer.
         counting: how items are counted; None counts for arms alone.
+        kept: what was counted of items before Redis lost it.
     """
 
-    def __init__(self, client: Redis, keys: Keys, *, window_s: float, counting: LiveCounting | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keys,
+        *,
+        window_s: float,
+        counting: LiveCounting | None = None,
+        kept: Callable[[], Beginning | None] = lambda: None,
+    ) -> None:
         self._counting = counting
+        self._kept = kept
         self._client = client
         self._keys = keys
         self._window_s = window_s
@@ -95,13 +107,13 @@ class Attribution:
         self.counted: Counter[str] = Counter()
 
     def stay_in_step(self, counters: CounterHistory) -> None:
-        """Count items as they are counted now: from a log's counters on where Redis has lost how, or as another worker
-        has begun anew meanwhile, whose counters may reach further than this one's.
+        """Count items as they are counted now: from what was kept or a log's counters on where Redis has lost how, or
+        as another worker has begun anew meanwhile, whose counters may reach further than this one's.
         """
         counting = going_on(self._client, self._keys)
         if counting is None:
-            counting = begin(self._client, self._keys, counters)
-            log.warning("redis had lost how items do, counting goes on from the log's counters")
+            counting = begin(self._client, self._keys, counters, self._kept)
+            log.warning("redis had lost how items do, counting goes on from what was kept", until_s=counting.until_s)
         self._counting = counting
 
     def answers(self, group: StreamGroup, batch: Batch) -> None:
@@ -198,17 +210,21 @@ def attribute(
     abandoned_after_s: float = 60.0,
     tenant: str = "",
     counters: CounterHistory | None = None,
+    keep: Path | None = None,
 ) -> Counter[str]:
     """Follow the streams of answers and events and count for arms; arguments as of `serving.nearline.collect.collect`.
 
-    With `counters`, a log's counters to begin with, items are counted as well, whatever arm showed them.
+    With `counters`, a log's counters to begin with, items are counted as well, whatever arm showed them; and kept in a
+    file, `keep`, to go on from should Redis lose them.
 
     Returns:
         What this worker counted: "answers", "clicks", "late" and "unreadable".
     """
     keys = Keys(tenant)
-    items = None if counters is None else begin(client, keys, counters)
-    counting = Attribution(client, keys, window_s=window_s, counting=items)
+    kept = None if counters is None or keep is None else KeptAppeal(client, keys, keep)
+    known = (lambda: None) if kept is None else kept.read
+    items = None if counters is None else begin(client, keys, counters, known)
+    counting = Attribution(client, keys, window_s=window_s, counting=items, kept=known)
     streams = {"impressions": (keys.impressions, counting.answers), "events": (keys.events, counting.clicks)}
     groups = {
         name: StreamGroup(client, stream, group=GROUP, worker=worker, size=size, abandoned_after_s=abandoned_after_s)
@@ -221,6 +237,7 @@ def attribute(
         streams[name][1](groups[name], batch)
 
     began = time.monotonic()
-    follow(groups, handle, stop=stop, once=once, wait_s=wait_s)
+    beside = (lambda: False) if kept is None else kept.look
+    follow(groups, handle, stop=stop, once=once, wait_s=wait_s, beside=beside)
     log.info("attribution ends", seconds=round(time.monotonic() - began, 1), **counting.counted)
     return counting.counted

@@ -5,18 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 import pytest
+import redis
 
 from features.errors import InputError
 from serving.history import returner
 from serving.history.arms import FILE, ArmCounts
 from serving.history.mark import Mark
 from serving.keys import Keys
+from serving.nearline import appeal_kept
+from serving.nearline.appeal import PACKED, begin, field, named
+from serving.nearline.appeal_kept import KeptAppeal
 from serving.nearline.attribution import attribute
 from serving.nearline.collect import collect
 from serving.settings import Settings
@@ -196,3 +202,105 @@ def test_a_file_of_counts_that_is_broken_is_told_and_holds_nothing_up(
     settings = Settings(redis_url=redis_server.url)
     collect(counted, tmp_path, worker="a", stop=threading.Event(), once=True, returns=settings)
     assert counted.hget(KEYS.history, "arms") == b"0"
+
+
+def cells(client: Any) -> dict[tuple[str, str], tuple[float, ...]]:
+    found = client.hgetall(KEYS.appeal)
+    return {named(one): tuple(np.frombuffer(raw, dtype=PACKED)[0].tolist()) for one, raw in found.items()}
+
+
+def count(client: Any, scenario: str, item: str, *numbers: float) -> None:
+    """Let an item have these counts from now on."""
+    where = field(scenario, item)
+    client.hset(KEYS.appeal, where, np.array([numbers], dtype=PACKED).tobytes())
+    client.zadd(KEYS.appeal_changed, {where: time.time() * 1000})
+
+
+def test_live_counts_of_items_go_on_from_where_they_were_kept_or_from_a_log_that_reaches_further(
+    redis_server: Any, tmp_path: Path, make_counters: Any
+) -> None:
+    rows = [("x", "", 0, 90.0, 1.0, 0.5), ("y", "", 0, 90.0, 1.0, 0.5)]
+    history = replace(make_counters(rows, half_life_s=1000.0, window_s=0.0), scenarios=("", "home"))
+    path = tmp_path / "live.parquet"
+    with redis_server.client() as client:
+        kept = KeptAppeal(client, KEYS, path)
+        kept.keep()
+        assert kept.read() is None  # nobody counts
+        first = begin(client, KEYS, history, kept.read)
+        count(client, "home", "q\x1fü", 3.0, 8.25, 8.0, 1e9 / 3)
+        kept.keep()
+        count(client, "", "x", 9.0, 9.0, 9.0, 100.0)
+        kept.keep()  # of one that changed
+        before = cells(client)
+        assert set(before) == {("", "x"), ("", "y"), ("home", "q\x1fü")}
+        client.flushall()
+        kept.keep()  # nothing is counted now: the file stays
+        again = begin(client, KEYS, history, KeptAppeal(client, KEYS, path).read)
+        assert cells(client) == before
+        assert replace(again, begun_s=first.begun_s) == first
+        assert again.begun_s > first.begun_s
+        kept.keep()
+        client.flushall()
+        begin(client, KEYS, replace(history, until_s=time.time() + 60), kept.read)
+        assert set(cells(client)) == {("", "x"), ("", "y")}
+        path.write_bytes(b"broken")
+        assert kept.read() is None
+
+
+def test_a_loss_while_items_counts_are_being_kept_leaves_the_file_as_it_was(
+    redis_server: Any, tmp_path: Path, make_counters: Any
+) -> None:
+    history = make_counters([("x", "", 0, 90.0, 1.0, 0.5)], half_life_s=1000.0, window_s=0.0)
+    path = tmp_path / "live.parquet"
+
+    class Emptied(redis.Redis):
+        """Loses everything while it is read."""
+
+        def hmget(self, *given: Any) -> Any:
+            self.flushall()
+            return super().hmget(*given)
+
+    with redis_server.client() as client:
+        begin(client, KEYS, history)
+        KeptAppeal(client, KEYS, path).keep()
+        before = path.read_bytes()
+        with Emptied.from_url(redis_server.url) as emptied:
+            KeptAppeal(emptied, KEYS, path).keep()
+        assert path.read_bytes() == before
+
+
+def test_attribute_keeps_live_counts_beside_the_log_s_and_goes_on_from_them(
+    redis_server: Any, tmp_path: Path, make_counters: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
+    monkeypatch.setattr(appeal_kept, "KEEP_S", 0.05)
+    history = make_counters([("x", "", 0, 90.0, 1.0, 0.5)], half_life_s=1e9, window_s=0.0)
+    slots = orjson.dumps({"items": ["q"], "sources": ["popular"], "propensities": [1.0]})
+    ended = threading.Event()
+
+    def show(client: Any, number: int) -> None:
+        said = {"recommendation_id": f"r{number}", "surface": "feed", "timestamp": repr(time.time()), "slots": slots}
+        client.xadd(KEYS.impressions, said)
+
+    with redis_server.client() as client:
+        given = {"worker": "a", "stop": ended, "wait_s": 0.02, "counters": history, "keep": tmp_path / "live.parquet"}
+        near = threading.Thread(target=attribute, args=(client,), kwargs=given)
+        near.start()
+        try:
+            for number in range(3):
+                show(client, number)
+            eventually(lambda: ("", "q") in cells(client) and cells(client)["", "q"][1] > 2.9)
+            looks = cells(client)["", "q"][1]
+            read = KeptAppeal(client, KEYS, tmp_path / "live.parquet").read
+
+            def kept() -> list[float]:
+                found = read()
+                return [cell[2] for cell in (found.cells if found else ()) if cell[0].endswith("q")]
+
+            eventually(lambda: kept() == [looks])
+            client.flushall()
+            show(client, 3)
+            eventually(lambda: ("", "q") in cells(client) and cells(client)["", "q"][1] > looks + 0.9)
+            assert cells(client)["", "q"][1] == pytest.approx(looks * 4 / 3, rel=1e-3)
+        finally:
+            ended.set()
+            near.join(20)
