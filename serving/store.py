@@ -8,7 +8,6 @@ most one timeout, and a slow one cannot pull the service down with it.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, count, islice
@@ -24,6 +23,7 @@ from serving.coalesced import Coalesced
 from serving.connection import close, connect_async, is_cluster, many_async
 from serving.describing import MOST_DESCRIBED, Attributes, describe
 from serving.events import Event
+from serving.forgetting import FORGOTTEN_CAP, forget, heard_until
 from serving.history.forgotten import Forgotten
 from serving.keys import Keys
 from serving.lateness import Lateness
@@ -43,17 +43,6 @@ MOST_USERS = 8
 HEARD = 0.5
 """A timeout in which the worker itself listened for a smaller share of the time is not a failure of Redis. It counts
 by that share, so that a Redis that is gone is noticed by a worker that is always late, too, only not as soon."""
-FORGOTTEN_CAP = 10_000
-"""Deletions that are kept, roughly, for workers to learn of."""
-FORGOTTEN_S = 86_400
-"""A deletion is known so long to a near-line worker that is giving users' events back, and has not read of it."""
-LATEST = """
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-return newest and math.max(ms, tonumber(string.match(newest[1], '^%d+'))) or ms
-"""
-"""A moment that no entry of a stream is later than, ms."""
 
 
 class StoreDownError(Exception):
@@ -200,30 +189,14 @@ class Store:
             StoreDownError: Redis is away.
             ProblemError: 503, it cannot be noted.
         """
-        stream = self.keys.events
-        until_ms = int(await self.asked(lambda client: cast("Any", client.eval(LATEST, 1, stream))))
+        until_ms = await self.asked(partial(heard_until, keys=self.keys))
         if self._forgotten is not None:
             try:
                 await asyncio.to_thread(self._forgotten.note, user_id, until_ms)
             except OSError as error:
                 rule = f"a deletion must be noted on disk (RECSYS_ARCHIVE), which fails: {error.strerror}"
                 raise ProblemError(503, "archive-down", rule, headers={"retry-after": "5"}) from error
-
-        async def ask(client: redis.asyncio.Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            pipeline.set(self.keys.forgotten_until(user_id), until_ms, ex=FORGOTTEN_S)  # before all else is deleted
-            pipeline.delete(
-                self.keys.recent(user_id),
-                self.keys.seen(user_id),
-                self.keys.bought(user_id),
-                self.keys.profile(user_id),
-                self.keys.stamp(user_id),
-            )
-            pipeline.zadd(self.keys.erasing, {user_id: int(time.time() * 1000)})
-            pipeline.xadd(self.keys.forgotten, {"user_id": user_id}, maxlen=FORGOTTEN_CAP, approximate=True)
-            await pipeline.execute()
-
-        await self.asked(ask)
+        await self.asked(partial(forget, keys=self.keys, user_id=user_id, until_ms=until_ms))
 
     async def log_impressions(self, entries: Sequence[dict[str, bytes]]) -> None:
         """Append answers to the impression stream."""

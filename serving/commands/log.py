@@ -47,6 +47,9 @@ def collect(
     """Keep every answer and every event, each once, though workers be killed and started again.
 
     An entry is acknowledged when its file is on disk. What cannot be read goes to refused.jsonl beside the parts.
+
+    A Redis that has lost its data gets users' recent events and the counters of arms back from here. The service must
+    name this folder by RECSYS_ARCHIVE: it notes there who asked to be forgotten, and they do not come back.
     """
     from serving.nearline.collect import collect as run
 
@@ -76,7 +79,8 @@ def attribute(
     """Count what the arms of experiments showed and which clicks came of just that, each once.
 
     Start one or several beside the service. GET /v1/experiments/results and /metrics tell what was counted. With
-    --counters, items are counted as well, and the service's ranker goes by it within seconds.
+    --counters, items are counted as well, and the service's ranker goes by it within seconds; what is counted is kept
+    in FOLDER/live.parquet, to go on from should Redis lose it.
     """
     from recsys.appeal.files import read_counters
     from serving.nearline.appeal_kept import LIVE

@@ -59,12 +59,13 @@ class Street:
 
 
 @pytest.fixture
-def street(
+def street(  # noqa: PLR0917 - fixtures
     start_asgi: Callable[[Any], str],
     redis_server: Any,
     small_bundle: Path,
     rewritten: Callable[..., Path],
     tmp_path: Path,
+    eventually: Any,
 ) -> Street:
     old = Bundle.open(small_bundle)
     bundles = {"acme": small_bundle, "bolt": rewritten(old, tmp_path / "bolt-bundle", **renamed(old))}
@@ -86,7 +87,10 @@ def street(
             Publisher(client, state_dir=tmp_path / "state" / name, tenant=name).publish(Bundle.open(bundle))
     common: dict[str, Any] = {"redis_url": redis_server.url, "state_dir": tmp_path / "state", "log_requests": False}
     house = House(read_tenants(file, **common, redis_timeout_s=2.0, poll_s=0.05))
-    return Street(house, start_asgi(house), {name: secret for name, (secret, _) in made.items()}, redis_server)
+    address = start_asgi(house)
+    with redis_server.client() as client:  # what a worker writes by itself is there
+        eventually(lambda: client.exists(Keys("acme").history, Keys("bolt").history) == 2)
+    return Street(house, address, {name: secret for name, (secret, _) in made.items()}, redis_server)
 
 
 def routes(house: House) -> list[tuple[str, str]]:
