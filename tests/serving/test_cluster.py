@@ -21,6 +21,7 @@ from serving.keys import Keys
 from serving.nearline.archive import merge
 from serving.nearline.collect import collect
 from serving.publishing import Publisher
+from serving.settings import Settings
 
 
 def _family() -> ModuleType:
@@ -51,7 +52,8 @@ class Shop:
 def shop(servers: Any, small_bundle: Path, start_service: Callable[..., Any], tmp_path: Path) -> Shop:
     publisher = Publisher(connect(servers.url, socket_timeout=5), state_dir=tmp_path / "state")
     assert publisher.publish(Bundle.open(small_bundle)).measured_bytes > 0
-    service = start_service(bundle=small_bundle, redis_url=servers.url, redis_timeout_s=1.0)
+    given = {"redis_timeout_s": 1.0, "archive": tmp_path / "log"}
+    service = start_service(bundle=small_bundle, redis_url=servers.url, **given)
     return Shop(servers, service, publisher, tmp_path)
 
 
@@ -91,8 +93,10 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
     assert service.say("PATCH", "i5", {"available": True}).status_code == 200
     assert (service.get("/v1/items/i5").json()["price"], service.say("DELETE", "i7").status_code) == (0.25, 204)
 
+    near = {"worker": "a", "stop": threading.Event(), "once": True, "returns": Settings(redis_url=shop.servers.url)}
     with connect(shop.servers.url) as client:
-        collect(client, shop.folder / "log", worker="a", stop=threading.Event(), once=True)
+        collect(client, shop.folder / "log", **near)
+    assert httpx.delete(service.base_url + "/v1/users/w4", timeout=10).status_code == 204
     hidden = {"rules": [{"name": "not cheap", "hide": "price < 30"}]}
     assert httpx.put(service.base_url + "/v1/rules", json=hidden, timeout=10).status_code == 200
     with connect(shop.servers.url) as client:
@@ -100,6 +104,11 @@ def test_everything_works_and_a_lost_primary_costs_no_answer(
         eventually(lambda: client.hget(Keys().rules, "active") == b"1", within_s=30)
         eventually(lambda: client.smembers(Keys().items) == {b"i5", b"i7"}, within_s=30)
         eventually(lambda: client.get(Keys().current) == (first or "").encode(), within_s=60)
+        collect(client, shop.folder / "log", **near)
+    came_back = service.get("/v1/users/w1").json()["events"]
+    assert [one["item_id"] for one in came_back] == ["i2", "i12", "i22", "i32"]
+    assert service.get("/v1/users/w4").json()["events"] == []
+    assert service.post(batch[1]).json()["duplicates"] == 1
     assert service.metric("recsys_policies_restored_total", what="rules") == 1
     assert all(one["item"]["price"] >= 30 for one in service.feed("w3")["recommendations"])
     assert service.get("/v1/items/i5").json()["price"] == 0.25
