@@ -134,9 +134,9 @@ def create_app(settings: Settings) -> FastAPI:
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
             following = (watcher, impressions, keeper, policing, probes, shadow, appeals)
-            apart = (Restorer(store, watcher, settings, telemetry), HistoryWatch(store, settings, telemetry))
             for job in (
-                *(one.run(closing) for one in (*following, *apart)),
+                *(one.run(closing) for one in (*following, Restorer(store, watcher, settings, telemetry))),
+                HistoryWatch(store, settings, telemetry).run(closing),
                 Eraser(store).run(closing, settings.erase_every_s),
                 look_for_garbage(closing),
             ):

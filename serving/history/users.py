@@ -66,7 +66,11 @@ for place = 1, math.min(recent_cap, #every) do if every[place].back then back = 
 if back > 0 then
   user_left = math.max(user_left, redis.call('TTL', recent))
   redis.call('DEL', recent)
-  for place = 1, math.min(recent_cap, #every) do redis.call('RPUSH', recent, every[place].entry) end
+  local kept = {}
+  for place = 1, math.min(recent_cap, #every) do kept[place] = every[place].entry end
+  for place = 1, #kept, 1000 do
+    redis.call('RPUSH', recent, unpack(kept, place, math.min(place + 999, #kept)))
+  end
 end
 outlive(recent, user_left)
 redis.call('ZREMRANGEBYRANK', seen, 0, -seen_cap - 1)
