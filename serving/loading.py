@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +20,7 @@ import redis
 
 from features.cores import cores
 from features.errors import InputError
+from features.interrupts import helpers_deaf_to_ctrl_c
 from features.progress import bar
 from recsys.bundle import Bundle
 from recsys.recommender import BundleRecommender
@@ -132,7 +132,8 @@ def _in_turn(pool: ProcessPoolExecutor, left: Iterable[Block], *, ahead: int) ->
     """Blocks made by other processes, no more than so many ahead of who writes them."""
     waiting: deque[tuple[Block, Future[list[Entry]]]] = deque()
     for block in left:
-        waiting.append((block, pool.submit(_make, block)))
+        with helpers_deaf_to_ctrl_c():  # the first starts them
+            waiting.append((block, pool.submit(_make, block)))
         if len(waiting) > ahead:
             first, made = waiting.popleft()
             yield first, made.result()
@@ -145,11 +146,10 @@ _own: tuple[Bundle, BundleRecommender, Keys] | None = None
 
 
 def _begin(path: Path, keys: Keys) -> None:
-    """Start a helper. Ctrl-C ends the run in one place; the products of one process use one core."""
+    """Start a helper. The products of one process use one core."""
     global _own  # noqa: PLW0603 - a pool's initializer has no other way to hand over
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     bundle = Bundle.open(path, verify=False)  # the one who publishes has looked
     _own = bundle, BundleRecommender(bundle), keys
     threadpool_limits(1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from features.interrupts import helpers_deaf_to_ctrl_c
 from features.progress import bar
 from features.synthetic.pictures import Look, draw
 
@@ -59,13 +59,10 @@ def _draw_all(waiting: list[tuple[Path, list[Entry]]]) -> Iterator[int]:
         return
     # fresh processes: a fork would copy the locks of whatever threads run here
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=fresh, initializer=_leave_interrupts_alone) as pool:
-        yield from pool.map(_draw_chunk, waiting)
-
-
-def _leave_interrupts_alone() -> None:
-    """Let Ctrl-C end the run in one place: helpers finish their chunk, and nothing further is started."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(n_workers, mp_context=fresh) as pool:
+        with helpers_deaf_to_ctrl_c():  # they finish their chunk, and nothing further is started
+            drawn = pool.map(_draw_chunk, waiting)
+        yield from drawn
 
 
 def _draw_chunk(task: tuple[Path, list[Entry]]) -> int:

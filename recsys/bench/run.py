@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import structlog
 import torch
 
 from features.interactions import Interactions
+from features.interrupts import helpers_deaf_to_ctrl_c
 from features.progress import log_to_stderr
 from features.section import Section
 from recsys.bench.memory import Growth
@@ -58,11 +58,15 @@ def apart(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
     Raises:
         ProcessEndedError: the process was killed, such as by the system for lack of memory.
-        KeyboardInterrupt: so was `end_all` called, or Ctrl-C pressed.
+        KeyboardInterrupt: `end_all` was called, or Ctrl-C pressed.
     """
+    if _ending.is_set():
+        raise KeyboardInterrupt
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin) as pool:
         try:
-            return pool.submit(function, *args, **kwargs).result()
+            with helpers_deaf_to_ctrl_c():
+                coming = pool.submit(function, *args, **kwargs)
+            return coming.result()
         except BrokenProcessPool as error:
             if _ending.is_set():
                 raise KeyboardInterrupt from error
@@ -99,10 +103,7 @@ def shared_cores(jobs: int) -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Log as the parent does, leave Ctrl-C to it, and take a step: the first one makes PyTorch load much, which is no
-    model's time.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Log as the parent does, and take a step: the first one makes PyTorch load much, which is no model's time."""
     log_to_stderr()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     parameter = torch.nn.Parameter(torch.zeros(1))
