@@ -23,7 +23,8 @@ from features.vectors.rows import unit_rows
 from features.vocabulary import Vocabulary
 from recsys.diversity import dpp, merit_of_places, mmr
 from recsys.exploration import ExplorationConfig
-from recsys.rules.book import RuleBook, by_factor
+from recsys.pipeline.ranked import by_factor
+from recsys.rules.book import RuleBook
 from recsys.rules.facts import Facts
 from recsys.rules.model import RuleSet
 from recsys.rules.occasion import Occasion

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from recsys.bundle import Bundle
 from recsys.candidates import Query
 from recsys.live_user import LiveConfig, live_vector, pushed_away, recent_weights
-from recsys.pipeline.ranked import Ranked
+from recsys.pipeline.ranked import Ranked, by_factor
 from recsys.pipeline.request import Request
 from recsys.ranking.standing import Standing
 from recsys.recommendation import Anchor
 from recsys.traces import NO_ROWS, Traces, known_rows, without
+
+Factors = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,15 @@ class WorkedOut:
             of the items then.
         strongest: see `Moment.strongest`.
         hides: see `Moment.hides`.
+        roles: see `Moment.roles`.
+        moved: see `Moment.moved`; the latest candidates and factors, and the order they gave.
     """
 
     found: dict[tuple[int, str], tuple[Standing, Ranked]] = field(default_factory=dict)
     strongest: dict[int, int] = field(default_factory=dict)
     hides: dict[int, bool] = field(default_factory=dict)
+    roles: dict[int, Anchor] = field(default_factory=dict)
+    moved: list[tuple[Ranked, ReferenceType[Factors], NDArray[np.int64]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +163,28 @@ class Moment:
 
     def roles(self, anchors: NDArray[np.int64]) -> list[Anchor]:
         """What each of some items is to the user."""
-        viewed = np.any(self.viewed == anchors[:, None], axis=1).tolist()
-        at_hand = self._at_hand
-        return [
-            at_hand.get(anchor, "viewed" if was_viewed else "history")
-            for anchor, was_viewed in zip(anchors.tolist(), viewed, strict=True)
-        ]
+        known, asked = self.worked_out.roles, anchors.tolist()
+        if not known.keys() >= set(asked):
+            viewed = np.any(self.viewed == anchors[:, None], axis=1).tolist()
+            at_hand = self._at_hand
+            for anchor, was_viewed in zip(asked, viewed, strict=True):
+                known[anchor] = at_hand.get(anchor, "viewed" if was_viewed else "history")
+        return [known[anchor] for anchor in asked]
+
+    def moved(self, found: Ranked, factors: Factors) -> Ranked:
+        """Candidates in the order in which their places are divided by a factor of each item.
+
+        Args:
+            found: the candidates.
+            factors: float64 [n_items]; what was worked out of the same arrays before is not worked out again, as the
+                factors of some hundred items lie all over the memory.
+        """
+        for then, of, order in self.worked_out.moved:
+            if then is found and of() is factors:
+                return found.take(order)
+        order = by_factor(factors.take(found.rows))
+        self.worked_out.moved[:] = [(found, ref(factors), order)]
+        return found.take(order)
 
     @cached_property
     def _at_hand(self) -> dict[int, Anchor]:

@@ -151,3 +151,18 @@ def in_unit(scores: NDArray[np.floating]) -> Real:
     low = values.min()
     span = values.max() - low
     return np.ones(len(values)) if span == 0 else (values - low) / span
+
+
+def by_factor(factor: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The order of candidates whose places are divided by these factors, int64 [n]; ties keep their order.
+
+    Args:
+        factor: float64 [n], >= 0; 0 = after all others.
+    """
+    stands = np.arange(1, len(factor) + 1, dtype=np.float64)
+    if factor.all():
+        stands /= factor
+    else:
+        with np.errstate(divide="ignore"):
+            stands /= factor
+    return stands.argsort(kind="stable")

@@ -118,8 +118,18 @@ class RuleBook:
         steps = self.holding(occasion).all("boost", "bury")
         if not steps:
             return None
-        if any(self.compiled[rule.name].needs for rule in steps):
+        every = self.factors(occasion)
+        if every is None:
             return _product([self.factor_of(rule, rows, occasion) for rule in steps])
+        return every.take(rows)
+
+    def factors(self, occasion: Occasion) -> NDArray[np.float64] | None:
+        """What the place of each item of the catalog is divided by, float64 [n_items], the same array for as long as it
+        is kept; None where no rule boosts or buries, or one goes by more of the request than whom it is for and where.
+        """
+        steps = self.holding(occasion).all("boost", "bury")
+        if not steps or any(self.compiled[rule.name].needs for rule in steps):
+            return None
         key = tuple(rule.name for rule in steps)  # scenarios and segments are many, what they change is not
         every = self._factors.get(key)
         if every is None:  # of all items at once: what does not depend on the request is one look from then on
@@ -128,7 +138,7 @@ class RuleBook:
             if len(self._factors) >= _KEPT_FACTORS:
                 self._factors.clear()
             self._factors[key] = every
-        return every.take(rows)
+        return every
 
     def factor_of(self, rule: Rule, rows: NDArray[np.int64], occasion: Occasion) -> NDArray[np.float64]:
         """What one rule divides the place of each candidate by, float64 [n]."""
@@ -171,18 +181,3 @@ class RuleBook:
 def _product(factors: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     product: NDArray[np.float64] = np.multiply.reduce(factors)
     return product
-
-
-def by_factor(factor: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The order of candidates whose places are divided by these factors, int64 [n]; ties keep their order.
-
-    Args:
-        factor: float64 [n], >= 0; 0 = after all others.
-    """
-    stands = np.arange(1, len(factor) + 1, dtype=np.float64)
-    if factor.all():
-        stands /= factor
-    else:
-        with np.errstate(divide="ignore"):
-            stands /= factor
-    return stands.argsort(kind="stable")

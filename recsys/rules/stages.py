@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from recsys.diversity import DiversityConfig, diversify, merit_of_places
 from recsys.exploration import ExplorationConfig
 from recsys.pipeline.moment import Moment
-from recsys.pipeline.ranked import Ranked
+from recsys.pipeline.ranked import Ranked, by_factor
 from recsys.pipeline.stage import Stage
 from recsys.recommendation import SOURCES
-from recsys.rules.book import RuleBook, by_factor
+from recsys.rules.book import RuleBook
 from recsys.rules.occasion import Occasion
 from recsys.slots import fill
 
@@ -70,7 +70,9 @@ class Moved:
 
     def apply(self, ranked: Ranked, moment: Moment) -> Ranked:
         """As `Stage.apply`."""
-        del moment
+        every = None if self.fading else self.book.factors(self.occasion)
+        if every is not None:
+            return moment.moved(ranked, every)
         factor = self.book.factor(ranked.rows, self.occasion)
         if self.fading:
             faded = np.array([self.fading.get(row, 1.0) for row in ranked.rows.tolist()])

@@ -9,11 +9,12 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.diversity import DiversityConfig
 from recsys.exploration import ExplorationConfig
+from recsys.pipeline.ranked import by_factor
 from recsys.pipeline.request import Request
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from recsys.rules.amended import trained_facts
-from recsys.rules.book import RuleBook, by_factor
+from recsys.rules.book import RuleBook
 from recsys.rules.dry_run import Move, dry_run
 from recsys.rules.model import Rule, RuleSet
 from recsys.rules.occasion import Occasion

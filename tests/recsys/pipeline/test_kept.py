@@ -12,14 +12,28 @@ import pytest
 from recsys.bundle import Bundle
 from recsys.pipeline import kept
 from recsys.pipeline.request import Request
+from recsys.pipeline.stage import Stage
 from recsys.pipeline.taste import Taste
 from recsys.ranking.features import FEATURES
 from recsys.ranking.linear import LinearRanker
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
+from recsys.rules.amended import trained_facts
+from recsys.rules.book import RuleBook
+from recsys.rules.model import RuleSet
+from recsys.rules.occasion import Occasion
+from recsys.rules.stages import Steering
 from recsys.traces import Traces
 
 DAY_S = 86_400.0
+RULES: tuple[list[dict[str, object]], ...] = (
+    [
+        {"name": "half", "boost": "item_id in (i3, i9, i27, i31, i40)", "factor": 3},
+        {"name": "home", "bury": "price > 0", "factor": 2, "when": {"scenarios": ["home"]}},
+        {"name": "hero", "pin": "i5", "slot": 2},
+    ],
+    [{"name": "others", "bury": "item_id in (i2, i4, i6, i8, i10, i12)", "factor": 4}],
+)
 
 
 @pytest.fixture
@@ -51,6 +65,7 @@ def test_whatever_is_asked_in_turn_the_answers_are_those_made_afresh(bundle: Bun
         rng.random((60, 2)).astype(np.float32), {"home": rng.random((60, 2)).astype(np.float32)}
     )
     users = [traced(rng) for _ in range(3)]
+    books = [RuleBook(RuleSet.read({"rules": rules}, "rules"), trained_facts(bundle)) for rules in RULES]
     for _ in range(60):
         if rng.random() < 0.1:
             shop.standing = counted if shop.standing is not counted else counted.uncounted()
@@ -68,7 +83,11 @@ def test_whatever_is_asked_in_turn_the_answers_are_those_made_afresh(bundle: Bun
             now_s=float(rng.integers(2)) * DAY_S,
             pool=int(rng.integers(5, 8)),
         )
-        stages = [Taste(0.4)] if rng.random() < 0.5 else []
+        stages: list[Stage] = [Taste(0.4)] if rng.random() < 0.3 else []
+        if rng.random() < 0.7:
+            fading = {int(row): 0.5 for row in rng.integers(0, 60, 3)} if rng.random() < 0.3 else {}
+            occasion = Occasion(request.now_s, scenarios=frozenset({request.scenario}))
+            stages += Steering(books[int(rng.integers(len(books)))], occasion, fading=fading).stages()
         assert shop.answer(request, stages) == shop.answer(afresh(request), stages)
 
 
