@@ -127,3 +127,16 @@ def test_where_no_more_can_be_kept_the_oldest_goes_alone(bundle: Bundle, monkeyp
     for request in requests:
         shop.answer(request)
     assert [shop._moments.find(request) is not None for request in requests] == [False, False, True, True, True]
+
+
+def test_other_rules_give_candidates_that_were_kept_another_order_each_its_own(bundle: Bundle) -> None:
+    shop, traces = BundleRecommender(bundle), traced(np.random.default_rng(0))
+    request = Request(8, UserState("u3", traces=traces), pool=20)
+    facts, answers = trained_facts(bundle), []
+    ranked_up = [[{"name": "up", "boost": f"item_id in (i{row}, i{row + 20})", "factor": 9}] for row in (2, 10)]
+    books = [RuleBook(RuleSet.read({"rules": rules}, "rules"), facts) for rules in ranked_up]
+    for book in (*books, *books):
+        stages = Steering(book, Occasion(0.0)).stages()
+        answers.append(shop.answer(request, stages))
+        assert answers[-1] == shop.answer(afresh(request), stages)
+    assert answers[0] == answers[2] != answers[1] == answers[3]
