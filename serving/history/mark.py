@@ -32,6 +32,7 @@ _SET = (
     + """
 local mark = string.format('%.0f', math.max(now_us, tonumber(ARGV[1])))
 redis.call('HSET', KEYS[1], 'mark', mark, unpack(ARGV, 2))
+if #ARGV > 1 then redis.call('HDEL', KEYS[1], 'told') end
 return mark
 """
 )
@@ -65,7 +66,7 @@ class Mark:
         """Mark that what was lost is back, as far as it can be.
 
         Args:
-            told: what is to be known of that, beside the mark.
+            told: what is to be told of that, once (`serving/history/watch.py`).
         """
         pairs = [part for pair in told.items() for part in pair]
         self._known = int(cast("bytes", self._set(keys=[self._key], args=[self._known, *pairs])))

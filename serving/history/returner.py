@@ -115,8 +115,11 @@ class Returner:
         began, told = time.monotonic(), {"events": 0, "arms": 0}
         without = "" if self._settings.restore else "RECSYS_RESTORE is off"
         if self._nothing():
-            without = "the archive is empty"
-        elif not without:
+            if self._hold():
+                self._mark.set()
+                self._hold(0)
+            return
+        if not without:
             log.warning("redis has lost what it knew of users and counted, it is given back")
             told["arms"] = self._put_arms_back()
             before, told["events"], told["arms"] = self._reached(told["arms"])
@@ -131,8 +134,6 @@ class Returner:
             return
         self._mark.set(**told, without=without)
         self._client.delete(self._keys.returned, self._keys.returning)
-        if self._nothing():
-            return
         if without:
             log.error("redis has lost users' recent events, which are not put back", why=without, **told)
         else:

@@ -25,7 +25,7 @@ _LOOK = (
     NOW
     + """
 redis.call('HSETNX', KEYS[1], 'met', string.format('%.0f', now_us))
-return redis.call('HMGET', KEYS[1], 'met', 'mark', 'events', 'arms', 'without')
+return redis.call('HMGET', KEYS[1], 'met', 'mark', 'told', 'without', 'events', 'arms')
 """
 )
 
@@ -69,23 +69,23 @@ class HistoryWatch:
         """
         key = self._store.keys.history
         found = await self._store.asked(lambda client: cast("Any", client.eval(_LOOK, 1, key)))
-        met, mark, events, arms, without = (b"" if one is None else one for one in found)
-        if self._met not in (None, met.decode()):
-            self._lost = True
-        if self._met != met.decode():
-            self._met = met.decode()
+        met, mark, told, without, *counts = ((one or b"").decode() for one in found)
+        self._lost = self._lost or self._met not in (None, met)
+        if self._met != met:
+            self._met = met
             await asyncio.to_thread(self._write)
-        if not self._lost:
+        events, arms = (int(one or 0) for one in counts)
+        if self._lost and self._settings.archive is None:
+            without = "RECSYS_ARCHIVE is not set"
+        elif self._lost and not mark:  # nobody has put it back yet
+            self._telemetry.history_in_step.set(0)
             return
-        self._telemetry.history_in_step.set(0)
-        if self._settings.archive is None:
-            without = b"RECSYS_ARCHIVE is not set"
-        elif not mark:  # nobody has put it back yet
-            return
-        self._lost = False
+        elif self._lost and not counts[0]:
+            without = "the archive is empty"
+        news, self._lost = self._lost or bool(counts[0]), False
         self._telemetry.history_in_step.set(1)
-        if await self._store.asked(lambda client: cast("Any", client.hsetnx(key, "told", "1"))):
-            self._tell(int(events or 0), int(arms or 0), without.decode())
+        if news and not told and await self._store.asked(lambda client: cast("Any", client.hsetnx(key, "told", "1"))):
+            self._tell(events, arms, without)
 
     def _tell(self, events: int, arms: int, without: str) -> None:
         self._telemetry.history_restored.labels("events").inc(events)

@@ -395,23 +395,30 @@ def test_while_nobody_puts_back_what_is_archived_the_service_is_out_of_step(
         eventually(lambda: worker.metric("recsys_history_restored_total", what="events") == 3)
 
 
-def test_a_redis_that_went_back_to_a_backup_gets_what_came_after_it(redis_server: Any, tmp_path: Path) -> None:
-    Forgotten(tmp_path)
+def test_a_redis_that_went_back_to_a_backup_gets_what_came_after_it(
+    redis_server: Any, start_service: Any, small_bundle: Path, tmp_path: Path, eventually: Any
+) -> None:
 
     def send(events: list[dict[str, Any]], client: Any) -> None:
         for event in events:
             client.xadd(KEYS.events, {name: str(value) for name, value in event.items()})
         once(redis_server, tmp_path)
 
+    worker = start_service(bundle=small_bundle, redis_url=redis_server.url, archive=tmp_path)
     with redis_server.client() as client:
+        eventually(lambda: client.hget(KEYS.history, "met"))
         send(did("u", 2, at_s=1000.0), client)
         backup = client.hgetall(KEYS.history)
         send(did("u", 4, at_s=1000.0)[2:], client)
         assert client.lrange(KEYS.recent("u"), 0, -1) == []  # the service applies events; here none does
-        client.flushall()
-        client.hset(KEYS.history, mapping=backup)
+        pipeline = client.pipeline(transaction=True)
+        pipeline.flushall()
+        pipeline.hset(KEYS.history, mapping=backup)
+        pipeline.execute()
         once(redis_server, tmp_path)
         assert [one[3] for one in state(client, "u")["recent"]] == [f"u-view-{number}" for number in (3, 2, 1, 0)]
+    eventually(lambda: worker.metric("recsys_history_restored_total", what="events") == 4)
+    assert worker.metric("recsys_history_lost_total") == 0
 
 
 def test_the_mark_moves_on_and_an_earlier_one_or_none_tells_of_a_loss(redis_server: Any) -> None:
