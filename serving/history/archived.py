@@ -18,8 +18,8 @@ from serving.nearline.rows import ENTRY
 
 log = structlog.get_logger()
 
-CHUNK_ROWS = 20_000
-"""Events that are held at once, at least."""
+CHUNK_ROWS, CHUNK_PARTS = 20_000, 200
+"""Events and parts that are read at once, roughly, at most: parts may be very small."""
 _COLUMNS = (ENTRY, "event_id", "user_id", "item_id", "event_type", "timestamp")
 
 
@@ -53,14 +53,15 @@ def chunks(
         purchases: types of events that mean buying.
     """
     paths = sorted((path for path in folder.glob(PARTS) if not before or path.name < before), reverse=True)
+    wanted = [path for path in paths if span_of(path)[1] >= min(recent_from_ms, bought_from_ms)]
     held: list[pa.Table] = []
-    oldest_ms = min(recent_from_ms, bought_from_ms)
-    for place, path in enumerate(paths):
-        if span_of(path)[1] >= oldest_ms:
-            held += _read(path, None if span_of(path)[1] >= recent_from_ms else purchases)
-        if held and (sum(table.num_rows for table in held) >= CHUNK_ROWS or place + 1 == len(paths)):
+    n_parts = 0
+    for path in wanted:
+        held += _read(path, None if span_of(path)[1] >= recent_from_ms else purchases)
+        n_parts += 1
+        if path is wanted[-1] or n_parts >= CHUNK_PARTS or sum(table.num_rows for table in held) >= CHUNK_ROWS:
             yield Chunk(_by_user(held), path.name)
-            held = []
+            held, n_parts = [], 0
 
 
 def _read(path: Path, only: Collection[str] | None) -> list[pa.Table]:

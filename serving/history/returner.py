@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from serving.history.archived import chunks, latest_ms
 from serving.history.arms import ArmCounts
 from serving.history.forgotten import forgotten
 from serving.history.mark import Mark
-from serving.history.users import UserStates
+from serving.history.users import Archived, UserStates
 from serving.keys import Keys
 from serving.publish_lock import HOLD
 from serving.settings import Settings
@@ -82,7 +82,7 @@ class Returner:
         except StopIteration:
             self._steps = None
             return False
-        except RedisError as error:  # archiving goes on where it can
+        except (RedisError, OSError) as error:  # archiving goes on where it can
             self._steps, self._look_at = None, time.monotonic() + RETRY_S
             log.warning("what redis has lost is not given back yet", error=str(error))
             return False
@@ -161,22 +161,31 @@ class Returner:
             purchases=settings.purchase_types,
         )
         for chunk in parts:
-            gone = forgotten(self._archive) or {}  # anew, as it may be long since the first
-            for place, events in enumerate(chunk.users, 1):
-                until_ms = gone.get(events[0].event.user_id, -1)
-                theirs = [one for one in events if one.arrived_ms > until_ms]
-                if theirs:
-                    told["events"] += self._users.put_back(theirs)
-                if place % STEP_USERS == 0:
-                    if not self._hold():
-                        return
-                    yield
+            for start in range(0, len(chunk.users), STEP_USERS):
+                told["events"] += self._put_some_back(chunk.users[start : start + STEP_USERS])
+                if not self._hold():
+                    return
+                yield
             reached: dict[Any, Any] = {"before": chunk.reached, **told}
             self._client.hset(self._keys.returned, mapping=reached)
             self._client.expire(self._keys.returned, PROGRESS_S)
             if not self._hold():
                 return
             yield
+
+    def _put_some_back(self, users: Sequence[Sequence[Archived]]) -> int:
+        """Put the events of some users back, but for what they asked to be forgotten; how many."""
+        gone = forgotten(self._archive) or {}
+        back = 0
+        for events in users:
+            theirs = [one for one in events if one.arrived_ms > gone.get(one.event.user_id, -1)]
+            back += self._users.put_back(theirs)
+        if not self._hold():  # emptied once more, of what was said of deletions meanwhile, too: then the disk knows
+            late = forgotten(self._archive) or {}
+            for user_id in {one.event.user_id for events in users for one in events[:1]}:
+                if late.get(user_id, -1) > gone.get(user_id, -1):
+                    self._users.forget(user_id)
+        return back
 
     def _reached(self, arms: int) -> tuple[str, int, int]:
         """How far whoever began this has come: the part, events, arms."""

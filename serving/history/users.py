@@ -100,6 +100,7 @@ class UserStates:
     """
 
     def __init__(self, client: Redis, keys: Keys, settings: Settings) -> None:
+        self._client = client
         self._keys = keys
         self._settings = settings
         self._script = client.register_script(_PUT_BACK)
@@ -107,6 +108,11 @@ class UserStates:
     def put_back(self, events: Sequence[Archived]) -> int:
         """Give a user's events back, the latest to arrive first; how many of them are among the recent ones by this."""
         return sum(self._put_back(events[start : start + MOST_EVENTS]) for start in range(0, len(events), MOST_EVENTS))
+
+    def forget(self, user_id: str) -> None:
+        """Take everything away again."""
+        keys = self._keys
+        self._client.delete(keys.recent(user_id), keys.seen(user_id), keys.bought(user_id), keys.stamp(user_id))
 
     def _put_back(self, events: Sequence[Archived]) -> int:
         user_id = events[0].event.user_id

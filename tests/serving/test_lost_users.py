@@ -20,6 +20,7 @@ import pytest
 
 from features.errors import InputError
 from serving.events import Event
+from serving.history import archived
 from serving.history.forgotten import FOLDER, Forgotten, forgotten
 from serving.history.mark import Mark
 from serving.history.users import Archived, UserStates
@@ -306,6 +307,57 @@ def test_a_deletion_while_events_are_put_back_holds_and_so_does_one_just_before_
         client.flushall()  # nobody has collected since
         once(redis_server, tmp_path)
         assert state(client, "one")["recent"] == state(client, "other")["recent"] == []
+
+
+def test_a_deletion_that_redis_forgets_while_events_are_put_back_holds_by_the_note_on_disk(
+    redis_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = Forgotten(tmp_path)
+    put_back = UserStates.put_back
+
+    with redis_server.client() as client:
+        for event in (*did("one", 2, at_s=1000.0), *did("other", 2, at_s=1000.0)):
+            client.xadd(KEYS.events, {name: str(value) for name, value in event.items()})
+        once(redis_server, tmp_path)
+        client.flushall()
+
+        def late(states: UserStates, events: Any) -> int:
+            """In between "one" is deleted, and Redis emptied again, with all that it knew of that."""
+            if events and events[0].event.user_id == "one":
+                notes.note("one", int(time.time() * 1000))
+                client.flushall()
+            return put_back(states, events)
+
+        monkeypatch.setattr(UserStates, "put_back", late)
+        once(redis_server, tmp_path)  # which lets it be, as Redis was emptied
+        assert client.hget(KEYS.history, "mark") is None
+        assert state(client, "one")["recent"] == []
+        once(redis_server, tmp_path)
+        assert client.hget(KEYS.history, "mark") is not None
+        assert state(client, "one")["recent"] == []
+        assert [one[3] for one in state(client, "other")["recent"]] == ["other-view-1", "other-view-0"]
+
+
+def test_an_archive_of_very_small_parts_is_read_a_few_at_a_time(
+    redis_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Forgotten(tmp_path)
+    monkeypatch.setattr(archived, "CHUNK_PARTS", 3)
+    parts, now_ms = Archive(tmp_path / "events", event_rows), int(time.time() * 1000)
+    for number in range(10):
+        kind = "buy" if number in {0, 9} else "view"
+        event = Event(f"e{number}", "u", f"i{number}", kind, now_ms / 1000, None)
+        fields = {name: text.encode() for name, text in event.fields().items()}
+        parts.write([(f"{now_ms - 100_000 * (10 - number)}-0", fields)], again=False)
+    given = {"before": "", "recent_from_ms": now_ms - 350_000, "bought_from_ms": now_ms - 10**7, "purchases": ("buy",)}
+    found = list(archived.chunks(tmp_path / "events", **given))
+    ids = [[one.event.event_id for user in chunk.users for one in user] for chunk in found]
+    assert ids == [["e9", "e8", "e7"], [], [], ["e0"]]
+    rest = list(archived.chunks(tmp_path / "events", **{**given, "before": found[1].reached}))
+    assert [chunk.reached for chunk in rest] == [chunk.reached for chunk in found[2:]]
+    once(redis_server, tmp_path)
+    with redis_server.client() as client:
+        assert len(state(client, "u")["recent"]) == 10
 
 
 def test_a_deletion_that_cannot_be_noted_is_refused(
