@@ -88,7 +88,9 @@ class StreamGroup:
         """
         about: dict[str, Any] = self._client.xinfo_stream(self._stream)
         groups: list[dict[str, Any]] = self._client.xinfo_groups(self._stream)
-        group = next(one for one in groups if one["name"].decode() == self._group)
+        group = next((one for one in groups if one["name"].decode() == self._group), None)
+        if group is None:  # Redis was emptied just now, and somebody has told the stream something since
+            return 0, 0
         read = group["entries-read"] or 0
         cut = about["entries-added"] - about["length"]
         lost = max(0, cut - read)

@@ -258,6 +258,18 @@ def test_without_probabilities_over_all_lists_nothing_was_drawn_and_they_are_the
     assert [row["marginal"] for row in rows] == [1.0, 1.0]
 
 
+def test_a_redis_that_is_emptied_between_two_questions_of_a_worker_does_not_end_it(redis_server: Any) -> None:
+    with redis_server.client() as client:
+        group = StreamGroup(client, Keys().events, group=GROUP, worker="a", size=4, abandoned_after_s=60)
+        group.join()
+        client.flushall()
+        client.xadd(Keys().events, event(0))
+        assert group.lag() == (0, 0)
+        group.join()
+        assert group.lag() == (1, 0)
+        assert [len(batch.entries) for batch in group.batches()] == [1]
+
+
 def test_a_collector_goes_on_by_itself_where_redis_forgets_everything(
     redis_server: Any, tmp_path: Path, eventually: Any
 ) -> None:
