@@ -174,6 +174,7 @@ def main() -> None:
             keep(options, {"worlds": kept})
         show(case.name, kept[key]["truth"], kept[key]["rows"])
     told = together({key: world for key, world in kept.items() if key.endswith(f", {options.logs} logs")})
+    keep(options, {"worlds": kept, "unbiased": told})
     if told is None:
         print("\nnone of these worlds has an estimator that must be right on average")
         return

@@ -194,7 +194,8 @@ def test_real_movies_with_posters_are_fitted_and_the_gnn_beats_popularity(
     real_data: Path, cache: Path, tmp_path: Path
 ) -> None:
     shop = real_data / "ml100k-posters"
-    settings = ['baselines.models=["popularity", "content"]', "evaluation.bootstrap_samples=0"]
+    short = ["train.epochs=12", "alternatives=[]", "match.folds=2"]
+    settings = [*short, 'baselines.models=["popularity", "content"]', "evaluation.bootstrap_samples=0"]
     summary = fit(
         shop, out=tmp_path, split_file=shop / "split-warm.parquet", config=load_config(None, settings), cache_dir=cache
     )
