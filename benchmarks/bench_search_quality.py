@@ -117,6 +117,8 @@ def main() -> None:
 
     learned_on = searcher.stored.config.fusion_queries
     fresh = known_items(titles, len(titles))[learned_on:][: given.queries]
+    if not fresh:
+        parser.error(f"the shop must have more titles than the {learned_on} that the fusion may have been learned on")
     results: dict[str, object] = {}
     pools: dict[int, list[Pool]] = {}
 
