@@ -222,7 +222,7 @@ def main() -> None:
         print(f"{n_items:,} items, {given.clients} clients, {given.seconds:g} s a kind; written in {written_s:.0f} s")
         for space, index in report["indexes"].items():
             print(f"  index of {space}: {index}")
-        print(f"{'kind':28} {'queries/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>8}")
+        print(f"{'kind':28} {'queries/s':>10} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>8} {'of /health':>10}")
         asked = requests(whole, 2000)
         bare = rewritten(source, folder / "bare", n_items=n_items, networks=False)
         for bundle, kinds in ((whole, asked), (bare, {"lexical": asked["words"]})):
@@ -237,7 +237,10 @@ def main() -> None:
                     found = asyncio.run(measure(port, queries, seconds=given.seconds, clients=given.clients))
                     found["cpu_ms"] = 1000 * (cpu_s(pid) - before_s) / found["queries"]
                     results[kind] = found
+                    nothing = results["/health (does nothing)"]
+                    found["ratio_to_health"] = found["queries_per_s"] / nothing["queries_per_s"]
                     numbers = f"{found['p50_ms']:8.2f} {found['p99_ms']:8.2f} {found['cpu_ms']:8.2f}"
+                    numbers += f" {found['ratio_to_health']:10.3f}"
                     print(f"{kind:28} {found['queries_per_s']:10,.0f} {numbers}")
         keep(given, {"items": n_items, "indexes": report["indexes"], "kinds": results})
 
