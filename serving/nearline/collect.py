@@ -61,7 +61,7 @@ def collect(
         stop: set it to end after the batch at hand.
         once: end when there is nothing left to do.
         size: entries a part at most.
-        wait_s: pause between two looks at streams without news.
+        wait_s: pause between two turns, unless there is much to do.
         abandoned_after_s: entries that another worker has held for so long are taken over.
         tenant: whose streams they are; "": the service has one shop.
         returns: settings of the service whose users and counters are given back to a Redis that has lost them; None

@@ -26,12 +26,15 @@ def follow(
 ) -> dict[str, int]:
     """Hand out batches; while Redis is away, wait and try again.
 
+    Every stream has its turn, and so has what is done beside, however much comes in one of them. Between turns that
+    found less than a whole batch is a pause, so that what comes in it is dealt with together, as in one file.
+
     Args:
         groups: this worker's view of each stream; the streams are looked at in this order.
         handle: deals with a batch of a stream, and says `done` of its entries to the stream's group.
         stop: set it to end after the batch at hand.
         once: end when there is nothing left to do.
-        wait_s: pause between two looks at streams without news.
+        wait_s: the pause.
         beside: does a bit of something else in each turn; whether there is more of it to do.
 
     Returns:
@@ -46,7 +49,9 @@ def follow(
                 lost[name] = max(lost[name], group.lag()[1])
                 for batch in group.batches():
                     handle(name, batch)
-                    busy = True
+                    busy = busy or len(batch.entries) >= group.size
+                    if stop.is_set():
+                        break
         except RedisError as error:
             if once:
                 raise

@@ -45,6 +45,9 @@ class StreamGroup:
         worker: this worker's name, the same after a restart.
         size: entries a batch at most.
         abandoned_after_s: entries that another worker has held for so long are taken over.
+
+    Attributes:
+        size: as given.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class StreamGroup:
         self._stream = stream
         self._group = group
         self._worker = worker
-        self._size = size
+        self.size = size
         self._abandoned_ms = int(1000 * abandoned_after_s)
         self._own_done = False
 
@@ -64,7 +67,8 @@ class StreamGroup:
             self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
 
     def batches(self) -> Iterator[Batch]:
-        """Everything there is to do now: what this worker held before, what others abandoned, then what is new.
+        """Everything there is to do now: what this worker held before, what others abandoned, then what is new. What
+        comes while the last of it is dealt with is for another time, as in a busy stream there always is some.
 
         Say `done` of each batch before asking for the next: what is not acknowledged is handed out again.
         """
@@ -75,6 +79,8 @@ class StreamGroup:
             yield Batch(taken, again=True)
         while new := self._read(">"):
             yield Batch(new, again=False)
+            if len(new) < self.size:
+                break
 
     def done(self, entries: Sequence[Entry]) -> None:
         """Acknowledge: the effect of these entries is on disk."""
@@ -102,12 +108,12 @@ class StreamGroup:
 
     def _abandoned(self) -> list[Entry]:
         answer: Any = self._client.xautoclaim(
-            self._stream, self._group, self._worker, min_idle_time=self._abandoned_ms, count=self._size
+            self._stream, self._group, self._worker, min_idle_time=self._abandoned_ms, count=self.size
         )
         return _entries(answer[1])
 
     def _read(self, after: str) -> list[Entry]:
-        answer: Any = self._client.xreadgroup(self._group, self._worker, {self._stream: after}, count=self._size)
+        answer: Any = self._client.xreadgroup(self._group, self._worker, {self._stream: after}, count=self.size)
         entries = _entries(answer[0][1]) if answer else []
         cut = [(entry_id, fields) for entry_id, fields in entries if not fields]
         if cut:  # by the stream's cap, while this worker held them: nobody can read them any more

@@ -22,7 +22,8 @@ from features.errors import InputError
 from serving.keys import Keys
 from serving.nearline.archive import Archive, merge
 from serving.nearline.collect import GROUP, collect
-from serving.nearline.group import StreamGroup
+from serving.nearline.follow import follow
+from serving.nearline.group import Batch, StreamGroup
 from serving.nearline.rows import event_rows, impression_rows
 
 
@@ -226,6 +227,56 @@ def test_entries_cut_off_while_a_worker_held_them_do_not_hold_it_up(redis_server
         assert pending["pending"] == 0
     merge(tmp_path / "events", tmp_path / "all.parquet", kind="events")
     assert pd.read_parquet(tmp_path / "all.parquet")["event_id"].tolist() == ["e6", "e7", "e8", "e9"]
+
+
+def test_a_stream_that_never_runs_dry_holds_up_neither_the_others_nor_what_is_done_beside(redis_server: Any) -> None:
+    handled: list[tuple[str, int]] = []
+    turns: list[float] = []
+    stop = threading.Event()
+    with redis_server.client() as client:
+        streams = {"impressions": Keys().impressions, "events": Keys().events}
+        groups = {
+            name: StreamGroup(client, key, group=GROUP, worker="a", size=3, abandoned_after_s=60)
+            for name, key in streams.items()
+        }
+        for number in range(7):
+            client.xadd(streams["impressions"], answer(number))
+        client.xadd(streams["events"], event(0))
+
+        def handle(name: str, batch: Batch) -> None:
+            handled.append((name, len(batch.entries)))
+            assert len(handled) < 20
+            groups[name].done(batch.entries)
+            if name == "impressions":
+                client.xadd(streams[name], answer(100 + len(handled)))  # another one comes as these are dealt with
+
+        def beside() -> bool:
+            turns.append(time.monotonic())
+            if len(turns) == 3:
+                stop.set()
+            return False
+
+        follow(groups, handle, stop=stop, once=False, wait_s=0.2, beside=beside)
+    assert handled[:4] == [("impressions", 3), ("impressions", 3), ("impressions", 3), ("impressions", 1)]
+    assert handled[4:] == [("events", 1), ("impressions", 1), ("impressions", 1)]
+    assert turns[1] - turns[0] < 0.2 <= turns[2] - turns[1]  # no pause after whole batches, one after less
+
+
+def test_a_worker_that_is_told_to_stop_ends_after_the_batch_at_hand(redis_server: Any) -> None:
+    stop = threading.Event()
+    handled: list[int] = []
+    with redis_server.client() as client:
+        group = StreamGroup(client, Keys().events, group=GROUP, worker="a", size=2, abandoned_after_s=60)
+        for number in range(9):
+            client.xadd(Keys().events, event(number))
+
+        def handle(_: str, batch: Batch) -> None:
+            handled.append(len(batch.entries))
+            group.done(batch.entries)
+            stop.set()
+
+        follow({"events": group}, handle, stop=stop, once=False, wait_s=0.02)
+    assert handled == [2]
 
 
 def test_nothing_to_merge_is_said(tmp_path: Path) -> None:
