@@ -181,8 +181,8 @@ class ItemKeeper:
     async def _let_go(self) -> None:
         """Have what no longer answers give back what it keeps, beside requests; its last holder would do it at once."""
         while self._left:
-            await apart(self._left[-1].recommender.let_go)
-            self._left.pop()
+            await apart(self._left[0].recommender.let_go)  # others may come meanwhile, behind this one
+            del self._left[0]
 
     async def start(self) -> None:
         """Go by what Redis says of items, or while it is away by the file."""

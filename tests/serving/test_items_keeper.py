@@ -10,10 +10,12 @@ from typing import Any
 
 import faiss  # noqa: F401 - its threads are looked at
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from recsys.bundle import Bundle
 from recsys.recommendation import UserState
+from recsys.recommender import BundleRecommender
 from recsys.traces import Traces
 from serving.items.files import ItemFiles
 from serving.items.keeper import ItemKeeper
@@ -101,6 +103,41 @@ def test_what_a_request_computes_is_not_shared_among_threads_whenever_faiss_came
     before, after = run_apart(story())
     assert max(before) == 2
     assert set(after) == {1}
+
+
+def test_catalogs_that_go_out_of_use_while_one_gives_back_give_back_too(
+    small_bundle: Path, run_apart: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[BundleRecommender] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def let_go(recommender: BundleRecommender) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        gone.append(recommender)
+
+    monkeypatch.setattr(BundleRecommender, "let_go", let_go)
+
+    async def story() -> None:
+        settings, telemetry = Settings(), Telemetry()
+        shelf = ItemShelf(Store(None, settings, telemetry))
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, every_s=0.01)
+        left: list[Live | None] = []
+        await keeper.move(Live.open(small_bundle), hurry=True)
+        closing = asyncio.Event()
+        running = asyncio.create_task(keeper.run(closing))
+        try:
+            for price in (0.25, 0.5, 0.75):
+                left.append(keeper.live)
+                await keeper.take({"i0": Said(fields={"price": price})})
+                assert await asyncio.to_thread(begun.wait, 30)
+        finally:
+            go_on.set()
+            closing.set()
+        await running
+        assert gone == [live.recommender for live in left if live is not None]
+
+    run_apart(story())
 
 
 def test_what_answers_no_more_gives_back_what_it_keeps_and_still_answers_who_began_with_it(
