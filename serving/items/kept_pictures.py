@@ -6,6 +6,7 @@ A picture's name is the hash of its bytes, so a file is right or it is not used,
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -76,7 +77,8 @@ class KeptPictures:
 
     def _here(self) -> dict[str, int]:
         """Bytes of each picture that is here."""
-        return {UPLOADED + file.stem: file.stat().st_size for file in self._path.glob("*.jpg")}
+        sizes = {UPLOADED + file.stem: _stat(file) for file in self._path.glob("*.jpg")}
+        return {name: said.st_size for name, said in sizes.items() if said is not None}
 
     def _write(self, name: str, data: bytes) -> None:
         self._path.mkdir(parents=True, exist_ok=True)
@@ -85,8 +87,17 @@ class KeptPictures:
 
     def _drop(self, names: Iterable[str]) -> None:
         for file in map(self._file, names):
-            if time.time() - file.stat().st_mtime > UNUSED_S:
+            said = _stat(file)
+            if said is not None and time.time() - said.st_mtime > UNUSED_S:
                 file.unlink(missing_ok=True)
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    """What the disk says of a file; None where another worker has dropped it meanwhile."""
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        return None
 
 
 def names_of(known: Mapping[str, Said]) -> dict[str, str]:

@@ -107,6 +107,34 @@ def test_pictures_are_kept_while_there_is_room_and_what_no_item_has_goes_after_a
     assert here() == ["b", "c"]
 
 
+def test_a_picture_that_another_worker_drops_meanwhile_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, data = tmp_path / "pictures", b"new"
+    path.mkdir()
+    for name in ("0" * 24, "1" * 24, "2" * 24):
+        (path / f"{name}.jpg").write_bytes(b"old")
+        os.utime(path / f"{name}.jpg", (0, 0))
+    stat, looked = Path.stat, list[Path]()
+
+    def late(file: Path, **given: Any) -> os.stat_result:
+        if file.suffix == ".jpg":
+            looked.append(file)
+            if len(looked) in {1, 5}:  # as it is listed, and as it is about to be dropped
+                file.unlink(missing_ok=True)
+        return stat(file, **given)
+
+    monkeypatch.setattr(Path, "stat", late)
+
+    async def ask(_: str) -> bytes:
+        return data
+
+    known = {"a": Said(fields={"image": uploaded_name(data)})}
+    asyncio.run(KeptPictures(path, most_bytes=120).follow(known, ask))
+    monkeypatch.undo()
+    assert [file.read_bytes() for file in path.iterdir()] == [data]
+
+
 @pytest.mark.parametrize("name", ["uploaded:../../secret", "uploaded:", "../secret", "", "uploaded:" + "0" * 23 + "/"])
 def test_only_what_can_be_the_hash_of_a_picture_is_looked_for(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.jpg").write_bytes(b"secret")
