@@ -49,7 +49,8 @@ class KeptMoments:
         traces = request.user.traces
         if traces is not None and request.page is None:
             if len(self._kept) >= MOST:  # one goes, not all: to give up thousands at once takes a while
-                del self._kept[next(self._kept.keys())]
+                with suppress(KeyError, RuntimeError, StopIteration):  # another thread may be at the same one
+                    del self._kept[next(self._kept.keys())]
             of_nobody = moment.of(_NOBODY)  # as its own request holds the traces
             allowed = None if request.allowed is None else ref(request.allowed)
             self._kept[traces] = _asked(request), allowed, of_nobody

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from weakref import ref
@@ -127,6 +128,26 @@ def test_where_no_more_can_be_kept_the_oldest_goes_alone(bundle: Bundle, monkeyp
     for request in requests:
         shop.answer(request)
     assert [shop._moments.find(request) is not None for request in requests] == [False, False, True, True, True]
+
+
+def test_threads_that_keep_at_once_where_no_more_can_be_kept_do_not_fail(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "MOST", 1)
+    shop = BundleRecommender(bundle)
+    requests = [Request(4, UserState("u3", traces=traced(np.random.default_rng(seed)))) for seed in range(2)]
+    shop.answer(requests[0])
+    moments = shop._moments
+    keys = moments._kept.keys
+
+    def taken_meanwhile() -> Iterator[Traces]:
+        for key in list(keys()):
+            moments._kept.pop(key)  # as another thread does, between the look and the deletion
+            yield key
+
+    monkeypatch.setattr(moments._kept, "keys", taken_meanwhile)
+    shop.answer(requests[1])
+    assert [moments.find(request) is not None for request in requests] == [False, True]
 
 
 def test_other_rules_give_candidates_that_were_kept_another_order_each_its_own(bundle: Bundle) -> None:
