@@ -127,5 +127,5 @@ def fields_of(node: Node) -> Iterator[Field]:
 
 
 def reads_texts(node: Node) -> bool:
-    """Whether an expression asks for the items' descriptions."""
+    """Whether an expression asks for the items' titles or descriptions."""
     return any(field.name.casefold() in ("title", "description", "text") for field in fields_of(node))

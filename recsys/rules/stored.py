@@ -52,15 +52,15 @@ class StoredColumns:
         if not all(name in manifest.files for name in COLUMNS):
             return None
         said, columns = (path / name for name in COLUMNS)
-        about = orjson.loads(said.read_bytes())
         try:
+            about = orjson.loads(said.read_bytes())
             stored = cls(about["shown_as"], about["values"], **load_file(columns))
-        except (OSError, SafetensorError, TypeError) as error:
-            raise BundleError(f"{columns}: cannot be read ({error})") from error
-        n_values = sum(map(len, stored.values.values()))
+            n_values = sum(map(len, stored.values.values()))
+        except (OSError, SafetensorError, KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
+            raise BundleError(f"{columns}: cannot be read with {said.name} ({error!r})") from error
         for name, length in (
             ("pointers", n_values + 1),
-            ("rows", int(stored.pointers[-1])),
+            ("rows", int(stored.pointers[-1:].sum())),
             ("price", n_items),
             ("available", n_items),
         ):

@@ -130,6 +130,14 @@ def test_stored_columns_that_do_not_fit_are_refused_by_name(make_bundle: Callabl
     save_file(arrays | {"price": np.zeros(2)}, path)
     with pytest.raises(BundleError, match=r"columns.safetensors: the shape of 'price' must be \(3,\), it is \(2,\)"):
         _ = bundle.columns
+    save_file(arrays | {"pointers": np.zeros(0, dtype=np.int64)}, path)
+    with pytest.raises(BundleError, match=r"the shape of 'pointers' must be \(3,\), it is \(0,\)"):
+        _ = bundle.columns
     path.write_bytes(b"torn")
     with pytest.raises(BundleError, match=r"columns.safetensors: cannot be read"):
         _ = bundle.columns
+    save_file(arrays, path)
+    for torn in (b"{", b"{}", b"[]", b'{"shown_as": {}, "values": []}'):
+        (bundle.path / "facts/columns.json").write_bytes(torn)
+        with pytest.raises(BundleError, match=r"cannot be read with columns.json"):
+            _ = bundle.columns
