@@ -121,7 +121,9 @@ class Publisher:
                 n_keys, predicted, measured = self._loaded(bundle, previous, vectors=self._vectors)
             recall = self._with_vectors(bundle) if self._vectors else None
             self._switch(bundle.version, if_none=if_none)
-            prune_items(self._client, self._keys, self._bundles(self._versions.retire(self._keep)))
+            kept = self._retire()
+            if kept is not None:
+                prune_items(self._client, self._keys, self._bundles(kept))
         log.info("published", version=bundle.version, previous=previous, keys=n_keys, bytes=measured)
         return Published(bundle.version, previous, n_keys, predicted, measured, time.monotonic() - began, recall)
 
@@ -152,7 +154,7 @@ class Publisher:
             self._lock.keep()
             self._versions.cast_shadow(bundle.version, share)
             if before is not None and before != bundle.version:
-                self._versions.retire(self._keep)
+                self._retire()
         log.info("shadowed", version=bundle.version, current=current, share=share, keys=n_keys)
         return Published(bundle.version, current, n_keys, predicted, measured, time.monotonic() - began, recall)
 
@@ -178,7 +180,7 @@ class Publisher:
             if version is None:
                 raise InputError("no version is shadowed, so there is nothing to stop")
             self._versions.lift_shadow()
-            self._versions.retire(self._keep)
+            self._retire()
         return version
 
     def switch_to_shadow(self) -> Published:
@@ -224,10 +226,20 @@ class Publisher:
     def _switch(self, version: str, *, if_none: bool = False) -> None:
         """Make a version current; what is current is tried no longer."""
         if not self._versions.switch(version, self._lock, if_none=if_none):
-            self._versions.retire(self._keep)
+            self._retire()
             raise InputError(f"version {self._versions.current()} became current meanwhile: {version} is left out")
         if self._versions.shadowed() == version:
             self._versions.lift_shadow()
+
+    def _retire(self) -> list[str] | None:
+        """Expire versions that are not kept; the others, or None where the lock ran out before that was done. What was
+        asked for is done by then, and the next publish expires them.
+        """
+        try:
+            return self._versions.retire(self._keep, self._lock)
+        except LockLostError:
+            log.warning("old versions stay until the next publish: this one was silent for longer than its lock holds")
+            return None
 
     def _loaded(self, bundle: Bundle, previous: str | None, *, vectors: bool) -> tuple[int, int, int]:
         """Load a version, read it back and record it; how many keys, and the memory predicted and measured, bytes."""
@@ -245,7 +257,7 @@ class Publisher:
             raise
         except BaseException:
             if not known:  # a version published before stays whole, as a rollback may need it
-                self._versions.expire(bundle.version)
+                self._versions.expire(bundle.version, self._lock)
             raise
         return n_keys, predicted, self._used_bytes() - used
 

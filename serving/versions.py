@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar, cast
@@ -124,10 +125,14 @@ class Versions:
         """Let workers try no version any more."""
         self._client.delete(self._keys.shadow)
 
-    def retire(self, keep: int) -> list[str]:
+    def retire(self, keep: int, lock: PublishLock) -> list[str]:
         """Expire every version that is neither current, nor one of the kept ones before it, nor shadowed; the others,
         newest first.
+
+        Raises:
+            LockLostError: the lock of publishing is no longer held: what is not current may be what its holder loads.
         """
+        lock.keep()
         kept: list[str] = []
         version = self.current()
         while version is not None and version not in kept and len(kept) <= keep:
@@ -138,17 +143,27 @@ class Versions:
         if shadowed is not None and shadowed not in kept:
             kept.append(shadowed)
         for old in sorted(known - set(kept)):
-            self.expire(old)
+            self.expire(old, lock)
         return kept
 
-    def expire(self, version: str) -> None:
-        """Let a version's keys expire, and drop its files."""
+    def expire(self, version: str, lock: PublishLock) -> None:
+        """Let a version's keys expire, and drop its files.
+
+        Raises:
+            LockLostError: as `retire`; what has not expired until then stays.
+        """
         self._client.srem(self._keys.versions, version)
-        for batch in batches(self._client.scan_iter(match=self._keys.of_version(version), count=1000)):
-            pipeline = self._client.pipeline(transaction=False)
-            for key in batch:
-                pipeline.expire(key, RETIRE_S)
-            pipeline.execute()
+        try:
+            for batch in batches(self._client.scan_iter(match=self._keys.of_version(version), count=1000)):
+                pipeline = self._client.pipeline(transaction=False)
+                for key in batch:
+                    pipeline.expire(key, RETIRE_S)
+                pipeline.execute()
+                lock.keep()  # of a large shop this takes minutes
+        except BaseException:  # some keys have no expiry yet, and must be found again
+            with suppress(redis.RedisError):
+                self.announce(version)
+            raise
         shutil.rmtree(self._folder / version, ignore_errors=True)
         log.info("version expires", version=version, after_s=RETIRE_S)
 

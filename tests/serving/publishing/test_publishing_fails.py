@@ -17,7 +17,7 @@ from serving.codec import unpack
 from serving.entries import Block, Entry, entries_of
 from serving.keys import Keys
 from serving.loading import Loader
-from serving.publish_lock import LockLostError
+from serving.publish_lock import LockLostError, PublishLock
 from serving.publishing import Publisher
 from serving.versions import Versions
 
@@ -141,6 +141,47 @@ def test_a_publish_that_slept_until_another_began_switches_nothing_and_leaves_wh
         assert client.ttl(Keys().item(changed.version, "i0")) == -1  # the other may be publishing the same
         client.delete(Keys().publishing)
     assert publisher.publish(changed).version == publisher.current() == changed.version
+
+
+def test_a_publish_that_slept_when_it_had_switched_lets_nothing_expire_that_another_loads_meanwhile(
+    publisher: Publisher, small: Bundle, changed: Bundle, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher.publish(small)
+    switch = Versions.switch
+    with redis_server.client() as client:
+
+        def sleeps_then(*given: Any, **named: Any) -> bool:
+            done = switch(*given, **named)
+            client.set(Keys().publishing, "elsewhere:77:token", ex=60)
+            client.sadd(Keys().versions, "next")  # which the other has begun to load
+            client.set(Keys().item("next", "i0"), "{}")
+            return done
+
+        monkeypatch.setattr(Versions, "switch", sleeps_then)
+        assert publisher.publish(changed).version == publisher.current() == changed.version
+        assert client.ttl(Keys().item("next", "i0")) == -1
+        assert client.sismember(Keys().versions, "next")
+        assert client.get(Keys().publishing) == b"elsewhere:77:token"
+
+
+def test_letting_a_large_version_expire_shows_life(
+    publisher: Publisher, small: Bundle, changed: Bundle, redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "BATCH", 20)
+    publisher.publish(small)
+    publisher.publish(changed)
+    with redis_server.client() as client:
+        versions_of, lock = Versions(client, Path("nowhere"), Keys()), PublishLock(client, Keys().publishing)
+        with lock.held():
+            client.expire(Keys().publishing, 5)
+            versions_of.expire(small.version, lock)
+            assert client.ttl(Keys().publishing) > 5
+            client.set(Keys().publishing, "elsewhere:77:token", ex=60)
+            with pytest.raises(LockLostError):
+                versions_of.expire(changed.version, lock)
+        assert client.sismember(Keys().versions, changed.version)  # so that the next publish finds it
+        ttls = [client.ttl(key) for key in client.scan_iter(match=Keys().of_version(changed.version))]
+    assert -1 in ttls
 
 
 def test_where_only_none_is_to_be_replaced_what_is_current_or_becomes_so_meanwhile_stays(
