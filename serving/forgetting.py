@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import Any
 
 import redis.asyncio
 
@@ -22,8 +22,14 @@ return newest and math.max(ms, tonumber(string.match(newest[1], '^%d+'))) or ms
 
 
 async def heard_until(client: redis.asyncio.Redis, *, keys: Keys) -> int:
-    """A moment than which no event is later that was heard of, ms by Redis' clock."""
-    return int(await cast("Any", client.eval(_HEARD_UNTIL, 1, keys.events)))
+    """A moment than which no event is later that was heard of, ms by Redis' clock; also of events that were archived
+    while the clock of another machine was Redis', which ran ahead (`serving/history/mark.py`).
+    """
+    pipeline: Any = client.pipeline(transaction=False)
+    pipeline.eval(_HEARD_UNTIL, 1, keys.events)
+    pipeline.hget(keys.history, "mark")
+    heard_ms, mark_us = await pipeline.execute()
+    return max(int(heard_ms), -(-int(mark_us or 0) // 1000))
 
 
 async def forget(client: redis.asyncio.Redis, *, keys: Keys, user_id: str, until_ms: int) -> None:

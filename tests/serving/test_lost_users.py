@@ -360,6 +360,26 @@ def test_an_archive_of_very_small_parts_is_read_a_few_at_a_time(
         assert len(state(client, "u")["recent"]) == 10
 
 
+def test_a_deletion_is_of_all_that_was_archived_also_where_the_clock_of_redis_ran_ahead_then(
+    redis_server: Any, start_service: Any, small_bundle: Path, tmp_path: Path, eventually: Any
+) -> None:
+    worker = start_service(bundle=small_bundle, redis_url=redis_server.url, archive=tmp_path)
+    eventually(lambda: worker.get("/ready").json()["redis"] == "up")
+    ahead_ms = int(time.time() * 1000) + 600_000  # of the machine on which Redis ran before
+    event = Event("e1", "u", "i1", "view", time.time(), None)
+    fields = {name: text.encode() for name, text in event.fields().items()}
+    Archive(tmp_path / "events", event_rows).write([(f"{ahead_ms}-0", fields)], again=False)
+    once(redis_server, tmp_path)
+    with redis_server.client() as client:
+        assert [entry[3] for entry in state(client, "u")["recent"]] == ["e1"]
+        assert httpx.delete(f"{worker.base_url}/v1/users/u", timeout=10).status_code == 204
+        assert state(client, "u")["recent"] == []
+        client.flushall()
+        once(redis_server, tmp_path)
+        assert client.hget(KEYS.history, "mark")
+        assert state(client, "u")["recent"] == []
+
+
 def test_a_deletion_that_cannot_be_noted_is_refused(
     redis_server: Any, start_service: Any, small_bundle: Path, tmp_path: Path, eventually: Any
 ) -> None:
