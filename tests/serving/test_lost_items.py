@@ -13,6 +13,7 @@ import pytest
 from features.errors import InputError
 from recsys.bundle import Bundle
 from serving.app import create_app
+from serving.items import files as files_module
 from serving.items import shelf as shelf_module
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems, Remembered
@@ -272,6 +273,44 @@ def test_a_file_of_changes_that_redis_has_gone_beyond_is_left_aside(  # noqa: PL
         assert client.smembers(Keys().items) == {b"n0", b"i2"}
     assert returned.get("/v1/items/i1").json()["available"] is True
     assert returned.metric("recsys_items_restored_total") == 0
+
+
+def test_what_was_said_since_the_file_was_written_last_is_in_it_when_the_worker_ends(
+    redis_server: Any, growing: Path, tmp_path: Path, run_apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_module, "LEAST_PAUSE_S", 60.0)
+    kept = KeptItems(tmp_path / "items", "here")
+
+    async def story() -> None:
+        settings, telemetry = Settings(redis_url=redis_server.url), Telemetry()
+        store = Store(redis_server.url, settings, telemetry)
+        store.mark_up()
+        shelf = ItemShelf(store)
+        keeper = ItemKeeper(
+            shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, kept=kept, every_s=0.01
+        )
+        await keeper.move(Live.open(growing), hurry=True)
+        closing = asyncio.Event()
+        running = asyncio.create_task(keeper.run(closing))
+        async with asyncio.timeout(20):
+            for price in (0.25, 0.5):
+                await shelf.write({"i0": Said(fields={"price": price})}, {})
+                while price == 0.25 and not kept.path.exists():
+                    await asyncio.sleep(0.01)
+            while keeper._known["i0"].fields["price"] != 0.5:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        written = kept.read()
+        assert written is not None
+        assert written.items["i0"].fields == {"price": 0.25}
+        closing.set()
+        await running
+        await store.close()
+
+    run_apart(story())
+    remembered = kept.read()
+    assert remembered is not None
+    assert remembered.items["i0"].fields == {"price": 0.5}
 
 
 def test_workers_of_two_pods_that_write_at_once_leave_one_whole_file(tmp_path: Path) -> None:

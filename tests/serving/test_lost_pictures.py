@@ -39,8 +39,9 @@ def test_pictures_that_redis_has_lost_are_put_back_and_none_over_what_was_sent_s
     eventually(lambda: all(worker.get("/ready").json()["redis"] == "up" for worker in (one, other)))
     one.say("PUT", "n0", {"title": "Red mug", "picture": drawn("red")})
     one.say("PUT", "n1", {"title": "Blue mug", "picture": drawn("blue")})
-    red, blue = (one.get(f"/v1/images/{item_id}").content for item_id in ("n0", "n1"))
-    files = {f"{uploaded_name(data).partition(':')[2]}.jpg" for data in (red, blue)}
+    one.say("PUT", "n2", {"title": "Grey mug", "picture": drawn("grey")})
+    red, *others = (one.get(f"/v1/images/{item_id}").content for item_id in ("n0", "n1", "n2"))
+    files = {f"{uploaded_name(data).partition(':')[2]}.jpg" for data in (red, *others)}
     eventually(
         lambda: kept(tmp_path / "one") == kept(tmp_path / "two") == files
     )  # each worker has them, whoever was told
@@ -49,8 +50,10 @@ def test_pictures_that_redis_has_lost_are_put_back_and_none_over_what_was_sent_s
         pipeline.flushall()
         pipeline.hset(KEYS.item_now("n1"), mapping={"whole": "1", "image": '"uploaded:0123456789abcdef01234567"'})
         pipeline.set(KEYS.item_picture("n1"), b"green")
-        pipeline.sadd(KEYS.items, "n1")
-        pipeline.xadd(KEYS.item_changes, {"item_id": "n1"})
+        pipeline.hset(KEYS.item_now("n2"), mapping={"whole": "1", "title": '"Mug"'})  # it has no picture any more
+        for item_id in ("n1", "n2"):
+            pipeline.sadd(KEYS.items, item_id)
+            pipeline.xadd(KEYS.item_changes, {"item_id": item_id})
         pipeline.execute()
         eventually(lambda: client.get(KEYS.item_picture("n0")) == red)
         eventually(
@@ -58,6 +61,7 @@ def test_pictures_that_redis_has_lost_are_put_back_and_none_over_what_was_sent_s
         )
         time.sleep(0.5)
         assert client.get(KEYS.item_picture("n1")) == b"green"
+        assert not client.exists(KEYS.item_picture("n2"))
     assert one.metric("recsys_pictures_restored_total") + other.metric("recsys_pictures_restored_total") == 1
     third = start_service(bundle=growing, redis_url=mortal_redis.url, state_dir=tmp_path / "three")
     eventually(lambda: third.get("/v1/images/n0").content == red)

@@ -161,3 +161,13 @@ def test_other_rules_give_candidates_that_were_kept_another_order_each_its_own(b
         answers.append(shop.answer(request, stages))
         assert answers[-1] == shop.answer(afresh(request), stages)
     assert answers[0] == answers[2] != answers[1] == answers[3]
+
+
+def test_more_candidates_under_the_same_rules_have_an_order_of_their_own(bundle: Bundle) -> None:
+    shop, traces = BundleRecommender(bundle), traced(np.random.default_rng(0))
+    rules = [{"name": "up", "boost": "item_id in (i2, i22, i42)", "factor": 9}]
+    book = RuleBook(RuleSet.read({"rules": rules}, "rules"), trained_facts(bundle))
+    stages = Steering(book, Occasion(0.0)).stages()
+    for pool in (20, 45, 20):
+        request = Request(pool, UserState("u3", traces=traces), pool=pool)
+        assert shop.answer(request, stages) == shop.answer(afresh(request), stages)
