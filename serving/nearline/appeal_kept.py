@@ -72,16 +72,21 @@ class KeptAppeal:
         if about != self._about:  # counting began, or began anew
             self._begin(about)
         found: Any = self._client.zrangebyscore(keys.appeal_changed, self._after, "+inf", withscores=True)
+        news: dict[bytes, bytes] = {}
         for start in range(0, len(found), AT_ONCE):
             fields = [field for field, _ in found[start : start + AT_ONCE]]
             packed: Any = self._client.hmget(keys.appeal, fields)
-            self._cells.update((field, raw) for field, raw in zip(fields, packed, strict=True) if raw is not None)
+            told = zip(fields, packed, strict=True)
+            news |= {field: raw for field, raw in told if raw is not None and raw != self._cells.get(field)}
         if self._client.get(keys.appeal_about) != about:
             self._begin(b"")
             return
+        if news:  # known once they are in the file: after an error they are news again
+            cells = {**self._cells, **news}
+            self._write(cells, about, reaches_s)
+            self._cells = cells
         if found:  # what changed in the same millisecond is read again
             self._after = found[-1][1]
-            self._write(about, reaches_s)
 
     def read(self) -> Beginning | None:
         """What the file says; None where there is none, or it cannot be read, which is told."""
@@ -101,9 +106,9 @@ class KeptAppeal:
         self._about, self._after = about, 0.0
         self._cells: dict[bytes, bytes] = {}
 
-    def _write(self, about: bytes, reaches_s: float) -> None:
-        counts = np.frombuffer(b"".join(self._cells.values()), dtype=PACKED)
-        columns: dict[str, Any] = {"field": [field.decode() for field in self._cells]}
+    def _write(self, cells: dict[bytes, bytes], about: bytes, reaches_s: float) -> None:
+        counts = np.frombuffer(b"".join(cells.values()), dtype=PACKED)
+        columns: dict[str, Any] = {"field": [field.decode() for field in cells]}
         table = pa.table({**columns, **{name: counts[name] for name in _COLUMNS[1:]}})
         said = {_ABOUT: about, _REACHES: repr(reaches_s).encode()}
         with replacing(self._path) as unfinished:

@@ -269,6 +269,29 @@ def test_a_loss_while_items_counts_are_being_kept_leaves_the_file_as_it_was(
         assert path.read_bytes() == before
 
 
+def test_counts_of_items_are_written_again_only_where_one_has_changed_or_could_not_be_written(
+    redis_server: Any, tmp_path: Path, make_counters: Any
+) -> None:
+    history = make_counters([("x", "", 0, 90.0, 1.0, 0.5)], half_life_s=1000.0, window_s=0.0)
+    path = tmp_path / "counters" / "live.parquet"
+    with redis_server.client() as client:
+        begin(client, KEYS, history)
+        kept = KeptAppeal(client, KEYS, path)
+        with pytest.raises(OSError, match="counters"):  # there is no such folder yet
+            kept.keep()
+        path.parent.mkdir()
+        kept.keep()
+        first = path.stat().st_ino
+        kept.keep()
+        assert path.stat().st_ino == first
+        count(client, "", "x", 9.0, 9.0, 9.0, 100.0)
+        kept.keep()
+        assert path.stat().st_ino != first
+        found = kept.read()
+        assert found is not None
+        assert [list(cell)[1:] for cell in found.cells] == [[9.0, 9.0, 9.0, 100.0]]
+
+
 def test_attribute_keeps_live_counts_beside_the_log_s_and_goes_on_from_them(
     redis_server: Any, tmp_path: Path, make_counters: Any, monkeypatch: pytest.MonkeyPatch, eventually: Any
 ) -> None:
