@@ -46,6 +46,7 @@ class KeptAppeal:
         self._keys = keys
         self._path = path
         self._look_at = self._after = 0.0
+        self._cells: dict[bytes, bytes] = {}
         self._begin(b"")
 
     def look(self) -> bool:
@@ -103,8 +104,7 @@ class KeptAppeal:
         return Beginning(counting, reaches_s, list(zip(*columns, strict=True)))
 
     def _begin(self, about: bytes) -> None:
-        self._about, self._after = about, 0.0
-        self._cells: dict[bytes, bytes] = {}
+        self._about, self._after, self._cells = about, 0.0, {}
 
     def _write(self, cells: dict[bytes, bytes], about: bytes, reaches_s: float) -> None:
         counts = np.frombuffer(b"".join(cells.values()), dtype=PACKED)
