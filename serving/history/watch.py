@@ -46,7 +46,6 @@ class HistoryWatch:
         self._file = settings.home / "history.json"
         self._url = "" if settings.redis_url is None else masked(settings.redis_url.get_secret_value())
         self._met: str | None = None
-        self._lost = False
         telemetry.history_in_step.set(1)
 
     async def run(self, closing: asyncio.Event) -> None:
@@ -70,22 +69,22 @@ class HistoryWatch:
         key = self._store.keys.history
         found = await self._store.asked(lambda client: cast("Any", client.eval(_LOOK, 1, key)))
         met, mark, told, without, *counts = ((one or b"").decode() for one in found)
-        self._lost = self._lost or self._met not in (None, met)
+        lost = self._met not in (None, met)
+        events, arms = (int(one or 0) for one in counts)
+        if lost and self._settings.archive is None:
+            without = "RECSYS_ARCHIVE is not set"
+        elif lost and not mark:  # nobody has put it back yet; whoever starts meanwhile is to find so, too
+            self._telemetry.history_in_step.set(0)
+            return
+        elif lost and not counts[0]:
+            without = "the archive is empty"
+        self._telemetry.history_in_step.set(1)
+        news = (lost or counts[0]) and not told
+        if news and await self._store.asked(lambda client: cast("Any", client.hsetnx(key, "told", "1"))):
+            self._tell(events, arms, without)
         if self._met != met:
             self._met = met
             await asyncio.to_thread(self._write)
-        events, arms = (int(one or 0) for one in counts)
-        if self._lost and self._settings.archive is None:
-            without = "RECSYS_ARCHIVE is not set"
-        elif self._lost and not mark:  # nobody has put it back yet
-            self._telemetry.history_in_step.set(0)
-            return
-        elif self._lost and not counts[0]:
-            without = "the archive is empty"
-        news, self._lost = self._lost or bool(counts[0]), False
-        self._telemetry.history_in_step.set(1)
-        if news and not told and await self._store.asked(lambda client: cast("Any", client.hsetnx(key, "told", "1"))):
-            self._tell(events, arms, without)
 
     def _tell(self, events: int, arms: int, without: str) -> None:
         self._telemetry.history_restored.labels("events").inc(events)

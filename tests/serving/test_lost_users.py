@@ -453,18 +453,22 @@ def test_a_service_without_an_archive_says_what_is_lost_once(
 def test_while_nobody_puts_back_what_is_archived_the_service_is_out_of_step(
     mortal_redis: Any, start_service: Any, small_bundle: Path, tmp_path: Path, eventually: Any
 ) -> None:
-    worker = start_service(bundle=small_bundle, redis_url=mortal_redis.url, archive=tmp_path)
+    given = {"redis_url": mortal_redis.url, "archive": tmp_path / "log", "state_dir": tmp_path / "state"}
+    worker = start_service(bundle=small_bundle, **given)
     eventually(lambda: worker.get("/ready").json()["redis"] == "up")
     worker.post(*did("u", 3, at_s=time.time() - 60))
-    once(mortal_redis, tmp_path)
+    once(mortal_redis, tmp_path / "log")
     with mortal_redis.client() as client:
-        eventually(lambda: client.hget(KEYS.history, "met"))
+        eventually((tmp_path / "state" / "history.json").exists)
         time.sleep(0.3)
         client.flushall()
         eventually(lambda: worker.metric("recsys_history_in_step") == 0)
-        once(mortal_redis, tmp_path)
-        eventually(lambda: worker.metric("recsys_history_in_step") == 1)
-        eventually(lambda: worker.metric("recsys_history_restored_total", what="events") == 3)
+        late = start_service(bundle=small_bundle, **given)  # also one that starts only now knows of it
+        eventually(lambda: late.metric("recsys_history_in_step") == 0)
+        once(mortal_redis, tmp_path / "log")
+        eventually(lambda: all(one.metric("recsys_history_in_step") == 1 for one in (worker, late)))
+        restored = "recsys_history_restored_total"
+        eventually(lambda: sum(one.metric(restored, what="events") for one in (worker, late)) == 3)
 
 
 def test_a_redis_that_went_back_to_a_backup_gets_what_came_after_it(
