@@ -21,8 +21,8 @@ and five rules hold for them.
 - feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
   none is kept, and "max rps" counts the pairs
 - feed_known: users with nothing but their history, whom rules keep from getting the published list
-- version switches under load: failed requests, and the p99 of the worst second of each beside the p99 before, and
-  beside the worst second of as long a time without a switch
+- version switches under load: failed requests, the p99 of each and of its worst second, beside the p99 before and those
+  of as long a time without a switch
 - how long a worker takes until it is ready, its memory and Redis', and the recall of the nearest-neighbor index
 """
 
@@ -135,7 +135,8 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
         return float(np.quantile(latency_ms[(due >= begin) & (due < end)], 0.99))
 
     before = p99_ms(1, QUIET_S - 1)  # the two clocks begin within a second of one another
-    starts = (QUIET_S + number * SWITCH_S for number in range(1 + times))
+    starts = [QUIET_S + number * SWITCH_S for number in range(1 + times)]
+    whole = [round(p99_ms(start, start + SWITCH_S), 2) for start in starts]
     quiet, *worst = (max(p99_ms(second, second + 1) for second in range(start, start + SWITCH_S)) for start in starts)
     spikes = [round(one / before, 2) for one in worst]
     return {
@@ -143,6 +144,8 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
         "failed": found["failed"],
         "rate_rps": found["rps"],
         "p99_before_ms": round(before, 2),
+        "p99_without_switch_ms": whole[0],
+        "p99_of_each_ms": whole[1:],
         "worst_second_without_switch_ms": round(quiet, 2),
         "worst_second_p99_ms": [round(one, 2) for one in worst],
         "spikes": spikes,
