@@ -107,13 +107,14 @@ class PolicyKeeper:
             Whether Redis answered.
         """
         async with self._lock:  # what is read is taken before anybody reads again
-            self._asked = self._store.up or probing
-            if self._asked:
+            asked = self._store.up or probing
+            if asked:
                 try:
                     await self._look(list(bundles))
                 except StoreDownError:
-                    self._asked = False
-            return self._asked
+                    asked = False
+            self._asked = asked  # only now: until Redis has answered, `origin` does not say that it has
+            return asked
 
     async def _look(self, bundles: list[Bundle]) -> None:
         known = self._known

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from serving.documents import Documents
+from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import Telemetry
@@ -34,6 +36,33 @@ def test_a_worker_that_starts_while_redis_is_down_or_empty_knows_the_rules_of_th
     assert min(prices(worker.feed("u1"))) >= 30
     empty = start_worker("another machine")  # it knows nothing, and finds what was put back
     assert holds(empty, version)
+
+
+def test_rules_are_not_said_to_be_of_redis_while_it_is_still_asked_for_them(
+    mortal_redis: Any, run_apart: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run_apart(_one_life(mortal_redis.url, tmp_path, HIDE))
+    mortal_redis.kill()
+
+    async def story() -> list[str]:
+        settings, telemetry, said = Settings(redis_url=mortal_redis.url, state_dir=tmp_path), Telemetry(), []
+        store = Store(mortal_redis.url, settings, telemetry)
+        keeper = PolicyKeeper(store, settings, telemetry)
+        await keeper.start()
+        mortal_redis.start()
+        store.mark_up()
+        found = keeper._found
+
+        async def slowly() -> Any:
+            said.append(keeper.origin)
+            return await found()
+
+        monkeypatch.setattr(keeper, "_found", slowly)
+        assert await keeper.look([])
+        await store.close()
+        return [*said, keeper.origin]
+
+    assert run_apart(story()) == ["remembered", "redis"]
 
 
 async def _one_life(url: str, state_dir: Path, *rules: dict[str, Any]) -> int:

@@ -34,20 +34,28 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium through playwright; skips where either is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+def chromium() -> str:
+    """Where Debian's Chromium lies; skips where it or playwright is missing."""
+    pytest.importorskip("playwright.sync_api", reason="playwright, which drives the browser, is missing")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
         pytest.skip("no Chromium on this machine (apt-get install chromium); .ci/run installs it")
-    with playwright.sync_playwright() as driver:
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """Chromium, which holds an event loop in this thread: for one file of tests, as those of others run loops."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
         launched = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield launched
         launched.close()
 
 
 @pytest.fixture(scope="session")
-def storefront_url(browser: Any, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def storefront_url(chromium: str, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`recsys serve` on the small bundle with an embedded Redis and a drawn picture for each item that names one."""
     folder = tmp_path_factory.mktemp("storefront")
     draw_pictures(folder / "shop" / "images")
@@ -56,7 +64,7 @@ def storefront_url(browser: Any, small_bundle: Path, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture(scope="session")
-def search_url(browser: Any, searchable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def search_url(chromium: str, searchable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`recsys serve` on the shop that encodes words and pictures."""
     with served(searchable / "bundle", searchable / "shop", tmp_path_factory.mktemp("search")) as url:
         yield url
@@ -72,7 +80,7 @@ class LockedShop:
 
 
 @pytest.fixture(scope="session")
-def locked_shop(browser: Any, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedShop]:
+def locked_shop(chromium: str, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LockedShop]:
     """`recsys serve` with API keys, open to pages of every origin."""
     folder = tmp_path_factory.mktemp("locked")
     draw_pictures(folder / "shop" / "images")
