@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from features.errors import InputError
 from features.match.stored import StoredMatch
+from features.pace import gently
 from features.vocabulary import Vocabulary
 from recsys.bundle_files import check_axes, check_file, map_array, map_file, map_ids, neighbor_arrays
 from recsys.bundle_format import (
@@ -103,9 +104,9 @@ class Bundle:
         """
         path = Path(path)
         manifest = read_manifest(path)
-        for name, entry in sorted(manifest.files.items()):
+        for name, entry in gently(sorted(manifest.files.items())):
             check_file(path, name, entry, verify=verify)
-        array = {name: map_array(path, name, entry) for name, entry in manifest.files.items() if entry.dtype}
+        array = {name: map_array(path, name, entry) for name, entry in gently(manifest.files.items()) if entry.dtype}
         check_axes(path, array)
         categories = orjson.loads((path / CATEGORIES).read_bytes())
         bundle = cls(
