@@ -13,6 +13,7 @@ import time
 import structlog
 
 from serving.live import passed
+from serving.steady import NEVER
 
 log = structlog.get_logger()
 
@@ -23,7 +24,13 @@ QUIET = 0.1
 
 
 async def look_for_garbage(closing: asyncio.Event, *, every_s: float = 1.0) -> None:
-    """Look at the first quiet moment after a minute, and after an hour at any, until `closing` is set."""
+    """Look at the first quiet moment after a minute, and after an hour at any, until `closing` is set.
+
+    Where Python itself goes through everything now and then, as it does but in a worker's own process, there is nothing
+    to do; nor may garbage of other event loops of the process be given back in this one's thread.
+    """
+    if gc.get_threshold()[2] < NEVER:
+        return
     looked_s, cpu_s, at_s = time.monotonic(), time.process_time(), time.monotonic()
     while not await passed(closing, every_s):
         cpu_before_s, before_s = cpu_s, at_s

@@ -10,6 +10,7 @@ import pytest
 
 from serving import garbage
 from serving.garbage import LATEST_S, LEAST_S, look_for_garbage
+from serving.steady import NEVER
 
 
 @pytest.mark.parametrize(("busy", "after_s"), [(0.05, LEAST_S), (0.5, LATEST_S)])
@@ -31,9 +32,23 @@ def test_garbage_is_looked_for_at_a_quiet_moment_after_a_minute_or_after_an_hour
     monkeypatch.setattr(garbage.time, "monotonic", lambda: now_s)
     monkeypatch.setattr(garbage.time, "process_time", lambda: busy * now_s)
     monkeypatch.setattr(gc, "collect", look)
+    monkeypatch.setattr(gc, "get_threshold", lambda: (700, 3, NEVER))
 
     async def run() -> None:
         await look_for_garbage(asyncio.Event())
 
     run_apart(run())
     assert looks == [after_s + 1, 2 * after_s + 2]
+
+
+def test_nothing_is_looked_through_where_python_does_so_by_itself(
+    monkeypatch: pytest.MonkeyPatch, run_apart: Any
+) -> None:
+    monkeypatch.setattr(garbage, "LEAST_S", -1.0)
+    monkeypatch.setattr(gc, "collect", lambda: pytest.fail("everything was looked through"))
+
+    async def run() -> None:
+        async with asyncio.timeout(10):
+            await look_for_garbage(asyncio.Event(), every_s=0.0)  # ends at once
+
+    run_apart(run())
