@@ -112,7 +112,7 @@ def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
 
 def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float, times: int) -> dict[str, Any] | None:
     """Switches to another published version while requests come in, and back."""
-    if shop.other is None:
+    if shop.other is None or not times:
         return None
     other = shop.other
 
