@@ -74,7 +74,7 @@ def listen(app: Any, stack: ExitStack) -> str:
     def stop() -> None:
         server.should_exit = True
         thread.join(20)
-        if thread.is_alive():  # a server that served thousands of tests; that one ends as it should has tests of its own
+        if thread.is_alive():  # it served thousands of tests; that a service ends as it should has tests of its own
             server.force_exit = True
             thread.join(20)
 
