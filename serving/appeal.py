@@ -13,15 +13,12 @@ from typing import Any, cast
 
 import numpy as np
 import redis.asyncio
-import structlog
 
 from recsys.appeal.shrinkage import Counts, standing_by
 from recsys.recommender import BundleRecommender
-from serving.live import passed
+from serving.again import again
 from serving.nearline.appeal import PACKED, LiveCounting, named
-from serving.store import Store, StoreDownError
-
-log = structlog.get_logger()
+from serving.store import Store
 
 AT_ONCE = 5_000
 """Items read in one call."""
@@ -47,14 +44,7 @@ class AppealKeeper:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        while not await passed(closing, self._every_s):
-            try:
-                if self._store.up:
-                    await self.look()
-            except StoreDownError:
-                continue
-            except Exception:  # a worker that no longer looks would go by yesterday's clicks
-                log.exception("looking at live counts failed")
+        await again(closing, self._every_s, self.look, failed="looking at live counts failed")
 
     def _begin(self, about: bytes) -> None:
         self._about, self._after = about, 0.0

@@ -14,8 +14,8 @@ from typing import Any, cast
 import redis.asyncio
 import structlog
 
-from serving.live import passed
-from serving.store import Store, StoreDownError
+from serving.again import again
+from serving.store import Store
 
 log = structlog.get_logger()
 
@@ -40,14 +40,7 @@ class Eraser:
 
     async def run(self, closing: asyncio.Event, every_s: float = EVERY_S) -> None:
         """Look for work again and again until `closing` is set."""
-        while not await passed(closing, every_s):
-            try:
-                if self._store.up:
-                    await self.work()
-            except StoreDownError:
-                continue
-            except Exception:  # whoever asked to be forgotten must be
-                log.exception("clearing the streams failed")
+        await again(closing, every_s, self.work, failed="clearing the streams failed")
 
     async def work(self) -> int:
         """Clear the streams of all who are noted, unless another worker does; how many entries were deleted.

@@ -8,15 +8,13 @@ import time
 from typing import Any, cast
 
 import redis.asyncio
-import structlog
 
 from recsys.index import ApproximateIndex
-from serving.live import Catalog, passed
+from serving.again import again
+from serving.live import Catalog
 from serving.settings import Settings
-from serving.store import Store, StoreDownError
+from serving.store import Store
 from serving.telemetry import Telemetry
-
-log = structlog.get_logger()
 
 BEST = 100
 """Items of a query that the index is held against."""
@@ -40,15 +38,11 @@ class Probes:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        while not await passed(closing, self._settings.probe_every_s):
-            try:
-                await self.index()
-                if self._store.up:
-                    await self.streams()
-            except StoreDownError:
-                continue
-            except Exception:  # nobody notices a probe that has died
-                log.exception("a probe failed")
+        await again(closing, self._settings.probe_every_s, self._probe, failed="a probe failed")
+
+    async def _probe(self) -> None:
+        await self.index()
+        await self.streams()
 
     async def index(self) -> None:
         """Ask the index the latest query of a shopper again, and hold what it finds against the exact search.

@@ -13,10 +13,10 @@ import orjson
 import structlog
 
 from recsys.run_folder import write_atomically
+from serving.again import again
 from serving.history.mark import NOW
-from serving.live import passed
 from serving.settings import Settings, masked
-from serving.store import Store, StoreDownError
+from serving.store import Store
 from serving.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -51,14 +51,8 @@ class HistoryWatch:
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
         self._met = await asyncio.to_thread(self._read)
-        while self._store.configured and not await passed(closing, self._settings.poll_s):
-            try:
-                if self._store.up:
-                    await self.look()
-            except StoreDownError:
-                continue
-            except Exception:  # nobody notices a watch that has died
-                log.exception("looking at what redis remembers failed")
+        if self._store.configured:
+            await again(closing, self._settings.poll_s, self.look, failed="looking at what redis remembers failed")
 
     async def look(self) -> None:
         """Ask Redis since when it remembers, and tell what has become of what it had lost.
