@@ -31,7 +31,6 @@ from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.erasing import Eraser
 from serving.express import Express
 from serving.filtering import Filters
-from serving.garbage import look_for_garbage
 from serving.history.watch import HistoryWatch
 from serving.impressions import ImpressionLog
 from serving.items.desk import ItemDesk
@@ -138,7 +137,6 @@ def create_app(settings: Settings) -> FastAPI:
                 *(one.run(closing) for one in (*following, Restorer(store, watcher, settings, telemetry))),
                 HistoryWatch(store, settings, telemetry).run(closing),
                 Eraser(store).run(closing, settings.erase_every_s),
-                look_for_garbage(closing),
             ):
                 background.create_task(job)
             yield

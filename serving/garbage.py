@@ -1,7 +1,8 @@
 """When a worker looks through all it holds for garbage: while little is asked of it, as everything stands still then.
 
 Garbage that only refers to itself is rare here (a connection that was closed, an error with its traceback), so there
-is time.
+is time. What is looked through is the whole process, so this belongs to the process, and not to the application of any
+shop that it serves.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import gc
 import time
 
 import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.live import passed
-from serving.steady import NEVER
 
 log = structlog.get_logger()
 
@@ -23,14 +24,29 @@ QUIET = 0.1
 """The share of its time that a worker computes for while little is asked of it."""
 
 
-async def look_for_garbage(closing: asyncio.Event, *, every_s: float = 1.0) -> None:
-    """Look at the first quiet moment after a minute, and after an hour at any, until `closing` is set.
+def tidied(service: ASGIApp) -> ASGIApp:
+    """A process' service, in whose event loop garbage is looked for from its start to its end.
 
-    Where Python itself goes through everything now and then, as it does but in a worker's own process, there is nothing
-    to do; nor may garbage of other event loops of the process be given back in this one's thread.
+    Garbage is given back in the thread that looks, so it must be that of the event loop whose garbage it is.
     """
-    if gc.get_threshold()[2] < NEVER:
-        return
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await service(scope, receive, send)
+            return
+        closing = asyncio.Event()
+        looking = asyncio.create_task(look_for_garbage(closing))
+        try:
+            await service(scope, receive, send)
+        finally:
+            closing.set()
+            await looking
+
+    return serve
+
+
+async def look_for_garbage(closing: asyncio.Event, *, every_s: float = 1.0) -> None:
+    """Look at the first quiet moment after a minute, and after an hour at any, until `closing` is set."""
     looked_s, cpu_s, at_s = time.monotonic(), time.process_time(), time.monotonic()
     while not await passed(closing, every_s):
         cpu_before_s, before_s = cpu_s, at_s

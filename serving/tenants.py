@@ -35,6 +35,7 @@ from features.section import Section
 from serving.access.gate import presented
 from serving.access.keyring import KeyRing, read_keys
 from serving.app import create_app
+from serving.garbage import tidied
 from serving.middleware import Shell
 from serving.problems import ProblemError
 from serving.settings import Settings
@@ -180,12 +181,12 @@ class House:
 
 
 def create_service_from_environment() -> ASGIApp:
-    """What a server's worker process runs: settings from `RECSYS_*`, logs as JSON lines, one shop or several."""
+    """What a server's worker process runs, once: settings from `RECSYS_*`, logs as JSON lines, one shop or several."""
     configure_logging()
     settings = Settings.load()
     service = create_app(settings) if settings.tenants is None else House(read_tenants(settings.tenants))
     be_steady()
-    return service
+    return tidied(service)
 
 
 def _porch(apps: Mapping[str, FastAPI]) -> ASGIApp:
