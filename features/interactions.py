@@ -10,9 +10,6 @@ from scipy import sparse
 
 from features.vocabulary import Vocabulary
 
-RESERVED_TYPES = ("beside:", "fact:")
-"""No event type begins with one of these, which name other relations of users and items (`graph/schema.py`)."""
-
 
 @dataclass(frozen=True, eq=False)
 class Interactions:

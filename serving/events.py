@@ -1,4 +1,7 @@
-"""One thing a shopper did, as the service takes it in: what is accepted, what is refused, and by which rule."""
+"""One thing a shopper did, as the service takes it in: what is accepted, what is refused, and by which rule.
+
+What the reader of shops would refuse or change is refused here, where the sender still can mend it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from features.event_rules import EARLIEST_S, RESERVED_RULE, id_read, is_reserved, type_read
 from serving.ids import new_id
 
 MAX_ID_CHARS = 256
@@ -72,6 +76,24 @@ class Refusal:
     value: object
 
 
+def type_rule(event_type: str) -> str | None:
+    """The rule that a type of events breaks where it would not read back as it is; None where it does."""
+    if event_type != type_read(event_type):
+        return "event_type must be in lower case, with no blanks around it"
+    return RESERVED_RULE if is_reserved(event_type) else None
+
+
+def _text_rule(name: str, text: str) -> str | None:
+    longest = MAX_TYPE_CHARS if name == "event_type" else MAX_ID_CHARS
+    if not text or len(text) > longest:
+        return f"{name} must have 1 to {longest} characters"
+    if not text.isprintable():
+        return f"{name} must hold printable characters"
+    if name == "event_type":
+        return type_rule(text)
+    return None if text == id_read(text) else f"{name} must have no blanks around it"
+
+
 def accept(raw: Mapping[str, Any], index: int, *, known_item: bool, now: float | None = None) -> Event | Refusal:
     """Judge one event whose shape (names and JSON types) has been checked.
 
@@ -84,18 +106,13 @@ def accept(raw: Mapping[str, Any], index: int, *, known_item: bool, now: float |
     now = time.time() if now is None else now
     for name in ("user_id", "item_id", "event_type", "event_id", "recommendation_id"):
         text = raw.get(name)
-        if text is None:
-            continue
-        longest = MAX_TYPE_CHARS if name == "event_type" else MAX_ID_CHARS
-        if not text or len(text) > longest:
-            return Refusal(index, f"{name} must have 1 to {longest} characters", text[: longest + 1])
-        if not text.isprintable():
-            return Refusal(index, f"{name} must hold printable characters", text)
+        if text is not None and (rule := _text_rule(name, text)) is not None:
+            return Refusal(index, rule, text[: MAX_ID_CHARS + 1])
     if not known_item:
         return Refusal(index, "item_id must be in the catalog", raw["item_id"])
     timestamp = raw.get("timestamp")
-    if timestamp is not None and not 0 <= timestamp <= now + FUTURE_S:
-        return Refusal(index, "timestamp must be UTC seconds, not before 1970 and not in the future", timestamp)
+    if timestamp is not None and not EARLIEST_S <= timestamp <= now + FUTURE_S:
+        return Refusal(index, "timestamp must be UTC seconds, not before 1990 and not in the future", timestamp)
     return Event(
         event_id=raw.get("event_id") or new_id(),
         user_id=raw["user_id"],

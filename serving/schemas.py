@@ -185,13 +185,14 @@ class EventIn(Shape):
     event_id: str | None = None
     """The sender's own id, unique per user: an event sent twice within a day counts once."""
     user_id: str
-    """1 to 256 printable characters."""
+    """1 to 256 printable characters, no blanks around them; likewise the other ids."""
     item_id: str
     """An item of the catalog."""
     event_type: str
-    """Such as "view", "click", "cart", "purchase"; "viewable", a suggestion on screen, changes no feed."""
+    """Such as "view", "click", "cart", "purchase"; "viewable", a suggestion on screen, changes no feed. 1 to 64
+    printable characters in lower case, no blanks around them, not beginning with "beside:" or "fact:"."""
     timestamp: float | None = None
-    """UTC seconds; the time of arrival where absent."""
+    """UTC seconds, from 1990 on; the time of arrival where absent."""
     recommendation_id: str | None = None
     """The answer in which the item was shown."""
 

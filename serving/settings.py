@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from features.errors import InputError
 from serving.connection import check_url
+from serving.events import type_rule
 from serving.settings_file import FileSettings
 
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
@@ -59,6 +60,12 @@ def _bytes(value: object) -> object:
     return parse_bytes(value) if isinstance(value, str) else value
 
 
+def _event_type(value: str) -> str:
+    if (rule := type_rule(value)) is not None:
+        raise ValueError(f"{rule}, or no event is of it; got {value!r}")
+    return value
+
+
 def _redis_url(value: SecretStr) -> SecretStr:
     check_url(value.get_secret_value())
     return value
@@ -87,7 +94,7 @@ class Settings(BaseSettings):
     """Rule set (TOML or JSON) to go by until one is put into Redis, or where there is no Redis."""
     experiments: Path | None = None
     """Experiments (TOML or JSON), likewise."""
-    purchase_types: tuple[str, ...] = ("purchase", "buy", "order")
+    purchase_types: tuple[Annotated[str, AfterValidator(_event_type)], ...] = ("purchase", "buy", "order")
     """Types of events that mean buying; every other one is a look."""
     bought_ttl_s: PositiveInt = 730 * 86_400
     """What a user bought is remembered for so long after the last purchase."""

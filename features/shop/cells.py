@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features.event_rules import id_read
 from features.quarantine import Quarantine
 
 
@@ -72,12 +73,12 @@ def coded_ids(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
 
 def _id_text(value: object) -> str:
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
+        return id_read(value.decode("utf-8", "replace"))
     if isinstance(value, float):
         if value != value:  # noqa: PLR0124 - NaN differs from itself
             return ""
         return str(int(value)) if value.is_integer() else repr(value)
-    return str(value).strip()
+    return id_read(str(value))
 
 
 def numbers(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from features.errors import InputError
-from features.interactions import RESERVED_TYPES
+from features.event_rules import RESERVED_RULE, is_reserved, type_read
 from features.section import Section
 
 TableName = Literal["items", "interactions", "users", "impressions", "reviews"]
@@ -109,15 +109,15 @@ class ShopConfig(Section):
         for kind, rule in given["events"].items():
             fields = {"weight": rule} if isinstance(rule, int | float) and not isinstance(rule, bool) else rule
             if isinstance(fields, dict):
-                fields = {**DEFAULT_EVENTS.get(kind.strip().lower(), EventRule()).model_dump(), **fields}
-            events[kind.strip().lower()] = fields
+                fields = {**DEFAULT_EVENTS.get(type_read(kind), EventRule()).model_dump(), **fields}
+            events[type_read(kind)] = fields
         return {**given, "events": events}
 
     @field_validator("default_event_type")
     @classmethod
     def _is_free(cls, name: str) -> str:
-        if name.strip().lower().startswith(RESERVED_TYPES):
-            raise ValueError(f"an event type must not begin with {' or '.join(RESERVED_TYPES)}")
+        if is_reserved(name):
+            raise ValueError(RESERVED_RULE)
         return name
 
     @field_validator("timezone")

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.interactions import RESERVED_TYPES, Interactions
+from features.event_rules import RESERVED_RULE, is_reserved, type_read
+from features.interactions import Interactions
 from features.quarantine import Quarantine
 from features.shop import cells
 from features.shop.catalog_reader import require, with_our_names
@@ -98,13 +99,13 @@ def read_interactions(
 def _types(frame: pd.DataFrame, sieve: Sieve, config: ShopConfig) -> tuple[NDArray[np.int64], list[str]]:
     """Code of each row's event type, and the types, in lower case."""
     if "event_type" not in frame.columns:
-        return np.zeros(len(frame), dtype=np.int64), [config.default_event_type.strip().lower()]
+        return np.zeros(len(frame), dtype=np.int64), [type_read(config.default_event_type)]
     codes, spelled = cells.coded_ids(frame["event_type"])
     sieve.refuse(codes < 0, "event_type is missing", frame["event_type"])
-    reserved = np.array([name.lower().startswith(RESERVED_TYPES) for name in spelled] + [False])
-    sieve.refuse(reserved[codes], f"event_type must not begin with {' or '.join(RESERVED_TYPES)}", frame["event_type"])
-    names = list(dict.fromkeys(name.lower() for name in spelled))
-    lower = np.array([names.index(name.lower()) for name in spelled] + [0], dtype=np.int64)
+    reserved = np.array([is_reserved(name) for name in spelled] + [False])
+    sieve.refuse(reserved[codes], RESERVED_RULE, frame["event_type"])
+    names = list(dict.fromkeys(type_read(name) for name in spelled))
+    lower = np.array([names.index(type_read(name)) for name in spelled] + [0], dtype=np.int64)
     return lower[codes], names or [config.default_event_type]
 
 

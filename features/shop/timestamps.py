@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features.event_rules import EARLIEST_S, LATEST_S
 from features.shop.cells import plain
-
-EARLIEST_S = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
-LATEST_S = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 UNITS_PER_S = (1.0, 1e3, 1e6, 1e9)
 """Seconds, milliseconds, microseconds, nanoseconds; between 1990 and 2100 no number is a time in two of them."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from features.event_rules import id_read
 from recsys.amended.placed import CannotPlace, Floats
 from recsys.bundle import Bundle
 from serving.engine import Engine, UnknownItemError
@@ -153,8 +154,8 @@ class ItemDesk:
         bundle = self._engine.live.bundle
         if not whole and item_id not in bundle.items:
             raise UnknownItemError(item_id)
-        if not item_id.isprintable():
-            rule = "item_id must hold printable characters"
+        if not item_id.isprintable() or item_id != id_read(item_id):
+            rule = "item_id must hold printable characters, no blanks around them"
             raise RefusedItem(422, "invalid-request", rule, "path.item_id", item_id)
         if item_id not in bundle.items:
             try:

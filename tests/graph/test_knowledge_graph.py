@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from features.interactions import RESERVED_TYPES
+from features.event_rules import RESERVED_TYPES
 from features.vocabulary import Vocabulary
 from graph.knowledge_graph import EdgeList, KnowledgeGraph
 from graph.schema import FACT, ITEM, USER, EdgeType, behavior, beside, is_behavior, reverse

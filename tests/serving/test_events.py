@@ -14,15 +14,16 @@ from serving.settings import Settings
 from serving.store import Store
 from serving.telemetry import Telemetry
 
+NOW = 1.7e9
 GOOD: dict[str, Any] = {"user_id": "u1", "item_id": "i1", "event_type": "view"}
 
 
 def test_an_event_without_id_and_time_gets_both() -> None:
-    accepted = accept(GOOD, 0, known_item=True, now=1000.0)
+    accepted = accept(GOOD, 0, known_item=True, now=NOW)
     assert isinstance(accepted, Event)
-    assert accepted.timestamp == 1000.0
+    assert accepted.timestamp == NOW
     assert len(accepted.event_id) == 32
-    again = accept(GOOD, 0, known_item=True, now=1000.0)
+    again = accept(GOOD, 0, known_item=True, now=NOW)
     assert isinstance(again, Event)
     assert again.event_id != accepted.event_id
 
@@ -33,12 +34,17 @@ def test_an_event_without_id_and_time_gets_both() -> None:
         ({"user_id": ""}, "user_id must have 1 to 256 characters", ""),
         ({"user_id": "x" * 300}, "user_id must have 1 to 256 characters", "x" * 257),
         ({"event_type": "a\nb"}, "event_type must hold printable characters", "a\nb"),
-        ({"timestamp": 90_000.0}, "timestamp must be UTC seconds", 90_000.0),
-        ({"timestamp": -1.0}, "timestamp must be UTC seconds", -1.0),
+        ({"event_type": "Purchase"}, "event_type must be in lower case", "Purchase"),
+        ({"event_type": "view "}, "event_type must be in lower case, with no blanks", "view "),
+        ({"event_type": "beside:view"}, "event_type must not begin with beside: or fact:", "beside:view"),
+        ({"user_id": " u1"}, "user_id must have no blanks around it", " u1"),
+        ({"recommendation_id": "r1 "}, "recommendation_id must have no blanks around it", "r1 "),
+        ({"timestamp": NOW + 90_000.0}, "timestamp must be UTC seconds", NOW + 90_000.0),
+        ({"timestamp": 631_151_999.0}, "timestamp must be UTC seconds, not before 1990", 631_151_999.0),
     ],
 )
 def test_a_bad_event_is_refused_with_its_place_rule_and_value(change: dict[str, Any], rule: str, value: object) -> None:
-    refused = accept({**GOOD, **change}, 4, known_item=True, now=1000.0)
+    refused = accept({**GOOD, **change}, 4, known_item=True, now=NOW)
     assert isinstance(refused, Refusal)
     assert (refused.index, refused.value) == (4, value)
     assert refused.rule.startswith(rule)
@@ -46,7 +52,7 @@ def test_a_bad_event_is_refused_with_its_place_rule_and_value(change: dict[str, 
 
 def test_no_time_that_is_not_a_number_is_taken() -> None:
     for timestamp in (float("nan"), float("inf")):
-        assert isinstance(accept({**GOOD, "timestamp": timestamp}, 0, known_item=True, now=1000.0), Refusal)
+        assert isinstance(accept({**GOOD, "timestamp": timestamp}, 0, known_item=True, now=NOW), Refusal)
 
 
 def test_an_unknown_item_is_refused_by_name() -> None:

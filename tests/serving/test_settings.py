@@ -76,6 +76,12 @@ def test_a_wrong_value_is_refused_at_start_by_the_name_of_its_variable(monkeypat
         Settings.load()
 
 
+def test_a_type_of_purchases_that_no_event_can_be_of_is_refused_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_PURCHASE_TYPES", '["buy", "Purchase"]')
+    with pytest.raises(InputError, match=r"RECSYS_PURCHASE_TYPES: .*must be in lower case.*'Purchase'"):
+        Settings.load()
+
+
 def test_a_url_of_another_kind_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSYS_REDIS_URL", "http://user:hidden@host")
     with pytest.raises(InputError, match=r"RECSYS_REDIS_URL: .*must start with one of redis://") as refused:

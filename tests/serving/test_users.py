@@ -58,9 +58,9 @@ def test_a_published_list_gives_way_to_live_behavior(service: Any) -> None:
 
 
 def test_what_a_user_did_is_listed_newest_last_with_the_items(service: Any) -> None:
-    service.post(view("u2", "i4", timestamp=100.0), view("u2", "i6", timestamp=200.0))
+    service.post(view("u2", "i4", timestamp=1.6e9), view("u2", "i6", timestamp=1.7e9))
     answer = service.get("/v1/users/u2").json()
-    assert [(event["item_id"], event["timestamp"]) for event in answer["events"]] == [("i4", 100.0), ("i6", 200.0)]
+    assert [(event["item_id"], event["timestamp"]) for event in answer["events"]] == [("i4", 1.6e9), ("i6", 1.7e9)]
     assert answer["events"][1]["item"]["title"] == "Red mug 6"
     assert answer["user_id"] == "u2"
     assert service.get("/v1/users/nobody").json() == {

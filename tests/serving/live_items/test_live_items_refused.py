@@ -57,6 +57,7 @@ def test_a_row_out_of_bounds_is_refused_by_itself_with_rule_place_and_value(shop
                 {"item_id": "n1", "title": "twice"},
                 {"item_id": "n6", "title": "x", "picture": "???"},
                 {"item_id": "n7", "title": "x" * 1_001},
+                {"item_id": " n8", **MUG},
             ]
         },
     )
@@ -72,6 +73,7 @@ def test_a_row_out_of_bounds_is_refused_by_itself_with_rule_place_and_value(shop
         (5, "n1", "body.items.5.item_id", "n1"),
         (6, "n6", "body.items.6.picture", "???"),
         (7, "n7", "body.items.7.title", "xxxxxx"),
+        (8, " n8", "body.items.8.item_id", " n8"),
     ]
     assert told["refused"][0]["rule"] == "Input should be greater than or equal to 0"
     assert shop.get("/v1/items/n1").json()["title"] == "Crimson cup"
