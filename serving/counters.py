@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import redis.asyncio
 
 from serving.live import passed
 from serving.nearline.attribution import FIELDS as ATTRIBUTED
+from serving.once import ADD, Batches, Mark
 from serving.store import Store, StoreDownError
 
 FIELDS = ("answers", "slots", "short", "fallbacks", "clicks", "purchases")
@@ -34,6 +36,7 @@ class Counters:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._held: dict[Arm, Counter[str]] = {}
+        self._batches = Batches(self._take)
 
     def add(self, arms: Mapping[str, str], **counts: int) -> None:
         """Count for each arm of a request, by names of `FIELDS`."""
@@ -44,25 +47,27 @@ class Counters:
     def __len__(self) -> int:
         return len(self._held)
 
+    def _take(self) -> dict[Arm, Counter[str]] | None:
+        held, self._held = self._held, {}
+        return held or None
+
     async def write(self) -> None:
         """Add everything held to what Redis has; what fails stays held."""
-        if not self._held or not self._store.up:
-            return
-        held, self._held = self._held, {}
+        while self._store.up and (batch := self._batches.next()) is not None:
+            try:
+                await self._store.asked(partial(self._add, *batch))
+            except StoreDownError:
+                return
+            self._batches.done()
 
-        async def ask(client: redis.asyncio.Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for (experiment, arm), counts in held.items():
-                for name, n in counts.items():
-                    if n:
-                        pipeline.hincrby(self._store.keys.counters(experiment, arm), name, n)
-            await pipeline.execute()
-
-        try:
-            await self._store.asked(ask)
-        except StoreDownError:
-            for arm, counts in held.items():
-                self._held.setdefault(arm, Counter()).update(counts)
+    async def _add(self, held: Mapping[Arm, Mapping[str, int]], mark: Mark, client: redis.asyncio.Redis) -> None:
+        keys = self._store.keys
+        pipeline: Any = client.pipeline(transaction=False)
+        for (experiment, arm), counts in held.items():
+            numbers = (part for name, n in counts.items() if n for part in (name, n))
+            names = mark.keys(keys, keys.counters(experiment, arm))
+            pipeline.eval(ADD, len(names), *names, *mark.args, "HINCRBY", *numbers)
+        await pipeline.execute()
 
     async def run(self, closing: asyncio.Event, every_s: float = 0.5) -> None:
         """Write again and again until `closing` is set."""

@@ -16,6 +16,7 @@ from functools import cached_property
 import orjson
 
 from serving.live import passed
+from serving.once import Batches
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
 
@@ -52,17 +53,21 @@ class ImpressionLog:
     Args:
         store: where they go.
         telemetry: counts the dropped.
-        cap: answers held at most.
+        cap: answers held at most, beside a batch that is being written.
     """
 
     def __init__(self, store: Store, telemetry: Telemetry, *, cap: int) -> None:
         self._store = store
         self._telemetry = telemetry
         self._held: deque[dict[str, bytes]] = deque()
+        self._batches = Batches(self._take)
         self._cap = cap
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._batches.open or ()) + len(self._held)
+
+    def _take(self) -> list[dict[str, bytes]] | None:
+        return [self._held.popleft() for _ in range(min(BATCH, len(self._held)))] or None
 
     def add(
         self,
@@ -109,13 +114,12 @@ class ImpressionLog:
 
     async def write(self) -> None:
         """Write everything held; what fails stays held."""
-        while self._held and self._store.up:
-            batch = [self._held.popleft() for _ in range(min(BATCH, len(self._held)))]
+        while self._store.up and (batch := self._batches.next()) is not None:
             try:
-                await self._store.log_impressions(batch)
+                await self._store.log_impressions(*batch)
             except StoreDownError:
-                self._held.extendleft(reversed(batch))
                 return
+            self._batches.done()
 
     async def run(self, closing: asyncio.Event, every_s: float = 0.2) -> None:
         """Write again and again until `closing` is set."""

@@ -119,6 +119,10 @@ class Keys:
         """Stream: which items changed, so that every worker takes it in."""
         return f"{self.root}:{{items}}:changes"
 
+    def added(self, key: str, writer: str) -> str:
+        """String with expiry: the last batch of a worker that was added to a key; in one slot with it."""
+        return f"{self.root}:added:{{{key}}}:{writer}"
+
     def counters(self, experiment: str, arm: str) -> str:
         """Hash: what an arm showed and what came of it, numbers."""
         return f"{self.root}:counters:{experiment}:{arm}"

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Mapping
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, cast
 
-import redis.asyncio
 import structlog
 
 from features.errors import InputError
@@ -32,12 +30,12 @@ from serving.memory import WorkerMemory
 from serving.policing import Policing
 from serving.settings import Settings
 from serving.shadow.comparison import compared, shown
+from serving.shadow.summing import Summing
 from serving.shadow.tally import outcome, sums
 from serving.steady import apart
 from serving.steering import Steerer
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
-from serving.versions import SIDES
 from serving.watcher import Watcher
 
 log = structlog.get_logger()
@@ -95,8 +93,7 @@ class Shadow:
         self._beside: Beside | None = None
         self.lists: ListEngine | None = None
         self._waiting: deque[Taken] = deque()
-        self._sums: Counter[str] = Counter()
-        self._shown: dict[str, set[str]] = {side: set() for side in SIDES}
+        self._sums = Summing(store)
         self._again_at = 0.0
         policing.others.watch(self)
 
@@ -122,7 +119,7 @@ class Shadow:
                 try:
                     if self._store.up:
                         await self._look()
-                        await self._write()
+                        await self._sums.write()
                 except StoreDownError:
                     continue
                 except Exception:  # a worker that no longer looks would shadow for ever
@@ -169,6 +166,7 @@ class Shadow:
             purchases=self._aside.purchase_types,
         )
         self._version, self._beside = version, beside
+        self._sums.begin(version)
         self.lists = ListEngine(engine, steerer, Filters(self._policing.keeper))
         log.info("a version is shadowed", version=version)
 
@@ -176,8 +174,7 @@ class Shadow:
         beside = self._beside
         self._version, self._started, self._beside, self.lists = "", b"", None, None
         self._waiting.clear()
-        self._sums.clear()
-        self._shown = {side: set() for side in SIDES}
+        self._sums.begin("")
         if beside is not None:
             await beside.close()
 
@@ -214,42 +211,14 @@ class Shadow:
         if self.lists is not lists:  # somebody has stopped it meanwhile
             return
         found = compared(live, shown(again)[2])
-        self._add(sums(taken.surface, found, live_s=taken.live_s, shadow_s=shadow_s))
-        self._shown["live"].update(found.live)
-        self._shown["shadow"].update(found.shadow)
+        self._sums.add(sums(taken.surface, found, live_s=taken.live_s, shadow_s=shadow_s))
+        self._sums.show("live", found.live)
+        self._sums.show("shadow", found.shadow)
         self._telemetry.shadow.labels(taken.surface, "compared").inc()
         if found.live or found.shadow:
             self._telemetry.shadow_overlap.labels(taken.surface).observe(found.overlap)
         self._telemetry.shadow_latency.labels(taken.surface).observe(shadow_s)
 
     def _count(self, surface: str, which: str) -> None:
-        self._add(outcome(surface, which))
+        self._sums.add(outcome(surface, which))
         self._telemetry.shadow.labels(surface, which).inc()
-
-    def _add(self, added: Mapping[str, float]) -> None:
-        self._sums.update(added)
-
-    async def _write(self) -> None:
-        """Add what was summed up to the tally of all workers; what fails is summed up further."""
-        if not self._sums or not self._version:
-            return
-        version, added, items = self._version, self._sums, self._shown
-        self._sums, self._shown = Counter(), {side: set() for side in SIDES}
-        keys = self._store.keys
-
-        async def ask(client: redis.asyncio.Redis) -> None:
-            pipeline = client.pipeline(transaction=False)
-            for name, value in added.items():
-                pipeline.hincrbyfloat(keys.shadow_tally(version), name, value)
-            for side, item_ids in items.items():
-                if item_ids:
-                    pipeline.pfadd(keys.shadow_items(version, side), *item_ids)
-            await pipeline.execute()
-
-        try:
-            await self._store.asked(ask)
-        except StoreDownError:
-            self._add(added)
-            for side in SIDES:
-                self._shown[side] |= items[side]
-            raise

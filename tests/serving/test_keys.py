@@ -17,6 +17,13 @@ def test_the_lock_of_publishing_lies_in_one_cluster_slot_with_what_it_guards(ten
     assert key_slot(Keys(tenant).publishing.encode()) == key_slot(Keys(tenant).current.encode())
 
 
+@pytest.mark.parametrize("tenant", ["", "acme"])
+def test_the_number_of_the_last_batch_lies_in_one_cluster_slot_with_what_it_was_added_to(tenant: str) -> None:
+    keys = Keys(tenant)
+    for name in (keys.impressions, keys.counters("looks", "bold"), keys.shadow_tally("v1")):
+        assert key_slot(keys.added(name, "w").encode()) == key_slot(name.encode())
+
+
 def test_users_do_not_share_keys_whatever_their_ids_hold() -> None:
     users = ["a", "a}", "a%7D", "{a", "%7Ba", "a}:recent", "a:recent"]
     assert len({Keys().recent(user) for user in users}) == len(users)
