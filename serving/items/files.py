@@ -49,12 +49,17 @@ class ItemFiles:
         return found
 
     def put_back(self, known: Mapping[str, Said]) -> None:
-        """Redis has lost items: let the next `write` give it their pictures, which may take a while."""
+        """Redis has lost items: let the next `picture` give it their pictures."""
         self._lost = known
 
     async def write(self, known: Mapping[str, Said], change: str | None) -> None:
         """Keep what is known of items by a change, where that is news; what takes long is done seldom."""
         await self._write(known, change or "0-0", hurry=False)
+
+    async def picture(self, known: Mapping[str, Said], change: str | None) -> None:
+        """Give a Redis that has lost them the pictures of items, and keep those of what is known, where that is news.
+        There may be many, so that it takes a while.
+        """
         if self._kept is None or not self._shelf.up:
             return
         try:

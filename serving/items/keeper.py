@@ -158,8 +158,8 @@ class ItemKeeper:
     async def run(self, closing: asyncio.Event) -> None:
         """Look for changes again and again until `closing` is set."""
         was_up = False
-        writing = asyncio.create_task(self._files.write(self._known, self._after))
-        letting_go = asyncio.create_task(self._let_go())
+        jobs = (self._write, self._picture, self._let_go)  # none of them waits for another
+        beside = [asyncio.create_task(job()) for job in jobs]
         while not await passed(closing, self._every_s):
             try:
                 up = self._shelf.up
@@ -170,13 +170,19 @@ class ItemKeeper:
                 was_up = False
             except Exception:  # a worker that no longer looks would answer from yesterday's shop
                 log.exception("looking for changed items failed")
-            if writing.done():  # also while Redis is away: what was said just before may be in no file yet
-                writing = asyncio.create_task(self._files.write(self._known, self._after))
-            if letting_go.done():
-                letting_go = asyncio.create_task(self._let_go())
-        await letting_go
-        await writing
+            beside = [
+                asyncio.create_task(job()) if task.done() else task for job, task in zip(jobs, beside, strict=True)
+            ]
+        await beside[0]
         await self._files.close(self._known, self._after)
+        await asyncio.gather(*beside)
+
+    async def _write(self) -> None:
+        """Keep what is known in the file; also while Redis is away, as what was said just before may be in none yet."""
+        await self._files.write(self._known, self._after)
+
+    async def _picture(self) -> None:
+        await self._files.picture(self._known, self._after)
 
     async def _let_go(self) -> None:
         """Have what no longer answers give back what it keeps, beside requests; its last holder would do it at once."""

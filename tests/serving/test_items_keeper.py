@@ -20,9 +20,11 @@ from recsys.traces import Traces
 from serving.items.files import ItemFiles
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems
+from serving.items.kept_pictures import KeptPictures
 from serving.items.maker import CatalogMaker
-from serving.items.said import Said
+from serving.items.said import Said, uploaded_name
 from serving.items.shelf import ItemShelf
+from serving.keys import Keys
 from serving.live import Live
 from serving.settings import Settings
 from serving.store import Store
@@ -86,6 +88,53 @@ def test_what_the_disk_refused_is_written_when_it_does_not_any_more(
     remembered = kept.read()
     assert remembered is not None
     assert (remembered.change, remembered.items["i0"].fields) == ("7-0", {"price": 0.25})
+
+
+class _Slow(KeptPictures):
+    """Pictures that take as long to read as the test wants."""
+
+    go_on = threading.Event()
+
+    def read(self, name: str) -> bytes | None:
+        assert self.go_on.wait(30)
+        return super().read(name)
+
+
+def test_the_file_is_written_while_pictures_that_redis_has_lost_are_put_back(
+    redis_server: Any, tmp_path: Path, run_apart: Callable[..., Any]
+) -> None:
+    kept, pictures = KeptItems(tmp_path / "items", "redis://here"), _Slow(tmp_path / "pictures", most_bytes=1_000)
+    data = b"a picture"
+    item = Said(whole=True, fields={"title": "Mug", "image": uploaded_name(data)})
+
+    async def story() -> None:
+        settings, telemetry, closing = Settings(redis_timeout_s=5.0), Telemetry(), asyncio.Event()
+        store = Store(redis_server.url, settings, telemetry)
+        store.mark_up()
+        shelf = ItemShelf(store, pictures=pictures)
+        keeper = ItemKeeper(shelf, CatalogMaker(shelf, None, telemetry, lambda _: None), telemetry, kept=kept)
+        await shelf.write({"i0": item}, {"i0": data})
+        await shelf.keep_pictures({"i0": item})
+        await keeper.load()
+        redis_server.forget_everything()
+        running = asyncio.create_task(keeper.run(closing))
+        try:
+            async with asyncio.timeout(20):
+                while (said := await asyncio.to_thread(kept.read)) is None or "i0" not in said.items:
+                    await asyncio.sleep(0.05)  # put back, and written
+                await shelf.write({"i1": Said(whole=True, fields={"title": "Jug"})}, {})
+                while (said := await asyncio.to_thread(kept.read)) is None or "i1" not in said.items:
+                    await asyncio.sleep(0.05)
+        finally:
+            assert not pictures.go_on.is_set()
+            pictures.go_on.set()
+            closing.set()
+            await running
+            await store.close()
+
+    run_apart(story())
+    with redis_server.client() as client:
+        assert client.get(Keys().item_picture("i0")) == data
 
 
 def test_what_a_request_computes_is_not_shared_among_threads_whenever_faiss_came(
