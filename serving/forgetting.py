@@ -7,6 +7,7 @@ from typing import Any
 
 import redis.asyncio
 
+from serving.history.deletions import NOTED
 from serving.keys import Keys
 
 FORGOTTEN_CAP = 10_000
@@ -21,15 +22,16 @@ return newest and math.max(ms, tonumber(string.match(newest[1], '^%d+'))) or ms
 """
 
 
-async def heard_until(client: redis.asyncio.Redis, *, keys: Keys) -> int:
+async def heard_until(client: redis.asyncio.Redis, *, keys: Keys) -> tuple[int, bytes | None]:
     """A moment than which no event is later that was heard of, ms by Redis' clock; also of events that were archived
-    while the clock of another machine was Redis', which ran ahead (`serving/history/mark.py`).
+    while the clock of another machine was Redis', which ran ahead (`serving/history/mark.py`). And what Redis says of
+    whether deletions are noted (`serving/history/deletions.py`).
     """
     pipeline: Any = client.pipeline(transaction=False)
     pipeline.eval(_HEARD_UNTIL, 1, keys.events)
-    pipeline.hget(keys.history, "mark")
-    heard_ms, mark_us = await pipeline.execute()
-    return max(int(heard_ms), -(-int(mark_us or 0) // 1000))
+    pipeline.hmget(keys.history, "mark", NOTED)
+    heard_ms, (mark_us, noted) = await pipeline.execute()
+    return max(int(heard_ms), -(-int(mark_us or 0) // 1000)), noted
 
 
 async def forget(client: redis.asyncio.Redis, *, keys: Keys, user_id: str, until_ms: int) -> None:

@@ -7,7 +7,6 @@ most one timeout, and a slow one cannot pull the service down with it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, count, islice
@@ -24,11 +23,10 @@ from serving.connection import close, connect_async, is_cluster, many_async
 from serving.describing import MOST_DESCRIBED, Attributes, describe
 from serving.events import Event
 from serving.forgetting import FORGOTTEN_CAP, forget, heard_until
-from serving.history.forgotten import Forgotten
+from serving.history.deletions import Deletions
 from serving.keys import Keys
 from serving.lateness import Lateness
 from serving.once import APPEND, Mark
-from serving.problems import ProblemError
 from serving.reads import Reads
 from serving.settings import Settings, masked
 from serving.telemetry import Telemetry
@@ -64,6 +62,7 @@ class Store:
 
     Attributes:
         keys: of the tenant whose data this is.
+        deletions: where those of users are noted.
     """
 
     def __init__(self, url: str | None, settings: Settings, telemetry: Telemetry) -> None:
@@ -80,7 +79,7 @@ class Store:
         self._users = Coalesced(self._of_users, most_keys=MOST_USERS)
         self._events = Coalesced(self._apply, most_keys=MOST_EVENTS)
         self._turns = count()
-        self._forgotten = None if settings.archive is None else Forgotten(settings.archive)
+        self.deletions = Deletions(settings.archive)
         if url is not None:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             clustered = is_cluster(url)
@@ -191,13 +190,9 @@ class Store:
             StoreDownError: Redis is away.
             ProblemError: 503, it cannot be noted.
         """
-        until_ms = await self.asked(partial(heard_until, keys=self.keys))
-        if self._forgotten is not None:
-            try:
-                await asyncio.to_thread(self._forgotten.note, user_id, until_ms)
-            except OSError as error:
-                rule = f"a deletion must be noted on disk (RECSYS_ARCHIVE), which fails: {error.strerror}"
-                raise ProblemError(503, "archive-down", rule, headers={"retry-after": "5"}) from error
+        until_ms, noted = await self.asked(partial(heard_until, keys=self.keys))
+        self.deletions.hear(noted)
+        await self.deletions.note(user_id, until_ms)
         await self.asked(partial(forget, keys=self.keys, user_id=user_id, until_ms=until_ms))
 
     async def log_impressions(self, entries: Sequence[dict[str, bytes]], mark: Mark) -> None:

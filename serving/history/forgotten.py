@@ -65,17 +65,21 @@ class Forgotten:
         return self._folder / f"{secrets.token_hex(8)}.jsonl"
 
 
+def are_noted(archive: Path) -> bool:
+    """Whether somebody notes deletions here."""
+    return (archive / FOLDER).is_dir()
+
+
 def forgotten(archive: Path) -> dict[str, int] | None:
     """Who was forgotten, and until when, ms by Redis' clock; None where nobody notes deletions here.
 
     Raises:
         InputError: a note cannot be read.
     """
-    folder = archive / FOLDER
-    if not folder.is_dir():
+    if not are_noted(archive):
         return None
     found: dict[str, int] = {}
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted((archive / FOLDER).glob("*.jsonl")):
         *lines, _ = path.read_bytes().split(b"\n")  # behind the last line's end is nothing, or what a crash cut off
         for place, line in enumerate(lines, 1):
             try:

@@ -20,7 +20,8 @@ from redis.exceptions import RedisError
 from features.errors import InputError
 from serving.history.archived import chunks, latest_ms
 from serving.history.arms import ArmCounts
-from serving.history.forgotten import forgotten
+from serving.history.deletions import NOTED
+from serving.history.forgotten import are_noted, forgotten
 from serving.history.mark import Mark
 from serving.history.users import Archived, UserStates
 from serving.keys import Keys
@@ -99,6 +100,7 @@ class Returner:
         if now < self._look_at:
             return False
         self._look_at = now + LOOK_S
+        self._client.hset(self._keys.history, NOTED, int(are_noted(self._archive)))
         if not self._mark.hold():
             lease_ms = int(LEASE_S * 1000)
             return self._hold() or bool(self._client.set(self._keys.returning, self._token, nx=True, px=lease_ms))

@@ -14,6 +14,7 @@ import structlog
 
 from recsys.run_folder import write_atomically
 from serving.again import again
+from serving.history.deletions import NOTED
 from serving.history.mark import NOW
 from serving.settings import Settings, masked
 from serving.store import Store
@@ -25,7 +26,8 @@ _LOOK = (
     NOW
     + """
 redis.call('HSETNX', KEYS[1], 'met', string.format('%.0f', now_us))
-return redis.call('HMGET', KEYS[1], 'met', 'mark', 'told', 'without', 'events', 'arms')
+if ARGV[2] == '1' then redis.call('HSET', KEYS[1], ARGV[1], 1) end
+return redis.call('HMGET', KEYS[1], ARGV[1], 'met', 'mark', 'told', 'without', 'events', 'arms')
 """
 )
 
@@ -35,7 +37,7 @@ class HistoryWatch:
 
     Args:
         store: Redis.
-        settings: whether deletions are noted, and where the worker keeps what it knew.
+        settings: of the worker; in its state folder it keeps what it knew.
         telemetry: shows whether Redis remembers, and counts what came back.
     """
 
@@ -45,12 +47,13 @@ class HistoryWatch:
         self._telemetry = telemetry
         self._file = settings.home / "history.json"
         self._url = "" if settings.redis_url is None else masked(settings.redis_url.get_secret_value())
-        self._met: str | None = None
+        self._met, noted = self._read()
+        store.deletions.hear(noted)
+        self._noted = noted == b"1"
         telemetry.history_in_step.set(1)
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        self._met = await asyncio.to_thread(self._read)
         if self._store.configured:
             await again(closing, self._settings.poll_s, self.look, failed="looking at what redis remembers failed")
 
@@ -60,12 +63,14 @@ class HistoryWatch:
         Raises:
             StoreDownError: it is away.
         """
-        key = self._store.keys.history
-        found = await self._store.asked(lambda client: cast("Any", client.eval(_LOOK, 1, key)))
+        key, deletions = self._store.keys.history, self._store.deletions
+        asked = (1, key, NOTED, str(int(deletions.here)))
+        noted, *found = await self._store.asked(lambda client: cast("Any", client.eval(_LOOK, *asked)))
+        deletions.hear(noted)
         met, mark, told, without, *counts = ((one or b"").decode() for one in found)
         lost = self._met not in (None, met)
         events, arms = (int(one or 0) for one in counts)
-        if lost and self._settings.archive is None:
+        if lost and not deletions.noted:
             without = "RECSYS_ARCHIVE is not set"
         elif lost and not mark:  # nobody has put it back yet; whoever starts meanwhile is to find so, too
             self._telemetry.history_in_step.set(0)
@@ -76,8 +81,8 @@ class HistoryWatch:
         news = (lost or counts[0]) and not told
         if news and await self._store.asked(lambda client: cast("Any", client.hsetnx(key, "told", "1"))):
             self._tell(events, arms, without)
-        if self._met != met:
-            self._met = met
+        if (self._met, self._noted) != (met, deletions.noted):
+            self._met, self._noted = met, deletions.noted
             await asyncio.to_thread(self._write)
 
     def _tell(self, events: int, arms: int, without: str) -> None:
@@ -89,17 +94,19 @@ class HistoryWatch:
         else:
             log.warning("redis had lost users' recent events and counters", events=events, arms=arms)
 
-    def _read(self) -> str | None:
-        """Which Redis was known last: since when it remembers."""
+    def _read(self) -> tuple[str | None, bytes | None]:
+        """Which Redis was known last: since when it remembers, and what it said of whether deletions are noted."""
         try:
             known = orjson.loads(self._file.read_bytes())
-            return str(known["met"]) if known["redis"] == self._url else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+            if known["redis"] == self._url:
+                return str(known["met"]), str(int(known.get("noted", 0))).encode()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        return None, None
 
     def _write(self) -> None:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, orjson.dumps({"redis": self._url, "met": self._met}))
+            write_atomically(self._file, orjson.dumps({"redis": self._url, "met": self._met, "noted": self._noted}))
         except OSError as error:
             log.error("since when redis remembers cannot be kept in a file", path=str(self._file), error=str(error))

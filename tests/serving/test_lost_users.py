@@ -393,6 +393,40 @@ def test_a_deletion_that_cannot_be_noted_is_refused(
         Forgotten(tmp_path)
 
 
+def test_a_worker_that_was_told_of_no_archive_deletes_nobody_while_others_note_deletions(
+    redis_server: Any, start_service: Any, small_bundle: Path, tmp_path: Path, eventually: Any
+) -> None:
+    archive, given = tmp_path / "log", {"bundle": small_bundle, "redis_url": redis_server.url}
+
+    def start(**more: Any) -> Any:
+        worker = start_service(**given, **more)
+        eventually(lambda: worker.get("/ready").json()["redis"] == "up")
+        return worker
+
+    def deleted(worker: Any) -> int:
+        answer = httpx.delete(f"{worker.base_url}/v1/users/u", timeout=10)
+        if answer.status_code == 503:
+            assert answer.json()["type"] == "urn:recsys:problem:archive-down"
+            assert "set RECSYS_ARCHIVE for all workers alike" in answer.json()["detail"]
+        return answer.status_code
+
+    untold = start(state_dir=tmp_path / "state")
+    once(redis_server, archive)  # which keeps events, and would give none of them back
+    assert deleted(untold) == 204
+    Forgotten(archive)
+    once(redis_server, archive)
+    assert deleted(untold) == 503
+    eventually(lambda: orjson.loads((tmp_path / "state" / "history.json").read_bytes())["noted"])
+    with redis_server.client() as client:
+        client.flushall()  # nobody has said anything of it since
+        assert deleted(untold) == deleted(start(state_dir=tmp_path / "state")) == 503
+        once(redis_server, tmp_path / "another log")
+        assert deleted(untold) == 204
+        told = start(archive=archive, state_dir=tmp_path / "other")
+        eventually(lambda: client.hget(KEYS.history, "noted") == b"1")
+    assert (deleted(untold), deleted(told)) == (503, 204)
+
+
 def test_notes_of_deletions_are_read_but_for_what_a_crash_cut_off_and_what_is_broken_is_told(tmp_path: Path) -> None:
     assert forgotten(tmp_path) is None
     one, other = Forgotten(tmp_path), Forgotten(tmp_path)
