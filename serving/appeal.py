@@ -65,12 +65,10 @@ class AppealKeeper:
             return
         if about != self._about:  # counting began, or began anew
             self._begin(about)
-        changed = await self._store.asked(
-            lambda client: cast(
-                "Awaitable[list[tuple[bytes, float]]]",
-                client.zrangebyscore(keys.appeal_changed, self._after, "+inf", withscores=True),
-            )
-        )
+        changed = await self._changed()
+        if not changed and self._after:  # not even the last one is there: Redis stands where it stood earlier
+            self._begin(about)
+            changed = await self._changed()
         for start in range(0, len(changed), AT_ONCE):
             await self._read([field for field, _ in changed[start : start + AT_ONCE]])
         if changed:  # what changed in the same millisecond is read again
@@ -79,6 +77,14 @@ class AppealKeeper:
         if changed or recommenders != self._told:
             await asyncio.to_thread(self._tell, recommenders, LiveCounting.read(about))
             self._told = recommenders
+
+    async def _changed(self) -> list[tuple[bytes, float]]:
+        return await self._store.asked(
+            lambda client: cast(
+                "Awaitable[list[tuple[bytes, float]]]",
+                client.zrangebyscore(self._store.keys.appeal_changed, self._after, "+inf", withscores=True),
+            )
+        )
 
     async def _read(self, fields: list[bytes]) -> None:
         async def ask(client: redis.asyncio.Redis) -> list[Any]:

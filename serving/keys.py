@@ -154,7 +154,9 @@ class Keys:
 
     @cached_property
     def appeal_changed(self) -> str:
-        """Sorted set: fields of `appeal` that changed, by the millisecond of the last change."""
+        """Sorted set: fields of `appeal` that changed, by the millisecond of the last change; where the clock was put
+        back, by that of the change before it.
+        """
         return f"{self.root}:appeal:{{{self.impressions}}}:changed"
 
     @cached_property

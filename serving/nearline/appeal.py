@@ -37,10 +37,12 @@ local function add(items, changed, item, clicks, looks, t, half_life)
   local packed = struct.pack('<dddd', c + clicks * weight, e + looks * weight, s + looks * weight * weight, at)
   redis.call('HSET', items, item, packed)
   local now = redis.call('TIME')
-  redis.call('ZADD', changed, now[1] * 1000 + math.floor(now[2] / 1000), item)
+  local last = redis.call('ZREVRANGE', changed, 0, 0, 'WITHSCORES')[2] or 0
+  redis.call('ZADD', changed, math.max(now[1] * 1000 + math.floor(now[2] / 1000), last), item)
 end
 """
-"""Lua: adds to an item's counts, and notes that they changed."""
+"""Lua: adds to an item's counts, and notes that they changed: never earlier than another, though the clock be put back,
+as whoever reads what changed goes on from the latest."""
 BEGIN = (
     ADD
     + """

@@ -72,7 +72,10 @@ class KeptAppeal:
             return
         if about != self._about:  # counting began, or began anew
             self._begin(about)
-        found: Any = self._client.zrangebyscore(keys.appeal_changed, self._after, "+inf", withscores=True)
+        found = self._changed()
+        if not found and self._after:  # not even the last one is there: Redis stands where it stood earlier
+            self._begin(about)
+            found = self._changed()
         news: dict[bytes, bytes] = {}
         for start in range(0, len(found), AT_ONCE):
             fields = [field for field, _ in found[start : start + AT_ONCE]]
@@ -102,6 +105,10 @@ class KeptAppeal:
             log.error("live counts of items as they were kept cannot be read", path=str(self._path), error=str(error))
             return None
         return Beginning(counting, reaches_s, list(zip(*columns, strict=True)))
+
+    def _changed(self) -> list[tuple[bytes, float]]:
+        found: Any = self._client.zrangebyscore(self._keys.appeal_changed, self._after, "+inf", withscores=True)
+        return cast("list[tuple[bytes, float]]", found)
 
     def _begin(self, about: bytes) -> None:
         self._about, self._after, self._cells = about, 0.0, {}

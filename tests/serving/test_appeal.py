@@ -77,6 +77,36 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     np.testing.assert_allclose(renewed.standing.scenarios["home"], recommender.standing.scenarios["home"], rtol=1e-4)
 
 
+def test_counts_are_read_again_from_a_redis_that_stands_where_it_stood_earlier(
+    make_bundle: Callable[..., Bundle], redis_server: Any, run_apart: Any
+) -> None:
+    recommender = BundleRecommender(make_bundle(np.eye(2)))
+    about = LiveCounting(Examination({}), ("",), half_life_s=1e9, until_s=0.0)
+    found, told = list[Any](), list[Any]()
+
+    async def story(client: Any) -> None:
+        store = Store(redis_server.url, Settings(), Telemetry())
+        store.mark_up()
+        keeper = AppealKeeper(store, lambda: [recommender])
+        client.set(Keys().appeal_about, about.dump())
+        for n_clicks, changed_ms in ((300, 2_000), (100, 1_000)):  # the replica that takes over had not heard of it
+            for row, clicks in enumerate((n_clicks, 200)):
+                packed = np.array([(clicks, 1000, 1000, time.time())], dtype=PACKED).tobytes()
+                client.hset(Keys().appeal, field("", f"i{row}"), packed)
+                client.zadd(Keys().appeal_changed, {field("", f"i{row}"): changed_ms})
+            await keeper.look()
+            found.append(recommender.standing.columns[:, COUNTED].copy())
+            clicks, looks = np.array([[n_clicks, 200.0]]), np.full((1, 2), 1000.0)
+            told.append(standing_by(Counts(clicks, looks, looks), ("",), np.arange(2))[0])
+        await store.close()
+
+    with redis_server.client() as client:
+        run_apart(story(client))
+    assert told[0][0, 0] > told[0][1, 0]
+    assert told[1][0, 0] < told[1][1, 0]
+    np.testing.assert_allclose(found, told, rtol=1e-4)
+
+
 def test_counting_may_begin_with_nothing_and_a_scenario_that_is_not_counted_by_itself_adds_to_the_rest(
     make_bundle: Callable[..., Bundle], redis_server: Any, run_apart: Any
 ) -> None:

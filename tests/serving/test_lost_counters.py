@@ -209,11 +209,11 @@ def cells(client: Any) -> dict[tuple[str, str], tuple[float, ...]]:
     return {named(one): tuple(np.frombuffer(raw, dtype=PACKED)[0].tolist()) for one, raw in found.items()}
 
 
-def count(client: Any, scenario: str, item: str, *numbers: float) -> None:
+def count(client: Any, scenario: str, item: str, *numbers: float, ago_s: float = 0.0) -> None:
     """Let an item have these counts from now on."""
     where = field(scenario, item)
     client.hset(KEYS.appeal, where, np.array([numbers], dtype=PACKED).tobytes())
-    client.zadd(KEYS.appeal_changed, {where: time.time() * 1000})
+    client.zadd(KEYS.appeal_changed, {where: (time.time() - ago_s) * 1000})
 
 
 def test_live_counts_of_items_go_on_from_where_they_were_kept_or_from_a_log_that_reaches_further(
@@ -290,6 +290,11 @@ def test_counts_of_items_are_written_again_only_where_one_has_changed_or_could_n
         found = kept.read()
         assert found is not None
         assert [list(cell)[1:] for cell in found.cells] == [[9.0, 9.0, 9.0, 100.0]]
+        count(client, "", "x", 8.0, 8.0, 8.0, 100.0, ago_s=60)  # a replica that was behind has taken over
+        kept.keep()
+        found = kept.read()
+        assert found is not None
+        assert [list(cell)[1:] for cell in found.cells] == [[8.0, 8.0, 8.0, 100.0]]
 
 
 def test_attribute_keeps_live_counts_beside_the_log_s_and_goes_on_from_them(

@@ -78,6 +78,18 @@ def test_items_are_counted_by_looks_whatever_arm_showed_them_and_go_on_from_the_
     assert appeals(client) == found
 
 
+def test_a_change_is_told_behind_those_before_it_also_where_the_clock_was_put_back(
+    client: Redis, log_counters: Any
+) -> None:
+    ahead_ms = int(time.time() * 1000) + 3_600_000  # by the clock of the server that has failed
+    begin(client, KEYS, log_counters())
+    client.zadd(KEYS.appeal_changed, {field("", "x"): ahead_ms})
+    feed(client, "new", "yq", at=100.0)
+    run(client, counters=log_counters())
+    changed: Any = client.zrangebyscore(KEYS.appeal_changed, ahead_ms, "+inf")
+    assert {named(one)[1] for one in changed} == {"x", "y", "q"}
+
+
 def test_a_scenario_that_the_log_s_counters_know_is_counted_by_itself_and_any_other_with_the_rest(
     client: Redis, log_counters: Any
 ) -> None:
