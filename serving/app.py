@@ -26,6 +26,7 @@ from recsys.search.query import BadQuery
 from serving.access.described import with_keys
 from serving.access.gate import Gate
 from serving.access.keyring import KeyRing
+from serving.again import lasting
 from serving.appeal import AppealKeeper
 from serving.engine import Engine, NotReadyError, UnknownItemError
 from serving.erasing import Eraser
@@ -132,13 +133,13 @@ def create_app(settings: Settings) -> FastAPI:
         await keeper.start()
         closing = asyncio.Event()
         async with asyncio.TaskGroup() as background:
-            following = (watcher, impressions, keeper, policing, probes, shadow, appeals)
-            for job in (
-                *(one.run(closing) for one in (*following, Restorer(store, watcher, settings, telemetry))),
-                HistoryWatch(store, settings, telemetry).run(closing),
-                Eraser(store).run(closing, settings.erase_every_s),
-            ):
-                background.create_task(job)
+            beside = (
+                Restorer(store, watcher, settings, telemetry),
+                HistoryWatch(store, settings, telemetry),
+                Eraser(store, every_s=settings.erase_every_s),
+            )
+            for one in (watcher, impressions, keeper, policing, probes, shadow, appeals, *beside):
+                background.create_task(lasting(closing, one.run, telemetry))
             yield
             closing.set()
         await watcher.look()

@@ -21,7 +21,6 @@ log = structlog.get_logger()
 
 CHUNK = 1_000
 LOCK_S = 60
-EVERY_S = 5.0
 STRIKE_OFF = """
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('ZREM', KEYS[1], ARGV[1]) end
 """
@@ -33,14 +32,16 @@ class Eraser:
 
     Args:
         store: Redis.
+        every_s: seconds between two looks for work.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, every_s: float) -> None:
         self._store = store
+        self._every_s = every_s
 
-    async def run(self, closing: asyncio.Event, every_s: float = EVERY_S) -> None:
+    async def run(self, closing: asyncio.Event) -> None:
         """Look for work again and again until `closing` is set."""
-        await again(closing, every_s, self.work, failed="clearing the streams failed")
+        await again(closing, self._every_s, self.work, failed="clearing the streams failed")
 
     async def work(self) -> int:
         """Clear the streams of all who are noted, unless another worker does; how many entries were deleted.

@@ -144,6 +144,9 @@ class Telemetry:
         self.impressions_dropped = self._counter(
             "recsys_impressions_dropped", "Answers whose impressions were not logged."
         ).labels()
+        self.background_failures = self._counter(
+            "recsys_background_failures", "Times work beside requests failed as nobody foresaw, and was begun anew."
+        ).labels()
         self.version_switches = self._counter(
             "recsys_version_switches", "Times a worker moved to another version."
         ).labels()

@@ -63,9 +63,19 @@ class Service:
 
 
 def listen(app: Any, stack: ExitStack) -> str:
-    """Serve an application until the stack ends; its address."""
+    """Serve an application until the stack ends; its address. Its background work must live for as long."""
+    failures: list[str] = []
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        async def tell(message: Any) -> None:
+            if message["type"].endswith(".failed"):
+                failures.append(message.get("message", ""))
+            await send(message)
+
+        await app(scope, receive, tell if scope["type"] == "lifespan" else send)
+
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none", server_header=False
+        watched, host="127.0.0.1", port=0, log_level="error", access_log=False, ws="none", server_header=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -74,9 +84,8 @@ def listen(app: Any, stack: ExitStack) -> str:
     def stop() -> None:
         server.should_exit = True
         thread.join(20)
-        if thread.is_alive():  # it served thousands of tests; that a service ends as it should has tests of its own
-            server.force_exit = True
-            thread.join(20)
+        assert not failures, failures[0]
+        assert not thread.is_alive(), "the service did not end"
 
     stack.callback(stop)
     wait_for(lambda: server.started or not thread.is_alive())

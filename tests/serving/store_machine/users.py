@@ -62,7 +62,7 @@ class Users(Machine):
     @rule()
     def erase(self) -> None:
         gone = [place for place, (user, _) in enumerate(self.stream) if place < self.to_erase.get(user, 0)]
-        assert self.run(Eraser(self.store).work()) == len(gone)
+        assert self.run(Eraser(self.store, every_s=1).work()) == len(gone)
         self.stream = [one for place, one in enumerate(self.stream) if place not in gone]
         self.to_erase = {}
 

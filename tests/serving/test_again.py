@@ -1,0 +1,76 @@
+"""Work beside requests goes on for as long as the worker lives, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.bundle import Bundle
+from serving import again
+from serving.again import lasting
+from serving.publishing import Publisher
+from serving.telemetry import Telemetry
+from serving.watcher import Watcher
+from tests.serving.redis_server import RedisServer
+from tests.serving.services import Service
+
+
+def test_work_that_fails_is_counted_and_begun_anew_until_the_end(
+    monkeypatch: pytest.MonkeyPatch, run_apart: Any
+) -> None:
+    monkeypatch.setattr(again, "PAUSE_S", 0.001)
+    telemetry, begun = Telemetry(), list[int]()
+
+    async def run() -> None:
+        closing, beside = asyncio.Event(), asyncio.Event()
+
+        async def frail(closing: asyncio.Event) -> None:
+            begun.append(len(begun))
+            if len(begun) < 4:
+                raise ValueError("as nobody foresaw")
+            beside.set()
+            await closing.wait()
+            raise ValueError("once more, at the end")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(lasting(closing, frail, telemetry))
+            await beside.wait()
+            closing.set()
+
+    run_apart(run())
+    assert begun == [0, 1, 2, 3]
+    assert telemetry.registry.get_sample_value("recsys_background_failures_total", {"tenant": ""}) == 4
+
+
+def test_a_worker_whose_watch_fails_goes_on_hearing_of_events_and_versions(
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    start_service: Callable[..., Service],
+    redis_server: RedisServer,
+    publisher: Publisher,
+    small_bundle: Path,
+    changed_bundle: Path,
+    eventually: Callable[..., None],
+) -> None:
+    run, begun = Watcher.run, list[Watcher]()
+
+    async def fails_first(watcher: Watcher, closing: asyncio.Event) -> None:
+        begun.append(watcher)
+        if len(begun) == 1:
+            raise ValueError("as nobody foresaw")
+        await run(watcher, closing)
+
+    monkeypatch.setattr(Watcher, "run", fails_first)
+    publisher.publish(Bundle.open(small_bundle))
+    service = start_service(bundle=small_bundle, redis_url=redis_server.url)
+    assert service.post({"user_id": "u1", "item_id": "i3", "event_type": "view"}).status_code == 202
+    service.feed("u1")
+    with redis_server.client() as client:
+        eventually(lambda: client.xlen("rs:impressions") == 1)  # other work did not end with it
+    version = publisher.publish(Bundle.open(changed_bundle)).version
+    eventually(lambda: service.feed("u1")["model_version"] == version)
+    assert service.metric("recsys_background_failures_total") == 1
