@@ -15,7 +15,7 @@ from features.match.fine.fit import material_of
 from features.match.fine.labels import Label
 from features.match.fine.matcher import Matcher
 from features.match.fine.training import train
-from features.match.fine.views import Listings
+from features.match.fine.views import Listings, Views
 from features.match.fine.words import WordList
 
 N, FACTS, PATCHES, TOKENS = 320, 6, 4, 7
@@ -70,12 +70,15 @@ def with_losses(**weights: float) -> FineConfig:
     return SMALL.model_copy(update={"losses": LossWeights(**{"text": 0, "image": 0, **weights})})
 
 
+def words_of(listings: Listings) -> WordList:
+    return WordList.of([listings.texts[row] for row in TRAIN], least=2)
+
+
 def learned(listings: Listings, config: FineConfig, *, seed: int = 0, checkpoints: Path | None = None) -> Matcher:
-    words = WordList.of([listings.texts[row] for row in TRAIN], least=2)
+    words = words_of(listings)
     material = material_of(listings, (first_fact(listings),), TRAIN, VALID, words, config=config, device=CPU)
     return train(material, len(words), config, seed=seed, checkpoints=checkpoints)
 
 
-def material_views(listings: Listings) -> object:
-    words = WordList.of([listings.texts[row] for row in TRAIN], least=2)
-    return material_of(listings, (), TRAIN, VALID, words, config=SMALL, device=CPU).valid
+def material_views(listings: Listings) -> Views:
+    return material_of(listings, (), TRAIN, VALID, words_of(listings), config=SMALL, device=CPU).valid

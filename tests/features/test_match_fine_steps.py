@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,10 @@ from features.match.calibration import auroc
 from features.match.fine.fit import fit_fine, material_of
 from features.match.fine.fusion import CoAttention
 from features.match.fine.labels import Label
+from features.match.fine.matcher import Matcher
 from features.match.fine.objective import fusion_loss, tower_losses, weighted
 from features.match.fine.pairs import JudgedPairs
-from features.match.fine.views import Listings
+from features.match.fine.views import Listings, Views
 from features.match.fine.words import WordList
 from tests.features.fine_listings import (
     CPU,
@@ -30,12 +32,29 @@ from tests.features.fine_listings import (
     material_views,
     planted,
     with_losses,
+    words_of,
 )
+
+Attending = tuple[Matcher, CoAttention]
 
 
 @pytest.fixture(scope="module")
 def listings() -> Listings:
     return planted()
+
+
+@pytest.fixture(scope="module")
+def attention(listings: Listings) -> Matcher:
+    return learned(listings, SMALL.model_copy(update={"architecture": "co_attention", "epochs": 1}))
+
+
+@pytest.fixture
+def attending(attention: Matcher) -> Attending:
+    """A matcher of this test alone, and its fusion, which looks at some parts more than at others."""
+    matcher = deepcopy(attention)
+    assert isinstance(matcher.fusion, CoAttention)
+    torch.nn.init.normal_(matcher.fusion.score[3].weight)  # type: ignore[arg-type]
+    return matcher, matcher.fusion
 
 
 def test_sequential_learning_leaves_the_towers_as_alignment_made_them(listings: Listings) -> None:
@@ -50,7 +69,7 @@ def test_sequential_learning_leaves_the_towers_as_alignment_made_them(listings: 
 @pytest.mark.parametrize("name", ["contrastive", "triplet", "consistency", "text", "image", "adversarial", "unlabeled"])
 def test_each_loss_is_made_smaller_by_its_own_steps(listings: Listings, name: str) -> None:
     config = with_losses(**{"contrastive": 0.0, "match": 0.0, name: 1.0})
-    words = WordList.of([listings.texts[row] for row in TRAIN], least=2)
+    words = words_of(listings)
     lacking = replace(listings.pictures, mask=np.where(ROWS < 40, False, listings.pictures.mask))
     some = replace(listings, pictures=lacking)
     material = material_of(some, (first_fact(listings),), TRAIN[40:], VALID, words, config=config, device=CPU)
@@ -99,53 +118,46 @@ def test_rare_kinds_are_drawn_more_often(listings: Listings) -> None:
     assert float(material.label_weights[0][1] / material.label_weights[0][0]) == pytest.approx(310 / 10)
 
 
-def test_words_that_are_filling_do_not_matter_and_attention_adds_up_to_one(listings: Listings) -> None:
-    config = SMALL.model_copy(update={"architecture": "co_attention", "epochs": 1})
-    matcher = learned(listings, config)
-    assert isinstance(matcher.fusion, CoAttention)
-    torch.nn.init.normal_(matcher.fusion.score[3].weight)  # type: ignore[arg-type]
-    words = WordList.of([listings.texts[row] for row in TRAIN], least=2)
-    views = material_of(listings, (), TRAIN, VALID, words, config=config, device=CPU).valid
+def test_words_that_are_filling_do_not_matter_and_attention_adds_up_to_one(
+    listings: Listings, attending: Attending
+) -> None:
+    matcher, fusion = attending
+    views = material_views(listings)
     texts, images = (x.clone() for x in matcher.embed(views))
     with torch.no_grad():
         read = matcher.read(views, texts, images)
-        logits, words_at, parts_at = matcher.fusion.look(*read)
+        logits, words_at, parts_at = fusion.look(*read)
         torch.testing.assert_close(words_at.sum(3), torch.ones_like(words_at.sum(3)))
         torch.testing.assert_close(parts_at.sum(3), torch.ones_like(parts_at.sum(3)))
         assert parts_at[..., FACTS:].max() == 0
         tokens = views.tokens.clone()
         tokens[:, FACTS:] = 9
         again = matcher.read(replace(views, tokens=tokens), texts, images)
-        torch.testing.assert_close(matcher.fusion.compare(*again), logits)
+        torch.testing.assert_close(fusion.compare(*again), logits)
         tokens[:, 0] = 9
         other = matcher.read(replace(views, tokens=tokens), texts, images)
-        assert not torch.allclose(matcher.fusion.compare(*other), logits)
+        assert not torch.allclose(fusion.compare(*other), logits)
 
 
-def test_without_places_the_order_of_the_patches_is_nothing(listings: Listings) -> None:
-    config = SMALL.model_copy(update={"architecture": "co_attention", "epochs": 1})
-    matcher = learned(listings, config)
-    assert isinstance(matcher.fusion, CoAttention)
-    torch.nn.init.normal_(matcher.fusion.score[3].weight)  # type: ignore[arg-type]
-    words = WordList.of([listings.texts[row] for row in TRAIN], least=2)
-    views = material_of(listings, (), TRAIN, VALID, words, config=config, device=CPU).valid
+def test_without_places_the_order_of_the_patches_is_nothing(listings: Listings, attending: Attending) -> None:
+    matcher, fusion = attending
+    views = material_views(listings)
     turned = replace(views, patches=views.patches.flip(1))
     texts, images = (x.clone() for x in matcher.embed(views))
     with torch.no_grad():
 
-        def logits(of: object) -> torch.Tensor:
-            return matcher.fusion.compare(*matcher.read(of, texts, images))  # type: ignore[arg-type, union-attr]
+        def logits(of: Views) -> torch.Tensor:
+            return fusion.compare(*matcher.read(of, texts, images))
 
-        matcher.fusion.place.zero_()
+        fusion.place.zero_()
         torch.testing.assert_close(logits(turned), logits(views))
-        matcher.fusion.place[0, 0] = 3
+        fusion.place[0, 0] = 3
         assert not torch.allclose(logits(turned), logits(views))
 
 
 def test_the_fusion_is_not_asked_to_tell_twins_apart(listings: Listings) -> None:
     matcher = learned(listings, SMALL.model_copy(update={"learning": "sequential", "epochs": 1, "fusion_epochs": 1}))
-    words = WordList.of([listings.texts[row] for row in TRAIN], least=2)
-    views = material_of(listings, (), TRAIN, VALID, words, config=SMALL, device=CPU).valid
+    views = material_views(listings)
     alike = replace(views, same_text=torch.zeros(len(views), dtype=torch.int64))
     texts, images = (x.clone() for x in matcher.embed(views))
     assert fusion_loss(matcher, alike, texts, images).item() == 0

@@ -72,26 +72,10 @@ def growing_bundle(searchable: Path, folder: Path) -> Path:
         np.zeros((24, 1), dtype=np.float32),
         0.0,
     )
-    return write_bundle(
+    return rewritten_bundle(
+        old,
         folder / "bundle",
-        items=old.items,
-        users=old.users,
-        item_embeddings=np.asarray(old.item_embeddings),
-        user_embeddings=np.asarray(old.user_embeddings),
-        text_vectors=np.asarray(old.text_vectors),
-        image_vectors=np.asarray(old.image_vectors),
-        popularity=np.asarray(old.popularity),
-        match_scores=np.asarray(old.match_scores),
-        display=list(old.displays()),
-        seen=(np.asarray(old.seen_indptr), np.asarray(old.seen_indices)),
-        similar_idx=np.asarray(old.similar.idx),
-        similar_score=np.asarray(old.similar.score),
         neighbors={},
-        co_idx=np.asarray(old.co_idx),
-        co_count=np.asarray(old.co_count),
-        config={},
-        metrics={},
-        fingerprints={},
         onnx={
             **{path.name: path for path in (old.path / "onnx").iterdir()},
             "cold_item.onnx": folder / "cold.onnx",
