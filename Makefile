@@ -18,9 +18,9 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/recsys demo $(ARGS)
 
-# make test ARGS="-n auto --dist loadfile" deals whole files to as many processes as there are cores.
+# Whole files are dealt to as many processes as there are cores; make test ARGS="-n 0 ..." stays in one.
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # What deploy/ promises, by what of systemd, nginx and promtool is there; the service's image is built in a folder.
 deploy-check: install
