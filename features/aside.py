@@ -6,6 +6,7 @@ write to one another's.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -43,3 +44,19 @@ def write_private(path: Path, content: bytes) -> None:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep what a file holds, or which names a folder has, whatever becomes of the machine.
+
+    Raises:
+        OSError: it does not.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise  # some disks of a network know no such thing of folders, whose names they keep at once
+    finally:
+        os.close(descriptor)

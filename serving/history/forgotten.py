@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from features.aside import sync
 from features.errors import InputError
 
 FOLDER = "forgotten"
@@ -59,7 +60,7 @@ class Forgotten:
                 self._file = self._fresh()
                 raise
             if new:
-                _sync(self._folder)
+                sync(self._folder)
 
     def _fresh(self) -> Path:
         return self._folder / f"{secrets.token_hex(8)}.jsonl"
@@ -88,11 +89,3 @@ def forgotten(archive: Path) -> dict[str, int] | None:
             except (orjson.JSONDecodeError, TypeError, ValueError) as error:
                 raise InputError(f"{path}:{place} must hold a user and a moment, it is {line[:80]!r}") from error
     return found
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
-from features.aside import aside, replacing, write_private
+from features.aside import aside, replacing, sync, write_private
 
 
 def test_writers_of_one_process_never_meet_in_the_middle_and_one_whole_file_is_left(tmp_path: Path) -> None:
@@ -57,3 +59,17 @@ def test_what_is_written_for_its_owner_nobody_else_may_read_though_the_file_befo
     write_private(path, b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_a_disk_cannot_sync_is_let_be_and_a_file_that_it_cannot_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+
+    def cannot(_: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    sync(tmp_path)
+    with pytest.raises(OSError, match="Invalid argument"):
+        sync(tmp_path / "file")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from features.locks import alone_in
+from features.locks import alone_in, held
 
 
 def test_the_second_waits_says_so_and_comes_in_when_the_first_has_gone(
@@ -45,3 +45,27 @@ def test_a_folder_is_let_go_where_the_work_fails(tmp_path: Path) -> None:
 
     threading.Thread(target=again, daemon=True).start()
     assert done.wait(10)
+
+
+def test_a_lock_is_held_by_one_alone_or_by_all_that_share_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with held(lock) as mine, held(lock) as another, held(lock, shared=True) as reader:
+        assert (mine, another, reader) == (True, False, False)
+    with held(lock, shared=True) as one, held(lock, shared=True) as other, held(lock) as writer:
+        assert (one, other, writer) == (True, True, False)
+
+
+def test_whoever_waits_for_a_lock_has_it_when_the_other_lets_it_go(tmp_path: Path) -> None:
+    had: list[bool] = []
+
+    def wait() -> None:
+        with held(tmp_path / "lock", shared=True, wait_s=20) as mine:
+            had.append(mine)
+
+    with held(tmp_path / "lock"):
+        reader = threading.Thread(target=wait)
+        reader.start()
+        reader.join(0.2)
+        assert had == []
+    reader.join(20)
+    assert had == [True]
