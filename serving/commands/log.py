@@ -46,7 +46,8 @@ def collect(
 ) -> None:
     """Keep every answer and every event, each once, though workers be killed and started again.
 
-    An entry is acknowledged when its file is on disk. What cannot be read goes to refused.jsonl beside the parts.
+    An entry is acknowledged when its file is on disk. What cannot be read goes to refused.jsonl beside the parts. Small
+    files become large ones as it goes, a little at a time: an archive needs no care.
 
     A Redis that has lost its data gets users' recent events and the counters of arms back from here. The service must
     name this folder by RECSYS_ARCHIVE: it notes there who asked to be forgotten, and they do not come back.
@@ -108,9 +109,10 @@ def merge(
     """Make one table of each kind, in the order of the streams, each row once."""
     from serving.nearline.archive import KEYS
     from serving.nearline.archive import merge as run
+    from serving.nearline.parts import part_names
 
     for kind in KEYS:
-        if kind == "events" and not any((archive / kind).glob("part-*.parquet")):
+        if kind == "events" and not part_names(archive / kind):
             typer.echo("events: none yet")
             continue
         rows, twice = run(archive / kind, out / f"{kind}.parquet", kind=kind)

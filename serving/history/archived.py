@@ -13,13 +13,13 @@ import structlog
 
 from serving.events import Event
 from serving.history.users import Archived
-from serving.nearline.archive import PARTS, moment_ms, span_of
+from serving.nearline.parts import moment_ms, part_names, span_of
 from serving.nearline.rows import ENTRY
 
 log = structlog.get_logger()
 
 CHUNK_ROWS, CHUNK_PARTS = 20_000, 200
-"""Events and parts that are read at once, roughly, at most: parts may be very small."""
+"""Events and parts that are read at once, roughly, at most: parts may be very small, or large."""
 _COLUMNS = (ENTRY, "event_id", "user_id", "item_id", "event_type", "timestamp")
 
 
@@ -28,7 +28,7 @@ class Chunk(NamedTuple):
 
     Args:
         users: the events of each user, the latest to arrive first.
-        reached: name of the last part that is in here; later chunks are of parts before it.
+        reached: name of the last part that has been read as a whole; "" for none.
     """
 
     users: list[list[Archived]]
@@ -37,7 +37,7 @@ class Chunk(NamedTuple):
 
 def latest_ms(folder: Path) -> int:
     """When the latest entry arrived that a folder of parts has, ms by Redis' clock; 0 where it has none."""
-    return max((span_of(path)[1] for path in folder.glob(PARTS)), default=0)
+    return max((moment_ms(span_of(name).last) for name in part_names(folder)), default=0)
 
 
 def chunks(
@@ -45,35 +45,76 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Read what may be given back.
 
+    Where parts are replaced by larger ones meanwhile, some events may be read twice, and none is left out.
+
     Args:
         folder: parts of the events.
-        before: only of parts before this one; "": all.
+        before: go on where a chunk had `reached` this; "": begin.
         recent_from_ms: events are wanted that arrived since then, by Redis' clock.
         bought_from_ms: and purchases since then.
         purchases: types of events that mean buying.
     """
-    paths = sorted((path for path in folder.glob(PARTS) if not before or path.name < before), reverse=True)
-    wanted = [path for path in paths if span_of(path)[1] >= min(recent_from_ms, bought_from_ms)]
-    held: list[pa.Table] = []
-    n_parts = 0
-    for path in wanted:
-        held += _read(path, None if span_of(path)[1] >= recent_from_ms else purchases)
-        n_parts += 1
-        if path is wanted[-1] or n_parts >= CHUNK_PARTS or sum(table.num_rows for table in held) >= CHUNK_ROWS:
-            yield Chunk(_by_user(held), path.name)
-            held, n_parts = [], 0
+    reached, replaced = before, True
+    while replaced:
+        replaced = False
+        held: list[pa.Table] = []
+        n_parts = 0
+        for name in _before(folder, reached, min(recent_from_ms, bought_from_ms)):
+            only = None if moment_ms(span_of(name).last) >= recent_from_ms else purchases
+            try:
+                for table in _read(folder / name, only):
+                    if _much(held):  # a large part, which goes out in several chunks
+                        yield Chunk(_by_user(held), reached)
+                        held = []
+                    held.append(table)
+            except FileNotFoundError:
+                replaced = True
+                break
+            reached, n_parts = name, n_parts + 1
+            if n_parts >= CHUNK_PARTS or _much(held):
+                yield Chunk(_by_user(held), reached)
+                held, n_parts = [], 0
+        if held or n_parts:
+            yield Chunk(_by_user(held), reached)
 
 
-def _read(path: Path, only: Collection[str] | None) -> list[pa.Table]:
-    """A part's events, or only those of some types; none where it cannot be read, which is told."""
+def _before(folder: Path, reached: str, from_ms: int) -> list[str]:
+    """Parts that have something of since a moment, the latest first, and are still to be read after another.
+
+    One that begins with it, or earlier, is: what was put together meanwhile may hold what was read and what was not.
+    """
+    names = part_names(folder)[::-1]
+    if reached:
+        first = span_of(reached).first
+        names = [name for name in names if span_of(name).first <= first and name != reached]
+    return [name for name in names if moment_ms(span_of(name).last) >= from_ms]
+
+
+def _read(path: Path, only: Collection[str] | None) -> Iterator[pa.Table]:
+    """A part's events, or only those of some types, the latest rows first, a bounded number at a time.
+
+    Where it cannot be read, nothing more comes of it, which is told.
+
+    Raises:
+        FileNotFoundError: it has been replaced.
+    """
     try:
-        table = pq.read_table(path, columns=list(_COLUMNS))
+        with pq.ParquetFile(path) as file:
+            for group in reversed(range(file.num_row_groups)):
+                table = file.read_row_group(group, columns=list(_COLUMNS))
+                if only is not None:
+                    table = table.filter(pc.is_in(table["event_type"], value_set=pa.array(sorted(only), pa.string())))
+                if table.num_rows:
+                    yield table
+    except FileNotFoundError:
+        raise
     except (OSError, pa.ArrowException) as error:
         log.error("a part of the archive cannot be read", part=str(path), error=str(error))
-        return []
-    if only is not None:
-        table = table.filter(pc.is_in(table["event_type"], value_set=pa.array(sorted(only), pa.string())))
-    return [table] if table.num_rows else []
+
+
+def _much(tables: Sequence[pa.Table]) -> bool:
+    rows: int = sum(table.num_rows for table in tables)
+    return rows >= CHUNK_ROWS
 
 
 def _by_user(tables: Sequence[pa.Table]) -> list[list[Archived]]:

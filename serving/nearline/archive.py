@@ -1,14 +1,13 @@
 """Stream entries as parquet parts on disk, each entry once.
 
-A part is written beside its place and renamed into it, under a name that says from which entry to which. Only then are
-its entries acknowledged. A worker that is killed between the two is handed the entries again and looks into the parts
-that may hold them before it writes. Two workers that write the same entry at the same moment are possible where one
-was thought dead and was not; `merge` then keeps one of the two.
+A part is written beside its place and renamed into it, under a name that says from which entry to which and is never
+used again. Only then are its entries acknowledged. A worker that is killed between the two is handed the entries again
+and looks into the parts that may hold them before it writes. Two workers that write the same entry at the same moment
+are possible where one was thought dead and was not; `merge` then keeps one of the two.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,11 +22,11 @@ from features.aside import replacing
 from features.errors import InputError
 from recsys.replay.spill import SeenHashes
 from serving.nearline.group import Entry
+from serving.nearline.parts import padded, part_names, read_part, span_of, unchanged, write_part
 from serving.nearline.rows import ENTRY, Row, Rows
 
 log = structlog.get_logger()
 
-PARTS = "part-*.parquet"
 REFUSED = "refused.jsonl"
 KEYS = {"impressions": [ENTRY, "position"], "events": ["user_id", "event_id"]}
 """Columns by which a row is known to be the same."""
@@ -72,41 +71,29 @@ class Archive:
             except (InputError, UnicodeDecodeError) as error:
                 self._refuse(entry_id, fields, str(error))
         if rows:
-            first, last = rows[0][ENTRY], rows[-1][ENTRY]
-            path = self._folder / f"part-{_padded(first)}_{_padded(last)}.parquet"
             names = dict.fromkeys(name for row in rows for name in row)  # a later row may say more than the first
             table = pa.table({name: [row.get(name) for row in rows] for name in names})
-            with replacing(path) as unfinished:
-                pq.write_table(table, unfinished, compression="zstd")
-                with unfinished.open("rb") as written:
-                    os.fsync(written.fileno())
+            write_part(self._folder, table, padded(rows[0][ENTRY]), padded(rows[-1][ENTRY]))
         return len(rows)
 
     def _known(self, entries: Sequence[Entry]) -> frozenset[str]:
-        first, last = _padded(entries[0][0]), _padded(entries[-1][0])
-        known: set[str] = set()
-        for path in self._folder.glob(PARTS):
-            begins, ends = path.stem.removeprefix("part-").split("_")
-            if begins <= last and first <= ends:
-                known.update(pq.read_table(path, columns=[ENTRY])[ENTRY].to_pylist())
-        return frozenset(known)
+        first, last = padded(entries[0][0]), padded(entries[-1][0])
+        while True:
+            known: set[str] = set()
+            try:
+                for name in part_names(self._folder):
+                    span = span_of(name)
+                    if span.first <= last and first <= span.last:
+                        known.update(read_part(self._folder / name, [ENTRY])[ENTRY].to_pylist())
+            except FileNotFoundError:  # replaced meanwhile
+                continue
+            return frozenset(known)
 
     def _refuse(self, entry_id: str, fields: dict[str, bytes], why: str) -> None:
         log.warning("entry refused", archive=self._folder.name, entry_id=entry_id, why=why)
         shown = {name: value.decode(errors="replace")[:1000] for name, value in fields.items()}
         with (self._folder / REFUSED).open("ab") as file:
             file.write(orjson.dumps({"entry_id": entry_id, "rule": why, "value": shown}) + b"\n")
-
-
-def span_of(path: Path) -> tuple[int, int]:
-    """When the first and the last entry of a part came, ms by Redis' clock."""
-    first, last = path.stem.removeprefix("part-").split("_")
-    return moment_ms(first), moment_ms(last)
-
-
-def moment_ms(entry_id: str) -> int:
-    """When an entry came, ms by Redis' clock."""
-    return int(entry_id.partition("-")[0])
 
 
 def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
@@ -123,18 +110,19 @@ def merge(folder: Path, out: Path, *, kind: str) -> tuple[int, int]:
     Raises:
         InputError: there is no part.
     """
-    parts = sorted(folder.glob(PARTS))
-    if not parts:
+    if not part_names(folder):
         raise InputError(f"{folder} must hold part-*.parquet files, it holds none: run recsys log collect first")
-    schema = pa.unify_schemas([pq.read_schema(path) for path in parts], promote_options="default")
     out.parent.mkdir(parents=True, exist_ok=True)
     kept = twice = 0
     seen = SeenHashes()
-    with replacing(out) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for table in _in_order(parts, schema, kind):
-            new = table.filter(pa.array(~seen.again(_hashes(table, KEYS[kind])))) if table.num_rows else table
-            writer.write_table(new)
-            kept, twice = kept + new.num_rows, twice + table.num_rows - new.num_rows
+    with unchanged(folder):
+        parts = [folder / name for name in part_names(folder)]
+        schema = pa.unify_schemas([pq.read_schema(path) for path in parts], promote_options="default")
+        with replacing(out) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for table in _in_order(parts, schema, kind):
+                new = table.filter(pa.array(~seen.again(_hashes(table, KEYS[kind])))) if table.num_rows else table
+                writer.write_table(new)
+                kept, twice = kept + new.num_rows, twice + table.num_rows - new.num_rows
     return kept, twice
 
 
@@ -144,20 +132,21 @@ def _in_order(parts: Sequence[Path], schema: pa.Schema, kind: str) -> Iterator[p
     Parts are opened in the order of their first entries, and rows go out once no part that is still closed can hold an
     earlier one, so that what is in memory are parts that overlap.
     """
-    held = schema.empty_table()
-    begins = [path.stem.removeprefix("part-").partition("_")[0] for path in parts]
+    held: list[pa.Table] = []
+    n_held = 0
     for place, path in enumerate(parts):
-        held = pa.concat_tables([held, _fitted(pq.read_table(path), schema)])
+        held.append(fitted(read_part(path), schema))
+        n_held += held[-1].num_rows
         last = place + 1 == len(parts)
-        if not last and held.num_rows < MERGED_ROWS:
+        if not last and n_held < MERGED_ROWS:
             continue
-        held, padded = _sorted(held, kind)
-        done = held.num_rows if last else int(np.searchsorted(padded, begins[place + 1]))
-        yield held.slice(0, done)
-        held = held.slice(done)
+        table, entries = sorted_rows(pa.concat_tables(held), kind)
+        done = table.num_rows if last else int(np.searchsorted(entries, span_of(parts[place + 1].name).first))
+        yield table.slice(0, done)
+        held, n_held = [table.slice(done)], table.num_rows - done
 
 
-def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A part in the columns of all parts; a column it lacks is null."""
     columns = [
         table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
@@ -166,12 +155,12 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _sorted(table: pa.Table, kind: str) -> tuple[pa.Table, NDArray[np.str_]]:
+def sorted_rows(table: pa.Table, kind: str) -> tuple[pa.Table, NDArray[np.str_]]:
     """Rows in the order of the stream, and the padded id of each."""
     entries, place = np.unique(table[ENTRY].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    padded = np.array([_padded(entry) for entry in entries.tolist()], dtype=str)[place]
-    order: NDArray[np.int64] = np.lexsort((*(table[name].to_numpy() for name in ORDER[kind][1:]), padded))
-    return table.take(order), padded[order]
+    moments = np.array([padded(entry) for entry in entries.tolist()], dtype=str)[place]
+    order: NDArray[np.int64] = np.lexsort((*(table[name].to_numpy() for name in ORDER[kind][1:]), moments))
+    return table.take(order), moments[order]
 
 
 def _hashes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.uint64]:
@@ -180,9 +169,3 @@ def _hashes(table: pa.Table, keys: Sequence[str]) -> NDArray[np.uint64]:
 
     hashes = hash_pandas_object(table.select(list(keys)).to_pandas(), index=False)
     return hashes.to_numpy().astype(np.uint64)
-
-
-def _padded(entry_id: str) -> str:
-    """A stream id such that text order is time order: "1700000000000-5" → "01700000000000-000005"."""
-    milliseconds, _, sequence = entry_id.partition("-")
-    return f"{int(milliseconds):014d}-{int(sequence or 0):06d}"

@@ -11,9 +11,11 @@ from redis import Redis
 
 from serving.history.returner import Returner
 from serving.keys import Keys
-from serving.nearline.archive import Archive, moment_ms
+from serving.nearline.archive import Archive
+from serving.nearline.compaction import Compactor
 from serving.nearline.follow import follow
 from serving.nearline.group import Batch, StreamGroup
+from serving.nearline.parts import moment_ms
 from serving.nearline.rows import event_rows, impression_rows
 from serving.settings import Settings
 
@@ -52,7 +54,8 @@ def collect(
 ) -> Collected:
     """Move entries from the streams to `folder/impressions` and `folder/events`.
 
-    While Redis is away it waits and tries again. An entry is acknowledged when its part is on disk.
+    While Redis is away it waits and tries again. An entry is acknowledged when its part is on disk. Beside, small parts
+    are put together, a few in each turn.
 
     Args:
         client: of Redis, answers as bytes.
@@ -89,7 +92,15 @@ def collect(
         counts.entries[name] += len(batch.entries)
         log.info("collected", stream=name, entries=len(batch.entries), again=batch.again)
 
-    beside = (lambda: False) if returner is None else returner.look
+    compactors = [Compactor(folder / name, name) for name in streams]
+
+    def beside() -> bool:
+        if returner is not None and returner.look():  # users wait for their events
+            return True
+        for compactor in compactors:
+            compactor.look()
+        return False
+
     counts.lost = follow(groups, handle, stop=stop, once=once, wait_s=wait_s, beside=beside)
     if returner is not None:
         returner.close()
