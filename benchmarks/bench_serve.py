@@ -21,8 +21,8 @@ and five rules hold for them.
 - feed_after_event: the first users again, each feed asked for after another event, which is sent before and not timed;
   none is kept, and "max rps" counts the pairs
 - feed_known: users with nothing but their history, whom rules keep from getting the published list
-- version switches under load: failed requests, the p99 of each and of its worst second, beside the p99 before and those
-  of as long a time without a switch
+- version switches under load: failed requests, the p99 of each and of its worst second, beside those of as long a time
+  before the first switch; a spike is the worst second of a switch over the p99 before
 - how long a worker takes until it is ready, its memory and Redis', and the recall of the nearest-neighbor index
 """
 
@@ -70,8 +70,8 @@ OTHER = {"feed_made": "scenario=s", "feed_ranked": "exclude=sku-"}
 """What makes a feed another one each time."""
 MADE_RPS = 4_000
 """More than the feeds a second that a worker makes."""
-QUIET_S, SWITCH_S = 8, 50
-"""Seconds of load whose p99 is the one before, and for each switch; so many pass without one, too, for comparison."""
+WARM_S, SWITCH_S = 8, 50
+"""Seconds of load that count for nothing, and for each switch; so many pass before the first one, for comparison."""
 
 
 def routes(bundle: Bundle, base: str, client: Redis) -> dict[str, Asked]:
@@ -118,7 +118,7 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
 
     def switch() -> None:
         with Redis.from_url(redis_url) as client:
-            time.sleep(QUIET_S + SWITCH_S)
+            time.sleep(WARM_S + SWITCH_S)
             for number in range(times):
                 shop.switch(client, (other, shop.path)[number % 2])
                 time.sleep(SWITCH_S)
@@ -126,7 +126,7 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
 
     switching = threading.Thread(target=switch)
     switching.start()
-    found = load(port, asked, seconds=QUIET_S + (1 + times) * SWITCH_S, connections=64, rate=rate, each=True)
+    found = load(port, asked, seconds=WARM_S + (1 + times) * SWITCH_S, connections=64, rate=rate, each=True)
     switching.join()
     each = np.array(found["each"])
     due, latency_ms = each[:, 0], 1000 * each[:, 1]
@@ -134,20 +134,18 @@ def switched(shop: Shop, redis_url: str, *, port: int, asked: Asked, rate: float
     def p99_ms(begin: float, end: float) -> float:
         return float(np.quantile(latency_ms[(due >= begin) & (due < end)], 0.99))
 
-    before = p99_ms(1, QUIET_S - 1)  # the two clocks begin within a second of one another
-    starts = [QUIET_S + number * SWITCH_S for number in range(1 + times)]
-    whole = [round(p99_ms(start, start + SWITCH_S), 2) for start in starts]
+    starts = [WARM_S + number * SWITCH_S for number in range(1 + times)]
+    before, *whole = (round(p99_ms(start, start + SWITCH_S), 2) for start in starts)
     seconds = [[round(p99_ms(at, at + 1), 2) for at in range(start, start + SWITCH_S)] for start in starts]
-    quiet, *worst = map(max, seconds)
+    worst_before, *worst = map(max, seconds)
     spikes = [round(one / before, 2) for one in worst]
     return {
         "requests": found["requests"],
         "failed": found["failed"],
         "rate_rps": found["rps"],
-        "p99_before_ms": round(before, 2),
-        "p99_without_switch_ms": whole[0],
-        "p99_of_each_ms": whole[1:],
-        "worst_second_without_switch_ms": quiet,
+        "p99_before_ms": before,
+        "p99_of_each_ms": whole,
+        "worst_second_before_ms": worst_before,
         "worst_second_p99_ms": worst,
         "p99_of_each_second_ms": seconds,
         "spikes": spikes,
