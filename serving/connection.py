@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -174,6 +175,21 @@ def connect_async(url: str, *, timeout_s: float, pool_size: int) -> redis.asynci
         **impatient,
     )
     return cast("redis.asyncio.Redis", cluster)
+
+
+@contextmanager
+def hanging_up() -> Iterator[None]:
+    """Of a connection that was closed a moment ago uvloop says by another error than the client's and the system's.
+
+    Raises:
+        redis.ConnectionError: the server has hung up.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "the handler is closed" not in str(error):
+            raise
+        raise redis.ConnectionError(str(error)) from error
 
 
 def many(client: redis.Redis, names: list[str]) -> list[bytes | None]:

@@ -14,6 +14,8 @@ from typing import Any, cast
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 
+from serving.connection import hanging_up
+
 
 class Reads:
     """Reads from one server, or from the primary that Sentinels name.
@@ -44,7 +46,7 @@ class Reads:
             redis.RedisError, TimeoutError: as `get`.
         """
         if self._idle:
-            with suppress(redis.ConnectionError):
+            with suppress(redis.ConnectionError), hanging_up():
                 return await self._over(self._idle.pop(), commands)
             await self.close()  # the server has hung up meanwhile, on the others, too
         return await self._over(self._pool.make_connection(), commands)  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from serving.applying import Applied, Applying
 from serving.coalesced import Coalesced
-from serving.connection import close, connect_async, is_cluster, many_async
+from serving.connection import close, connect_async, hanging_up, is_cluster, many_async
 from serving.describing import MOST_DESCRIBED, Attributes, describe
 from serving.events import Event
 from serving.forgetting import FORGOTTEN_CAP, forget, heard_until
@@ -249,7 +249,8 @@ class Store:
             raise StoreDownError("redis is not to be asked now")
         begun = self._lateness.begin()
         try:
-            answer = await ask(self._client)
+            with hanging_up():
+                answer = await ask(self._client)
         except (OutOfMemoryError, ReadOnlyError) as error:
             self._telemetry.redis_refusals.inc()
             raise StoreRefusedError(str(error)) from error

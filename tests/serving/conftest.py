@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import redis
+import uvloop
 
 from recsys.bundle import Bundle
 from serving.embedded_redis import EmbeddedRedis
@@ -32,11 +32,13 @@ def eventually() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def run_apart() -> Callable[[Coroutine[Any, Any, T]], T]:
-    """Run a coroutine in a thread of its own, as tests in a browser hold an event loop in this one."""
+    """Run a coroutine in an event loop as the service has it, and a thread of its own, as tests in a browser hold an
+    event loop in this one.
+    """
 
     def run(story: Coroutine[Any, Any, T]) -> T:
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, story).result()
+            return thread.submit(uvloop.run, story).result()
 
     return run
 

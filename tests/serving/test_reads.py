@@ -60,6 +60,17 @@ def test_a_connection_that_the_server_has_closed_costs_no_read(reading: Any) -> 
     assert reading(story) == ([b"2"], 2)
 
 
+def test_a_connection_that_this_side_has_just_found_closed_costs_no_read_either(reading: Any) -> None:
+    async def story(reads: Reads, other: redis.Redis) -> list[bytes | None]:
+        await reads.get(["a"])
+        (connection,) = reads._idle
+        connection._writer.transport.abort()
+        await asyncio.sleep(0)
+        return await reads.get(["b"])
+
+    assert reading(story) == [b"2"]
+
+
 def test_an_answer_that_came_too_late_is_not_taken_for_the_next_one(reading: Any) -> None:
     async def story(reads: Reads, other: redis.Redis) -> list[bytes | None]:
         await reads.get(["a"])
