@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -17,28 +18,24 @@ PAUSE_S = 1.0
 """After a failure that nothing was done about."""
 
 
-async def again(closing: asyncio.Event, every_s: float, work: Callable[[], Awaitable[object]], *, failed: str) -> None:
+async def again(closing: asyncio.Event, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
     """Do something again and again until `closing` is set.
 
     Args:
         closing: ends it.
         every_s: seconds before each time.
-        work: what to do; where it finds Redis away (`StoreDownError`), the next time has to do.
-        failed: what the log says of any other failure: nobody would notice work that has died of one.
+        work: what to do; where it finds Redis away (`StoreDownError`), the next time has to do. Of any other failure
+            it ends, to be told and begun anew by `lasting`.
     """
     while not await passed(closing, every_s):
-        try:
+        with suppress(StoreDownError):
             await work()
-        except StoreDownError:
-            continue
-        except Exception:
-            log.exception(failed)
 
 
 async def lasting(
     closing: asyncio.Event, job: Callable[[asyncio.Event], Awaitable[None]], telemetry: Telemetry
 ) -> None:
-    """Do what ends by itself once `closing` is set; should it fail, log and count it, and begin it anew.
+    """Do what ends by itself, once `closing` is set at the latest; should it fail, log and count it, and begin it anew.
 
     Jobs lie side by side in a task group, which ends all of them with one that fails: the worker would answer on, and
     never hear of events, items and versions again.

@@ -142,8 +142,8 @@ def create_app(settings: Settings) -> FastAPI:
                 background.create_task(lasting(closing, one.run, telemetry))
             yield
             closing.set()
-        await watcher.look()
-        await impressions.write()
+        await lasting(closing, lambda _: watcher.look(), telemetry)  # once, as it is closing
+        await lasting(closing, lambda _: impressions.write(), telemetry)
         if memory.n_pending or len(impressions):
             log.error("lost, as redis is away", events=memory.n_pending, impressions=len(impressions))
         searches.close()

@@ -44,7 +44,7 @@ class AppealKeeper:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        await again(closing, self._every_s, self.look, failed="looking at live counts failed")
+        await again(closing, self._every_s, self.look)
 
     def _begin(self, about: bytes) -> None:
         self._about, self._after = about, 0.0

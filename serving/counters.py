@@ -15,9 +15,10 @@ from typing import Any, cast
 
 import redis.asyncio
 
+from features.errors import InputError
 from serving.live import passed
 from serving.nearline.attribution import FIELDS as ATTRIBUTED
-from serving.once import ADD, Batches, Mark
+from serving.once import Batches, Mark, add
 from serving.store import Store, StoreDownError
 
 FIELDS = ("answers", "slots", "short", "fallbacks", "clicks", "purchases")
@@ -52,22 +53,28 @@ class Counters:
         return held or None
 
     async def write(self) -> None:
-        """Add everything held to what Redis has; what fails stays held."""
+        """Add everything held to what Redis has; what fails stays held.
+
+        Raises:
+            InputError: Redis refuses for good what was counted for an arm, which is lost.
+        """
         while self._store.up and (batch := self._batches.next()) is not None:
             try:
                 await self._store.asked(partial(self._add, *batch))
             except StoreDownError:
                 return
+            except InputError:
+                self._batches.done()
+                raise
             self._batches.done()
 
     async def _add(self, held: Mapping[Arm, Mapping[str, int]], mark: Mark, client: redis.asyncio.Redis) -> None:
         keys = self._store.keys
-        pipeline: Any = client.pipeline(transaction=False)
-        for (experiment, arm), counts in held.items():
-            numbers = (part for name, n in counts.items() if n for part in (name, n))
-            names = mark.keys(keys, keys.counters(experiment, arm))
-            pipeline.eval(ADD, len(names), *names, *mark.args, "HINCRBY", *numbers)
-        await pipeline.execute()
+        additions = {
+            keys.counters(*arm): [("HINCRBY", name, n) for name, n in counts.items() if n]
+            for arm, counts in held.items()
+        }
+        await add(client, keys=keys, mark=mark, additions=additions)
 
     async def run(self, closing: asyncio.Event, every_s: float = 0.5) -> None:
         """Write again and again until `closing` is set."""

@@ -41,7 +41,7 @@ class Eraser:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look for work again and again until `closing` is set."""
-        await again(closing, self._every_s, self.work, failed="clearing the streams failed")
+        await again(closing, self._every_s, self.work)
 
     async def work(self) -> int:
         """Clear the streams of all who are noted, unless another worker does; how many entries were deleted.

@@ -13,8 +13,8 @@ from recsys.bundle import Bundle
 from recsys.experiments import Experiment
 from recsys.guard_rails import Finding, look
 from recsys.rules.facts import let_go
+from serving.again import again
 from serving.counters import Arm, Counters
-from serving.live import passed
 from serving.models import OtherModels
 from serving.policy_keeper import PolicyKeeper
 from serving.settings import Settings
@@ -60,11 +60,7 @@ class Guard:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        while not await passed(closing, self._settings.poll_s):
-            try:
-                await self.look()
-            except Exception:  # a worker that no longer looks would keep old rules for ever
-                log.exception("looking at rules and experiments failed")
+        await again(closing, self._settings.poll_s, self.look)
 
     async def look(self, *, probing: bool = False) -> None:
         """Take over new rules and experiments, open the models that arms name, and now and then stop what does harm.

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import orjson
 
+from features.errors import InputError
 from serving.live import passed
 from serving.once import Batches
 from serving.store import Store, StoreDownError
@@ -114,12 +115,20 @@ class ImpressionLog:
         )
 
     async def write(self) -> None:
-        """Write everything held; what fails stays held."""
+        """Write everything held; what fails stays held.
+
+        Raises:
+            InputError: Redis refuses a batch for good; it is lost, and counted.
+        """
         while self._store.up and (batch := self._batches.next()) is not None:
             try:
                 await self._store.log_impressions(*batch)
             except StoreDownError:
                 return
+            except InputError:
+                self._telemetry.impressions_dropped.inc(len(batch[0]))
+                self._batches.done()
+                raise
             self._batches.done()
 
     async def run(self, closing: asyncio.Event, every_s: float = 0.05) -> None:

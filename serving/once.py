@@ -9,40 +9,33 @@ added only where it has a higher one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import redis.asyncio
+
+from features.errors import InputError
 from serving.keys import Keys
 
 REMEMBERED_S = 7 * 86_400
 """The number of a writer's last batch is known so long: longer than a Redis is out of reach that still has it."""
-_ONCE = """
+ADD = """
 if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
-"""
-ADD = (
-    _ONCE
-    + """
-for i = 4, #ARGV, 2 do redis.call(ARGV[3], KEYS[1], ARGV[i], ARGV[i + 1]) end
-return 1
-"""
-)
-"""Lua: adds numbers to the fields of a hash. `Mark.keys`; `Mark.args`, HINCRBY or HINCRBYFLOAT, fields and numbers."""
-APPEND = (
-    _ONCE
-    + """
-local i = 4
+local i, said = 3, 1
 while ARGV[i] do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(ARGV, i + 1, i + ARGV[i]))
+  local done = redis.pcall(ARGV[i + 1], KEYS[1], unpack(ARGV, i + 2, i + ARGV[i]))
+  if type(done) == 'table' and done.err then said = done.err end
   i = i + 1 + ARGV[i]
 end
-return 1
+return said
 """
-)
-"""Lua: appends entries to a stream. `Mark.keys`; `Mark.args`, how many it keeps, and of each entry how many texts its
-fields and values are, and these."""
+"""Lua: carries out commands on a key. `Mark.keys`; `Mark.args`. It says 0 of a batch that was there, 1 of one that is
+now, and the error where a command was refused: behind the mark that is for good, as a Redis that is full, a replica, or
+out of reach has refused the mark."""
 Batch = TypeVar("Batch")
+Command = Sequence[str | bytes | float]
 
 
 @dataclass(frozen=True)
@@ -58,13 +51,44 @@ class Mark:
     number: int
 
     def keys(self, keys: Keys, key: str) -> tuple[str, str]:
-        """The keys of a script: what is added to, and where the number of the writer's last batch lies."""
+        """The keys of `ADD`: what is added to, and where the number of the writer's last batch lies."""
         return key, keys.added(key, self.writer)
 
-    @property
-    def args(self) -> tuple[int, int]:
-        """What the arguments of a script begin with."""
-        return self.number, REMEMBERED_S
+    def args(self, commands: Iterable[Command]) -> list[str | bytes | float]:
+        """The arguments of `ADD`.
+
+        Args:
+            commands: each without its key, which comes behind its name; of some thousand parts at most.
+        """
+        args: list[str | bytes | float] = [self.number, REMEMBERED_S]
+        for command in commands:
+            args.append(len(command))
+            args += command
+        return args
+
+
+async def add(
+    client: redis.asyncio.Redis, *, keys: Keys, mark: Mark, additions: Mapping[str, Iterable[Command]]
+) -> None:
+    """Add a batch where it was not added before.
+
+    Args:
+        client: of Redis.
+        keys: of the tenant.
+        mark: of the batch.
+        additions: by key, the commands that add to it, as of `Mark.args`.
+
+    Raises:
+        InputError: Redis refused some of it for good; all else was added, and none of it is to be sent again.
+    """
+    pipeline: Any = client.pipeline(transaction=False)
+    for key, commands in additions.items():
+        names = mark.keys(keys, key)
+        pipeline.eval(ADD, len(names), *names, *mark.args(commands))
+    for key, said in zip(additions, await pipeline.execute(), strict=True):
+        if isinstance(said, bytes):
+            rule = f"{key} in Redis must hold what the service adds to, and refuses it"
+            raise InputError(f"{rule}: {said.decode(errors='replace')}")
 
 
 class Batches(Generic[Batch]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from serving.again import lasting
 from serving.counters import Counters
 from serving.guard import Guard
 from serving.items.keeper import ItemKeeper
@@ -41,6 +42,7 @@ class Policing:
         telemetry: Telemetry,
     ) -> None:
         self.keeper = keeper
+        self._telemetry = telemetry
         opened = partial(open_version, settings=settings, recommender=watcher.recommender)
         self.others = OtherModels(store, telemetry, opened=opened, items=items)
         self.counters = Counters(store)
@@ -64,7 +66,7 @@ class Policing:
     async def run(self, closing: asyncio.Event) -> None:
         """Follow rules and experiments and write what is counted, until `closing` is set."""
         async with asyncio.TaskGroup() as background:
-            background.create_task(self.counters.run(closing))
-            background.create_task(self.guard.run(closing))
+            for one in (self.counters, self.guard):  # neither is torn by what befalls the other
+                background.create_task(lasting(closing, one.run, self._telemetry))
         await self.others.hold(())
         await self.counters.write()

@@ -38,7 +38,7 @@ class Probes:
 
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
-        await again(closing, self._settings.probe_every_s, self._probe, failed="a probe failed")
+        await again(closing, self._settings.probe_every_s, self._probe)
 
     async def _probe(self) -> None:
         await self.index()

@@ -101,6 +101,7 @@ class Restorer:
             except StoreDownError:
                 self._absent_since = None
             except Exception:  # a worker that no longer looks would leave it at that for ever
+                self._telemetry.background_failures.inc()
                 log.exception("looking for a lost version failed")
 
     async def _look(self, closing: asyncio.Event) -> None:

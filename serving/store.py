@@ -26,7 +26,7 @@ from serving.forgetting import FORGOTTEN_CAP, forget, heard_until
 from serving.history.deletions import Deletions
 from serving.keys import Keys
 from serving.lateness import Lateness
-from serving.once import APPEND, Mark
+from serving.once import Command, Mark, add
 from serving.reads import Reads
 from serving.settings import Settings, masked
 from serving.telemetry import Telemetry
@@ -84,7 +84,6 @@ class Store:
             self._client = connect_async(url, timeout_s=settings.redis_timeout_s, pool_size=settings.redis_pool_size)
             clustered = is_cluster(url)
             self._reads = None if clustered else Reads(self._client, timeout_s=settings.redis_timeout_s)
-            self._append = self._client.register_script(APPEND)
             self._applying = Applying(self._client, self.keys, settings, clustered=clustered)
 
     @property
@@ -196,14 +195,15 @@ class Store:
         await self.asked(partial(forget, keys=self.keys, user_id=user_id, until_ms=until_ms))
 
     async def log_impressions(self, entries: Sequence[dict[str, bytes]], mark: Mark) -> None:
-        """Append answers to the impression stream, where the batch of this mark was not before."""
-        names = mark.keys(self.keys, self.keys.impressions)
-        values: list[int | str | bytes] = [*mark.args, self._settings.stream_cap]
-        for entry in entries:
-            values.append(2 * len(entry))
-            for pair in entry.items():
-                values += pair
-        await self.asked(lambda _: self._append(keys=names, args=values))
+        """Append answers to the impression stream, where the batch of this mark was not before.
+
+        Raises:
+            StoreDownError: Redis is away.
+            InputError: it refuses them for good.
+        """
+        begin = ("XADD", "MAXLEN", "~", self._settings.stream_cap, "*")
+        commands: list[Command] = [(*begin, *chain.from_iterable(cast("Any", entry.items()))) for entry in entries]
+        await self.asked(partial(add, keys=self.keys, mark=mark, additions={self.keys.impressions: commands}))
 
     async def probe(self, forgotten_after: str | None) -> tuple[str | None, list[tuple[str, str]]]:
         """Ask even while down: the current version, and the users forgotten since stream entry `forgotten_after`.

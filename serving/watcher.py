@@ -100,6 +100,7 @@ class Watcher:
             try:
                 version = await self._hear()
             except Exception:  # a worker that no longer looks would never recover
+                self._telemetry.background_failures.inc()
                 log.exception("looking at redis failed")
                 continue
             if version is None or (self._coming is not None and version == self._coming.version):
@@ -165,6 +166,7 @@ class Watcher:
         try:
             await self._follow(coming)
         except Exception:  # likewise; the next look tries again
+            self._telemetry.background_failures.inc()
             log.exception("another version could not be followed", version=coming.version)
 
     async def _follow(self, coming: Coming) -> None:

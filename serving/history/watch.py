@@ -55,7 +55,7 @@ class HistoryWatch:
     async def run(self, closing: asyncio.Event) -> None:
         """Look again and again until `closing` is set."""
         if self._store.configured:
-            await again(closing, self._settings.poll_s, self.look, failed="looking at what redis remembers failed")
+            await again(closing, self._settings.poll_s, self.look)
 
     async def look(self) -> None:
         """Ask Redis since when it remembers, and tell what has become of what it had lost.

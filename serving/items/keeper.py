@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +18,7 @@ from recsys.amended.amendments import Amendments
 from recsys.amended.placed import Placer
 from recsys.bundle import Bundle
 from recsys.search.encoding import Encoding
+from serving.again import lasting
 from serving.items.files import ItemFiles
 from serving.items.kept import KeptItems
 from serving.items.maker import CatalogMaker
@@ -159,7 +161,8 @@ class ItemKeeper:
         """Look for changes again and again until `closing` is set."""
         was_up = False
         jobs = (self._write, self._picture, self._let_go)  # none of them waits for another
-        beside = [asyncio.create_task(job()) for job in jobs]
+        begun = partial(lasting, closing, telemetry=self._telemetry)
+        beside = [asyncio.create_task(begun(job)) for job in jobs]
         while not await passed(closing, self._every_s):
             try:
                 up = self._shelf.up
@@ -169,26 +172,27 @@ class ItemKeeper:
             except StoreDownError:
                 was_up = False
             except Exception:  # a worker that no longer looks would answer from yesterday's shop
+                self._telemetry.background_failures.inc()
                 log.exception("looking for changed items failed")
             beside = [
-                asyncio.create_task(job()) if task.done() else task for job, task in zip(jobs, beside, strict=True)
+                asyncio.create_task(begun(job)) if task.done() else task for job, task in zip(jobs, beside, strict=True)
             ]
         await beside[0]
         await self._files.close(self._known, self._after)
         await asyncio.gather(*beside)
 
-    async def _write(self) -> None:
+    async def _write(self, _: asyncio.Event) -> None:
         """Keep what is known in the file; also while Redis is away, as what was said just before may be in none yet."""
         await self._files.write(self._known, self._after)
 
-    async def _picture(self) -> None:
+    async def _picture(self, _: asyncio.Event) -> None:
         await self._files.picture(self._known, self._after)
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, _: asyncio.Event) -> None:
         """Have what no longer answers give back what it keeps, beside requests; its last holder would do it at once."""
         while self._left:
-            await apart(self._left[0].recommender.let_go)  # others may come meanwhile, behind this one
-            del self._left[0]
+            left = self._left.pop(0)  # others may come meanwhile; one that fails holds none of them up
+            await apart(left.recommender.let_go)
 
     async def start(self) -> None:
         """Go by what Redis says of items, or while it is away by the file."""

@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
-from typing import Any
 
 import redis.asyncio
 
-from serving.once import ADD, Batches, Mark
+from features.errors import InputError
+from serving.once import Batches, Command, Mark, add
 from serving.store import Store
 from serving.versions import SIDES
+
+AT_ONCE = 1_000
+"""Items that one command names."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,23 @@ class Summing:
 
         Raises:
             StoreDownError: Redis went away.
+            InputError: it refuses some of it for good, which is lost.
         """
         while (batch := self._batches.next()) is not None:
-            await self._store.asked(partial(self._add, self._version, *batch))
+            try:
+                await self._store.asked(partial(self._add, self._version, *batch))
+            except InputError:
+                self._batches.done()
+                raise
             self._batches.done()
 
     async def _add(self, version: str, sums: _Sums, mark: Mark, client: redis.asyncio.Redis) -> None:
         keys = self._store.keys
-        names = mark.keys(keys, keys.shadow_tally(version))
-        pipeline: Any = client.pipeline(transaction=False)
-        pipeline.eval(ADD, len(names), *names, *mark.args, "HINCRBYFLOAT", *chain.from_iterable(sums.numbers.items()))
-        for side, item_ids in sums.shown.items():
-            if item_ids:  # twice is as once
-                pipeline.pfadd(keys.shadow_items(version, side), *item_ids)
-        await pipeline.execute()
+        additions: dict[str, list[Command]] = {
+            keys.shadow_tally(version): [("HINCRBYFLOAT", name, number) for name, number in sums.numbers.items()]
+        }
+        for side, shown in sums.shown.items():
+            ids = list(shown)
+            parts: list[Command] = [("PFADD", *ids[start : start + AT_ONCE]) for start in range(0, len(ids), AT_ONCE)]
+            additions[keys.shadow_items(version, side)] = parts
+        await add(client, keys=keys, mark=mark, additions=additions)

@@ -123,6 +123,7 @@ class Shadow:
                 except StoreDownError:
                     continue
                 except Exception:  # a worker that no longer looks would shadow for ever
+                    self._telemetry.background_failures.inc()
                     log.exception("looking for a shadow failed")
             await self._close()
 

@@ -12,6 +12,12 @@ import pytest
 from recsys.bundle import Bundle
 from serving import again
 from serving.again import lasting
+from serving.appeal import AppealKeeper
+from serving.erasing import Eraser
+from serving.guard import Guard
+from serving.history.watch import HistoryWatch
+from serving.impressions import ImpressionLog
+from serving.items.keeper import ItemKeeper
 from serving.publishing import Publisher
 from serving.telemetry import Telemetry
 from serving.watcher import Watcher
@@ -44,6 +50,50 @@ def test_work_that_fails_is_counted_and_begun_anew_until_the_end(
     run_apart(run())
     assert begun == [0, 1, 2, 3]
     assert telemetry.registry.get_sample_value("recsys_background_failures_total", {"tenant": ""}) == 4
+
+
+@pytest.mark.parametrize("fails", [AppealKeeper, Eraser, Guard, HistoryWatch, ItemKeeper, Watcher])
+def test_a_look_that_fails_is_counted_and_looked_again(
+    fails: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    start_service: Callable[..., Service],
+    eventually: Callable[..., None],
+    *,
+    small_bundle: Path,
+    redis_server: RedisServer,
+) -> None:
+    looks, name = list[int](), {Eraser: "work", Watcher: "_hear", ItemKeeper: "load"}.get(fails, "look")
+    look, starts = getattr(fails, name), fails in (ItemKeeper, Watcher)  # these look once at the start, too
+
+    async def fails_once(self: Any, *args: Any, **named: Any) -> Any:
+        looks.append(len(looks))
+        if len(looks) == 1 + starts:
+            raise ValueError("as nobody foresaw")
+        return await look(self, *args, **named)
+
+    monkeypatch.setattr(again, "PAUSE_S", 0.001)
+    monkeypatch.setattr(fails, name, fails_once)
+    every = {"appeal_every_s": 0.01, "erase_every_s": 0.01}
+    service = start_service(bundle=small_bundle, redis_url=redis_server.url, **every)
+    eventually(lambda: len(looks) > 1 + starts)
+    assert service.metric("recsys_background_failures_total") == 1
+
+
+def test_a_service_whose_last_look_fails_ends_as_ever(
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    start_service: Callable[..., Service],
+    redis_server: RedisServer,
+    small_bundle: Path,
+) -> None:
+    service = start_service(bundle=small_bundle, redis_url=redis_server.url)
+
+    async def fails(_: object) -> None:
+        raise ValueError("as nobody foresaw")
+
+    monkeypatch.setattr(Watcher, "look", fails)
+    monkeypatch.setattr(ImpressionLog, "write", fails)
+    assert service.feed("u1")  # that it ends without a failure, whoever started it looks at
 
 
 def test_a_worker_whose_watch_fails_goes_on_hearing_of_events_and_versions(

@@ -17,6 +17,7 @@ from recsys.bundle import Bundle
 from recsys.recommendation import UserState
 from recsys.recommender import BundleRecommender
 from recsys.traces import Traces
+from serving import again
 from serving.items.files import ItemFiles
 from serving.items.keeper import ItemKeeper
 from serving.items.kept import KeptItems
@@ -187,6 +188,51 @@ def test_catalogs_that_go_out_of_use_while_one_gives_back_give_back_too(
         assert gone == [live.recommender for live in left if live is not None]
 
     run_apart(story())
+
+
+def test_work_beside_the_looks_that_fails_is_counted_and_done_anew_and_one_that_cannot_give_back_holds_up_none(
+    small_bundle: Path, tmp_path: Path, run_apart: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry, kept, gone = Telemetry(), KeptItems(tmp_path / "items", "redis://here"), list[BundleRecommender]()
+    write, tried = KeptItems.write, list[int]()
+
+    def let_go(recommender: BundleRecommender) -> None:
+        gone.append(recommender)
+        if len(gone) == 1:
+            raise ValueError("as nobody foresaw")
+
+    def writes_second(self: KeptItems, remembered: Any) -> None:
+        tried.append(len(tried))
+        if len(tried) == 1:
+            raise ValueError("as nobody foresaw")
+        write(self, remembered)
+
+    monkeypatch.setattr(again, "PAUSE_S", 0.001)
+    monkeypatch.setattr(BundleRecommender, "let_go", let_go)
+    monkeypatch.setattr(KeptItems, "write", writes_second)
+
+    async def story() -> None:
+        shelf = ItemShelf(Store(None, Settings(), telemetry))
+        maker = CatalogMaker(shelf, None, telemetry, lambda _: None)
+        keeper = ItemKeeper(shelf, maker, telemetry, kept=kept, every_s=0.01)
+        await keeper.move(Live.open(small_bundle), hurry=True)
+        keeper._after = "7-0"
+        left = []
+        for price in (0.25, 0.5):
+            assert keeper.live is not None
+            left.append(keeper.live.recommender)
+            await keeper.take({"i0": Said(fields={"price": price})})
+        closing = asyncio.Event()
+        running = asyncio.create_task(keeper.run(closing))
+        async with asyncio.timeout(20):
+            while kept.read() is None or len(gone) < 2:
+                await asyncio.sleep(0.01)
+        closing.set()
+        await running
+        assert gone == left
+
+    run_apart(story())
+    assert telemetry.registry.get_sample_value("recsys_background_failures_total", {"tenant": ""}) == 2
 
 
 def test_what_answers_no_more_gives_back_what_it_keeps_and_still_answers_who_began_with_it(

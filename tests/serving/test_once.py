@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from features.errors import InputError
 from serving.counters import Counters
 from serving.impressions import ImpressionLog, Shown
 from serving.keys import Keys
@@ -140,11 +141,48 @@ def test_a_batch_that_arrives_behind_a_later_one_is_known_and_one_of_another_wor
 
         def added(writer: str, number: int) -> int:
             mark = Mark(writer, number)
-            return int(client.eval(ADD, 2, *mark.keys(Keys(), "sum"), *mark.args, "HINCRBY", "n", 1))
+            return int(client.eval(ADD, 2, *mark.keys(Keys(), "sum"), *mark.args([("HINCRBY", "n", 1)])))
 
         assert [added("a", 1), added("a", 1), added("a", 2), added("a", 1), added("b", 1)] == [1, 0, 1, 0, 1]
         assert client.hget("sum", "n") == b"3"
         assert 0 < client.ttl(Keys().added("sum", "a")) <= 7 * 86_400
+
+
+def test_what_redis_refuses_for_good_is_told_and_holds_nothing_up(redis_server: Any, run_apart: Any) -> None:
+    """As keys hold what is not the service's."""
+    keys, telemetry = Keys(), Telemetry()
+    slots = Shown(["i1"], ["popular"], [1.0])
+    spoilt = (keys.counters("looks", "bold"), keys.impressions, keys.shadow_items("v2", "live"))
+
+    async def story(client: Any) -> list[tuple[str, int]]:
+        store = Store(redis_server.url, Settings(redis_timeout_s=5.0), telemetry)
+        store.mark_up()
+        counters, shown, summing = Counters(store), ImpressionLog(store, telemetry, cap=100), Summing(store)
+        summing.begin("v2")
+        for spoil in (True, False):
+            for key in spoilt:
+                client.set(key, "not ours") if spoil else client.delete(key)
+            counters.add(ARMS, answers=1, slots=10)
+            shown.add(slots, recommendation_id=f"{spoil}", surface="feed", subject="u", model_version="v")
+            summing.add({"feed|compared": 1})
+            summing.show("live", [f"i{n}" for n in range(3_000)])
+            for write, key in zip((counters.write, shown.write, summing.write), spoilt, strict=True):
+                if spoil:
+                    with pytest.raises(InputError, match=f"^{key} in Redis must hold what .* WRONGTYPE"):
+                        await write()
+                else:
+                    await write()
+        found = await counters.read(list(ARMS.items()))
+        await store.close()
+        return [(arm, counts["answers"]) for (_, arm), counts in found.items()]
+
+    with redis_server.client() as client:
+        assert run_apart(story(client)) == [("bold", 1), ("fresh", 2)]
+        assert [fields[b"recommendation_id"] for _, fields in client.xrange(keys.impressions)] == [b"False"]
+        assert client.hgetall(keys.shadow_tally("v2")) == {b"feed|compared": b"2"}
+        assert client.pfcount(spoilt[2]) == pytest.approx(3_000, rel=0.05)
+    assert telemetry.registry.get_sample_value("recsys_impressions_dropped_total", {"tenant": ""}) == 1
+    assert telemetry.registry.get_sample_value("recsys_redis_failures_total", {"tenant": ""}) == 0
 
 
 def test_a_batch_stays_as_it_is_until_it_is_there() -> None:
