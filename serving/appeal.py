@@ -48,6 +48,7 @@ class AppealKeeper:
 
     def _begin(self, about: bytes) -> None:
         self._about, self._after = about, 0.0
+        self._last: set[bytes] = set()  # fields that changed at that moment
         self._rows: dict[bytes, int] = {}
         self._items: dict[str, int] = {}
         self._cells: list[tuple[str, int]] = []  # scenario and item of each row
@@ -66,13 +67,14 @@ class AppealKeeper:
         if about != self._about:  # counting began, or began anew
             self._begin(about)
         changed = await self._changed()
-        if not changed and self._after:  # not even the last one is there: Redis stands where it stood earlier
+        if not self._last <= {field for field, _ in changed}:  # Redis stands where it stood earlier, or did
             self._begin(about)
             changed = await self._changed()
         for start in range(0, len(changed), AT_ONCE):
             await self._read([field for field, _ in changed[start : start + AT_ONCE]])
         if changed:  # what changed in the same millisecond is read again
             self._after = changed[-1][1]
+            self._last = {field for field, at in changed if at == self._after}
         recommenders = list(self._recommenders())
         if changed or recommenders != self._told:
             await asyncio.to_thread(self._tell, recommenders, LiveCounting.read(about))

@@ -73,7 +73,7 @@ class KeptAppeal:
         if about != self._about:  # counting began, or began anew
             self._begin(about)
         found = self._changed()
-        if not found and self._after:  # not even the last one is there: Redis stands where it stood earlier
+        if not self._last <= {field for field, _ in found}:  # Redis stands where it stood earlier, or did
             self._begin(about)
             found = self._changed()
         news: dict[bytes, bytes] = {}
@@ -91,6 +91,7 @@ class KeptAppeal:
             self._cells = cells
         if found:  # what changed in the same millisecond is read again
             self._after = found[-1][1]
+            self._last = {field for field, at in found if at == self._after}
 
     def read(self) -> Beginning | None:
         """What the file says; None where there is none, or it cannot be read, which is told."""
@@ -112,6 +113,7 @@ class KeptAppeal:
 
     def _begin(self, about: bytes) -> None:
         self._about, self._after, self._cells = about, 0.0, {}
+        self._last: set[bytes] = set()  # fields that changed at that moment
 
     def _write(self, cells: dict[bytes, bytes], about: bytes, reaches_s: float) -> None:
         counts = np.frombuffer(b"".join(cells.values()), dtype=PACKED)

@@ -77,8 +77,9 @@ def test_what_is_clicked_rises_in_every_feed_within_a_look(
     np.testing.assert_allclose(renewed.standing.scenarios["home"], recommender.standing.scenarios["home"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("since_ms", [1_000, 3_000])  # or goes on already from there
 def test_counts_are_read_again_from_a_redis_that_stands_where_it_stood_earlier(
-    make_bundle: Callable[..., Bundle], redis_server: Any, run_apart: Any
+    since_ms: int, make_bundle: Callable[..., Bundle], redis_server: Any, run_apart: Any
 ) -> None:
     recommender = BundleRecommender(make_bundle(np.eye(2)))
     about = LiveCounting(Examination({}), ("",), half_life_s=1e9, until_s=0.0)
@@ -89,11 +90,14 @@ def test_counts_are_read_again_from_a_redis_that_stands_where_it_stood_earlier(
         store.mark_up()
         keeper = AppealKeeper(store, lambda: [recommender])
         client.set(Keys().appeal_about, about.dump())
-        for n_clicks, changed_ms in ((300, 2_000), (100, 1_000)):  # the replica that takes over had not heard of it
+        for n_clicks, *changed_ms in (
+            (300, 2_000, 2_000),
+            (100, 1_000, since_ms),
+        ):  # a replica that was behind took over
             for row, clicks in enumerate((n_clicks, 200)):
                 packed = np.array([(clicks, 1000, 1000, time.time())], dtype=PACKED).tobytes()
                 client.hset(Keys().appeal, field("", f"i{row}"), packed)
-                client.zadd(Keys().appeal_changed, {field("", f"i{row}"): changed_ms})
+                client.zadd(Keys().appeal_changed, {field("", f"i{row}"): changed_ms[row]})
             await keeper.look()
             found.append(recommender.standing.columns[:, COUNTED].copy())
             clicks, looks = np.array([[n_clicks, 200.0]]), np.full((1, 2), 1000.0)

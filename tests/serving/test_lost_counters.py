@@ -295,6 +295,12 @@ def test_counts_of_items_are_written_again_only_where_one_has_changed_or_could_n
         found = kept.read()
         assert found is not None
         assert [list(cell)[1:] for cell in found.cells] == [[8.0, 8.0, 8.0, 100.0]]
+        count(client, "", "x", 7.0, 7.0, 7.0, 100.0, ago_s=120)  # so again, and it counts on already
+        count(client, "", "y", 5.0, 5.0, 5.0, 100.0)
+        kept.keep()
+        found = kept.read()
+        assert found is not None
+        assert sorted(list(cell)[1] for cell in found.cells) == [5.0, 7.0]
 
 
 def test_attribute_keeps_live_counts_beside_the_log_s_and_goes_on_from_them(
