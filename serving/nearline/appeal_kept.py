@@ -46,6 +46,7 @@ class KeptAppeal:
         self._keys = keys
         self._path = path
         self._look_at = self._after = 0.0
+        self._last: set[bytes] = set()  # fields that changed at the moment `after`
         self._cells: dict[bytes, bytes] = {}
         self._begin(b"")
 
@@ -112,8 +113,7 @@ class KeptAppeal:
         return cast("list[tuple[bytes, float]]", found)
 
     def _begin(self, about: bytes) -> None:
-        self._about, self._after, self._cells = about, 0.0, {}
-        self._last: set[bytes] = set()  # fields that changed at that moment
+        self._about, self._after, self._last, self._cells = about, 0.0, set(), {}
 
     def _write(self, cells: dict[bytes, bytes], about: bytes, reaches_s: float) -> None:
         counts = np.frombuffer(b"".join(cells.values()), dtype=PACKED)
