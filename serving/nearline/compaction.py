@@ -69,7 +69,7 @@ class Compactor:
             done = self._turn(self._walk)
         except FileNotFoundError:  # another worker has put together what this one was about to
             done = True
-        except (OSError, InputError) as error:
+        except (OSError, InputError, pa.ArrowException) as error:
             log.error("parts of the archive are not put together", folder=str(self._folder), error=str(error))
             self._walk, self._look_at = None, time.monotonic() + RETRY_S
             return
@@ -134,12 +134,11 @@ class Compactor:
                 self._leave([name], error)
                 return None
         try:
-            schema = pa.unify_schemas([table.schema for table in tables], promote_options="default")
-            together = pa.concat_tables([fitted(table, schema) for table in tables])
-        except pa.ArrowException as error:  # columns of one name that hold different things
+            schema = pa.unify_schemas([one.schema for one in tables], promote_options="default")
+            table, entries = sorted_rows(pa.concat_tables([fitted(one, schema) for one in tables]), self._kind)
+        except (pa.ArrowException, KeyError, ValueError) as error:  # columns that do not go together, ids that are none
             self._leave(names, error)
             return None
-        table, entries = sorted_rows(together, self._kind)
         name = write_part(self._folder, table, str(entries[0]), str(entries[-1]), instead_of=names)
         log.info("parts put together", archive=self._folder.name, parts=len(names), rows=len(table))
         return self._small(name)

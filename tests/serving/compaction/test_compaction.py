@@ -124,12 +124,15 @@ def test_a_part_that_cannot_be_read_stays_is_told_once_and_holds_nothing_up(tmp_
 
 
 @pytest.mark.usefixtures("by_four")
-def test_columns_that_hold_different_things_keep_their_parts_as_they_are(tmp_path: Path) -> None:
-    fill(tmp_path, 2)
-    for number in (2, 3):
-        moment = parts_padded(entry(number)[0])
-        table = pa.table({"entry_id": [entry(number)[0]], "event_id": [f"e{number}"], "user_id": [number]})
-        write_part(tmp_path, table, moment, moment)
+@pytest.mark.parametrize(
+    "odd", [{"user_id": [7]}, {"entry_id": ["1700000\ufffd"]}, {"entry_id": None}], ids=["type", "id", "no id"]
+)
+def test_rows_that_do_not_go_together_keep_their_parts_as_they_are(tmp_path: Path, odd: dict[str, Any]) -> None:
+    fill(tmp_path, 3)
+    moment = parts_padded(entry(3)[0])
+    columns: dict[str, Any] = {"entry_id": [entry(3)[0]], "event_id": ["e3"], "user_id": ["u3"], **odd}
+    whole = {name: values for name, values in columns.items() if values is not None}
+    write_part(tmp_path, pa.table(whole), moment, moment)
     before = part_names(tmp_path)
     with structlog.testing.capture_logs() as told:
         until_done(tmp_path)
@@ -138,13 +141,16 @@ def test_columns_that_hold_different_things_keep_their_parts_as_they_are(tmp_pat
 
 
 @pytest.mark.usefixtures("by_four")
-def test_a_full_disk_changes_nothing_and_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), pa.ArrowMemoryError("malloc failed")])
+def test_a_full_disk_or_memory_changes_nothing_and_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     fill(tmp_path, 4)
     before = sorted(path.name for path in tmp_path.iterdir())
     compactor = Compactor(tmp_path, "events")
 
     def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     with structlog.testing.capture_logs() as told, monkeypatch.context() as patch:
         patch.setattr(parts.pq, "write_table", full)
