@@ -18,8 +18,9 @@ from serving.nearline.rows import ENTRY
 
 log = structlog.get_logger()
 
-CHUNK_ROWS, CHUNK_PARTS = 20_000, 200
-"""Events and parts that are read at once, roughly, at most: parts may be very small, or large."""
+CHUNK_EVENTS, CHUNK_ROWS, CHUNK_PARTS = 20_000, 200_000, 200
+"""Events that go out at once, and rows and parts that are read for them, roughly, at most: parts may be very small, or
+large, and of many rows few be purchases."""
 _COLUMNS = (ENTRY, "event_id", "user_id", "item_id", "event_type", "timestamp")
 
 
@@ -58,23 +59,22 @@ def chunks(
     while replaced:
         replaced = False
         held: list[pa.Table] = []
-        n_parts = 0
+        n_rows = n_parts = 0
         for name in _before(folder, reached, min(recent_from_ms, bought_from_ms)):
             only = None if moment_ms(span_of(name).last) >= recent_from_ms else purchases
             try:
-                for table in _read(folder / name, only):
-                    if _much(held):  # a large part, which goes out in several chunks
+                for table in _read(folder / name):
+                    n_events = sum(one.num_rows for one in held)
+                    if n_events >= CHUNK_EVENTS or n_rows >= CHUNK_ROWS or n_parts >= CHUNK_PARTS:
                         yield Chunk(_by_user(held), reached)
-                        held = []
-                    held.append(table)
+                        held, n_rows, n_parts = [], 0, 0
+                    n_rows += table.num_rows
+                    held.append(table if only is None else _of_types(table, only))
             except FileNotFoundError:
                 replaced = True
                 break
             reached, n_parts = name, n_parts + 1
-            if n_parts >= CHUNK_PARTS or _much(held):
-                yield Chunk(_by_user(held), reached)
-                held, n_parts = [], 0
-        if held or n_parts:
+        if held or replaced:
             yield Chunk(_by_user(held), reached)
 
 
@@ -90,8 +90,8 @@ def _before(folder: Path, reached: str, from_ms: int) -> list[str]:
     return [name for name in names if moment_ms(span_of(name).last) >= from_ms]
 
 
-def _read(path: Path, only: Collection[str] | None) -> Iterator[pa.Table]:
-    """A part's events, or only those of some types, the latest rows first, a bounded number at a time.
+def _read(path: Path) -> Iterator[pa.Table]:
+    """A part's events, the latest rows first, a bounded number at a time.
 
     Where it cannot be read, nothing more comes of it, which is told.
 
@@ -101,20 +101,15 @@ def _read(path: Path, only: Collection[str] | None) -> Iterator[pa.Table]:
     try:
         with pq.ParquetFile(path) as file:
             for group in reversed(range(file.num_row_groups)):
-                table = file.read_row_group(group, columns=list(_COLUMNS))
-                if only is not None:
-                    table = table.filter(pc.is_in(table["event_type"], value_set=pa.array(sorted(only), pa.string())))
-                if table.num_rows:
-                    yield table
-    except FileNotFoundError:
-        raise
+                yield file.read_row_group(group, columns=list(_COLUMNS))
     except (OSError, pa.ArrowException) as error:
+        if not path.exists():  # a disk of a network lets nobody read on in what another machine removes
+            raise FileNotFoundError(f"{path} has been replaced") from error
         log.error("a part of the archive cannot be read", part=str(path), error=str(error))
 
 
-def _much(tables: Sequence[pa.Table]) -> bool:
-    rows: int = sum(table.num_rows for table in tables)
-    return rows >= CHUNK_ROWS
+def _of_types(table: pa.Table, types: Collection[str]) -> pa.Table:
+    return table.filter(pc.is_in(table["event_type"], value_set=pa.array(sorted(types), pa.string())))
 
 
 def _by_user(tables: Sequence[pa.Table]) -> list[list[Archived]]:

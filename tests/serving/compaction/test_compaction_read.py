@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from itertools import combinations_with_replacement
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import structlog
 
 from features.errors import InputError
 from features.locks import held
@@ -176,10 +178,44 @@ def test_a_large_part_is_given_back_a_bounded_number_of_events_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "GROUP_ROWS", 5)
-    monkeypatch.setattr(archived, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(archived, "CHUNK_EVENTS", 10)
     fill(tmp_path, 3, a_part=3)
     fill(tmp_path, 32, a_part=32, first=3)
     found = list(chunks(tmp_path, recent_from_ms=0, bought_from_ms=0, purchases=()))
     latest_first = [sorted(int(one.event.event_id[1:]) for user in chunk.users for one in user) for chunk in found]
     assert latest_first == [[*range(23, 35)], [*range(13, 23)], [*range(3, 13)], [*range(3)]]
     assert [chunk.reached for chunk in found] == ["", "", *part_names(tmp_path)[::-1]]
+
+
+def test_rows_of_which_none_is_given_back_are_read_a_bounded_number_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "GROUP_ROWS", 5)
+    monkeypatch.setattr(archived, "CHUNK_ROWS", 10)
+    fill(tmp_path, 25, a_part=25)
+    fill(tmp_path, 10, a_part=10, first=25)
+    found = list(chunks(tmp_path, recent_from_ms=2 * BEGIN_MS, bought_from_ms=0, purchases=("buy",)))
+    last, first = part_names(tmp_path)[::-1]
+    assert found == [([], last), ([], last), ([], last), ([], first)]
+
+
+@pytest.mark.usefixtures("by_four")
+def test_a_part_that_a_disk_of_a_network_loses_while_it_is_read_is_read_where_its_rows_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "GROUP_ROWS", 2)
+    monkeypatch.setattr(archived, "CHUNK_EVENTS", 2)
+    fill(tmp_path, 12, a_part=3)
+    read_row_group = pq.ParquetFile.read_row_group
+
+    def stale(self: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+        if group == 0 and len(part_names(tmp_path)) > 1:
+            until_done(tmp_path)
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return read_row_group(self, group, columns=columns)
+
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as told:
+        patch.setattr(pq.ParquetFile, "read_row_group", stale)
+        found = list(chunks(tmp_path, recent_from_ms=0, bought_from_ms=0, purchases=()))
+    assert {one.event.event_id for chunk in found for user in chunk.users for one in user} == {*ids(12)}
+    assert [one for one in told if one["log_level"] == "error"] == []
