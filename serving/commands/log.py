@@ -111,9 +111,10 @@ def merge(
     from serving.nearline.archive import merge as run
     from serving.nearline.parts import part_names
 
+    there = {kind: bool(part_names(archive / kind)) for kind in KEYS}
     for kind in KEYS:
-        if kind == "events" and not part_names(archive / kind):
-            typer.echo("events: none yet")
+        if not there[kind] and any(there.values()):
+            typer.echo(f"{kind}: none yet")
             continue
         rows, twice = run(archive / kind, out / f"{kind}.parquet", kind=kind)
         typer.echo(

@@ -17,8 +17,10 @@ import numpy as np
 import orjson
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from features.errors import InputError
+from serving.commands.log import app
 from serving.keys import Keys
 from serving.nearline.archive import Archive, merge
 from serving.nearline.collect import GROUP, collect
@@ -74,6 +76,20 @@ def test_a_slot_is_a_row_and_an_event_is_a_row_in_the_order_of_the_streams(redis
     assert shown["user_id"].tolist()[:2] == ["u0", "u0"]
     assert merge(tmp_path / "events", tmp_path / "events.parquet", kind="events") == (12, 0)
     assert pd.read_parquet(tmp_path / "events.parquet")["recommendation_id"].tolist() == [f"r{n}" for n in range(12)]
+
+
+def test_a_log_of_one_kind_alone_is_merged_and_one_of_neither_is_told(redis_server: Any, tmp_path: Path) -> None:
+    log, out = tmp_path / "log", tmp_path / "out"
+    asked = ["merge", str(log), str(out)]
+    with redis_server.client() as client:
+        run_once(client, log)
+        assert isinstance(CliRunner().invoke(app, asked).exception, InputError)
+        client.xadd(Keys().events, event(0))
+        run_once(client, log)
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0
+    assert "impressions: none yet" in done.output
+    assert len(pd.read_parquet(out / "events.parquet")) == 1
 
 
 def test_entries_of_a_worker_that_died_before_it_acknowledged_are_kept_once(redis_server: Any, tmp_path: Path) -> None:
@@ -148,6 +164,7 @@ import sys, threading
 from pathlib import Path
 from redis import Redis
 from serving.nearline.collect import collect
+from serving.commands.log import app
 from serving.keys import Keys
 collect(Redis.from_url(sys.argv[1]), Path(sys.argv[2]), worker=sys.argv[3], stop=threading.Event(), size=7, wait_s=0.01)
 """
