@@ -109,6 +109,42 @@ def test_a_turn_puts_together_one_group_where_time_is_up(tmp_path: Path, monkeyp
 
 
 @pytest.mark.usefixtures("by_four")
+def test_who_has_found_nothing_more_to_do_looks_again_a_while_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "LOOK_S", 30.0)
+    now = [100.0]
+    monkeypatch.setattr(compaction.time, "monotonic", lambda: now[0])
+    compactor, n = Compactor(tmp_path, "events"), []
+    compactor.look()
+    fill(tmp_path, 4)
+    for now[0] in (129.0, 130.0):
+        compactor.look()
+        n.append(len(part_names(tmp_path)))
+    assert n == [4, 1]
+
+
+@pytest.mark.usefixtures("by_four")
+def test_a_full_part_whose_older_name_does_not_say_so_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, 40, a_part=40)
+    (name,) = part_names(tmp_path)
+    (tmp_path / name).rename(tmp_path / f"part-{span_of(name).first}_{span_of(name).last}.parquet")
+    read_metadata, asked = pq.read_metadata, list[Path]()
+
+    def watched(path: Path) -> pq.FileMetaData:
+        asked.append(path)
+        return read_metadata(path)
+
+    monkeypatch.setattr(compaction.pq, "read_metadata", watched)
+    compactor = Compactor(tmp_path, "events")
+    for _ in range(3):
+        compactor.look()
+    assert len(asked) == 1
+
+
+@pytest.mark.usefixtures("by_four")
 def test_a_part_that_cannot_be_read_stays_is_told_once_and_holds_nothing_up(tmp_path: Path) -> None:
     fill(tmp_path, 12)
     damaged = part_names(tmp_path)[4]

@@ -155,6 +155,24 @@ def test_nothing_is_replaced_while_a_merge_reads_and_a_merge_waits_for_whoever_r
 
 
 @pytest.mark.usefixtures("by_four")
+def test_where_the_disk_knows_no_locks_parts_stay_as_they_are_and_a_merge_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "events"
+    fill(folder, 8)
+
+    def unknown(*_: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("features.locks.fcntl.flock", unknown)
+    with structlog.testing.capture_logs() as told:
+        Compactor(folder, "events").look()
+    assert [one["event"] for one in told] == ["parts of the archive are not put together"]
+    assert merge(folder, tmp_path / "all.parquet", kind="events") == (8, 0)
+    assert len(part_names(folder)) == 8
+
+
+@pytest.mark.usefixtures("by_four")
 @pytest.mark.parametrize("after", range(0, 12, 2))
 def test_events_that_are_given_back_while_parts_are_replaced_are_all_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
