@@ -13,12 +13,15 @@ from recsys.bundle import Bundle
 from serving import again
 from serving.again import lasting
 from serving.appeal import AppealKeeper
+from serving.counters import Counters
 from serving.erasing import Eraser
 from serving.guard import Guard
 from serving.history.watch import HistoryWatch
 from serving.impressions import ImpressionLog
 from serving.items.keeper import ItemKeeper
 from serving.publishing import Publisher
+from serving.restoring import Restorer
+from serving.shadow.worker import Shadow
 from serving.telemetry import Telemetry
 from serving.watcher import Watcher
 from tests.serving.redis_server import RedisServer
@@ -52,7 +55,7 @@ def test_work_that_fails_is_counted_and_begun_anew_until_the_end(
     assert telemetry.registry.get_sample_value("recsys_background_failures_total", {"tenant": ""}) == 4
 
 
-@pytest.mark.parametrize("fails", [AppealKeeper, Eraser, Guard, HistoryWatch, ItemKeeper, Watcher])
+@pytest.mark.parametrize("fails", [AppealKeeper, Eraser, Guard, HistoryWatch, ItemKeeper, Restorer, Shadow, Watcher])
 def test_a_look_that_fails_is_counted_and_looked_again(
     fails: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -62,7 +65,8 @@ def test_a_look_that_fails_is_counted_and_looked_again(
     small_bundle: Path,
     redis_server: RedisServer,
 ) -> None:
-    looks, name = list[int](), {Eraser: "work", Watcher: "_hear", ItemKeeper: "load"}.get(fails, "look")
+    begins = {Restorer: "_look", Shadow: "_look", Watcher: "_hear", Eraser: "work", ItemKeeper: "load"}
+    looks, name = list[int](), begins.get(fails, "look")
     look, starts = getattr(fails, name), fails in (ItemKeeper, Watcher)  # these look once at the start, too
 
     async def fails_once(self: Any, *args: Any, **named: Any) -> Any:
@@ -77,6 +81,32 @@ def test_a_look_that_fails_is_counted_and_looked_again(
     service = start_service(bundle=small_bundle, redis_url=redis_server.url, **every)
     eventually(lambda: len(looks) > 1 + starts)
     assert service.metric("recsys_background_failures_total") == 1
+
+
+def test_counting_that_fails_does_not_tear_the_look_at_rules(
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    start_service: Callable[..., Service],
+    redis_server: RedisServer,
+    small_bundle: Path,
+    eventually: Callable[..., None],
+) -> None:
+    guarding, counting, run = list[int](), list[int](), Guard.run
+
+    async def guards(guard: Guard, closing: asyncio.Event) -> None:
+        guarding.append(1)
+        await run(guard, closing)
+
+    async def fails(_: Counters, closing: asyncio.Event) -> None:
+        counting.append(1)
+        raise ValueError("as nobody foresaw")
+
+    monkeypatch.setattr(again, "PAUSE_S", 0.001)
+    monkeypatch.setattr(Guard, "run", guards)
+    monkeypatch.setattr(Counters, "run", fails)
+    start_service(bundle=small_bundle, redis_url=redis_server.url)
+    eventually(lambda: len(counting) > 2)
+    assert len(guarding) == 1
 
 
 def test_a_service_whose_last_look_fails_ends_as_ever(

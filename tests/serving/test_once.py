@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -134,6 +134,22 @@ def test_comparisons_of_a_shadow_are_summed_up_once(mortal_redis: Any, standing_
         tally = {name: float(value) for name, value in client.hgetall(Keys().shadow_tally("v2")).items()}
         assert tally == {b"feed|compared": 3.0, b"feed|overlap": 1.5}
         assert client.pfcount(Keys().shadow_items("v2", "live")) == 3
+
+
+def test_what_was_summed_up_of_one_shadow_is_not_added_to_that_of_another(mortal_redis: Any, run_apart: Any) -> None:
+    async def story() -> None:
+        async with hurried(mortal_redis) as store:
+            summing = Summing(store)
+            for version in ("v1", "v2"):
+                summing.begin(version)
+                summing.add({f"feed|{version}": 1})
+                store.mark_down("away") if version == "v1" else store.mark_up()
+                with suppress(StoreDownError):
+                    await summing.write()
+
+    run_apart(story())
+    with mortal_redis.client() as client:
+        assert client.hgetall(Keys().shadow_tally("v2")) == {b"feed|v2": b"1"}
 
 
 def test_a_batch_that_arrives_behind_a_later_one_is_known_and_one_of_another_worker_is_not(redis_server: Any) -> None:
