@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,12 @@ def test_nothing_is_replaced_while_a_merge_reads_and_a_merge_waits_for_whoever_r
     monkeypatch.setattr(parts, "WAIT_S", 0.1)
     with held(folder / LOCK), pytest.raises(InputError, match=r"compaction\.lock was held for 0\.1 s"):
         merge(folder, tmp_path / "all.parquet", kind="events")
+    monkeypatch.setattr(parts, "WAIT_S", 20.0)
+    with ThreadPoolExecutor(1) as beside:
+        with held(folder / LOCK):
+            waits = beside.submit(merge, folder, tmp_path / "all.parquet", kind="events")
+            assert not wait([waits], timeout=0.3).done
+        assert waits.result(20) == (16, 0)
     Compactor(folder, "events").look()
     assert len(part_names(folder)) < 16
 
