@@ -22,7 +22,7 @@ REMEMBERED_S = 7 * 86_400
 """The number of a writer's last batch is known so long: longer than a Redis is out of reach that still has it."""
 ADD = """
 if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+redis.call('SETEX', KEYS[2], ARGV[2], ARGV[1])
 local i, said = 3, 1
 while ARGV[i] do
   local done = redis.pcall(ARGV[i + 1], KEYS[1], unpack(ARGV, i + 2, i + ARGV[i]))
