@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,16 @@ class RedisServer:
         os.kill(self.running.pid, signal.SIGKILL)
         wait_for(lambda: not self.answers())
         self.stack.close()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """It takes what it is asked, reads it later, and says nothing meanwhile."""
+        assert self.running is not None
+        os.kill(self.running.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.running.pid, signal.SIGCONT)
 
     def forget_everything(self) -> None:
         """What a server without persistence does when it starts again."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -44,16 +41,6 @@ def counted(redis_server: Any, run_apart: Any) -> Callable[[Story], tuple[bool, 
     return lambda story: run_apart(play(story))
 
 
-@contextmanager
-def silent(server: Any) -> Iterator[None]:
-    """While Redis takes what it is asked, and says nothing."""
-    os.kill(server.running.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.running.pid, signal.SIGCONT)
-
-
 async def asked(store: Store) -> None:
     with pytest.raises(StoreDownError):
         await store.stamp("u")
@@ -64,7 +51,7 @@ def test_timeouts_of_a_loop_that_is_blocked_do_not_stop_a_worker_asking_a_health
 ) -> None:
     async def story(store: Store) -> None:
         for _ in range(6):
-            with silent(redis_server):
+            with redis_server.standing_still():
                 asking = asyncio.create_task(asked(store))
                 await asyncio.sleep(0.02)  # by now it is asked
             time.sleep(0.25)  # and answered
@@ -77,7 +64,7 @@ def test_timeouts_of_a_loop_that_is_blocked_do_not_stop_a_worker_asking_a_health
 
 def test_a_redis_that_does_not_answer_is_left_alone_after_three_timeouts(counted: Any, redis_server: Any) -> None:
     async def story(store: Store) -> None:
-        with silent(redis_server):
+        with redis_server.standing_still():
             for _ in range(3):
                 assert store.up
                 await asked(store)
@@ -96,7 +83,7 @@ def test_a_redis_that_does_not_answer_is_left_alone_by_a_loop_that_is_often_bloc
             await asyncio.sleep(0.03)
 
     async def story(store: Store) -> None:
-        with silent(redis_server):
+        with redis_server.standing_still():
             busy = asyncio.create_task(often_blocked())
             for _ in range(40):
                 if store.up:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -20,18 +18,9 @@ from serving.settings import Settings
 from serving.shadow.summing import Summing
 from serving.store import Store, StoreDownError
 from serving.telemetry import Telemetry
+from tests.serving.redis_server import RedisServer
 
 ARMS = {"looks": "bold", "order": "fresh"}
-
-
-@contextmanager
-def stopped(server: Any) -> Iterator[None]:
-    """The server's process stands still; what it is sent meanwhile it reads later."""
-    os.kill(server.running.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.running.pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -66,7 +55,7 @@ async def three_batches(server: Any, standing_still: Any, add: Callable[[int], N
     add(3)
 
 
-@pytest.mark.parametrize("standing_still", [stopped, paused])
+@pytest.mark.parametrize("standing_still", [RedisServer.standing_still, paused])
 def test_counts_of_arms_are_added_once(mortal_redis: Any, standing_still: Any, run_apart: Any) -> None:
     async def story() -> dict[Any, dict[str, int]]:
         async with hurried(mortal_redis) as store:
@@ -83,7 +72,7 @@ def test_counts_of_arms_are_added_once(mortal_redis: Any, standing_still: Any, r
     assert [(one["answers"], one["slots"]) for one in found.values()] == [(3, 1110), (3, 1110)]
 
 
-@pytest.mark.parametrize("standing_still", [stopped, paused])
+@pytest.mark.parametrize("standing_still", [RedisServer.standing_still, paused])
 def test_answers_are_logged_once_in_their_order(mortal_redis: Any, standing_still: Any, run_apart: Any) -> None:
     async def story() -> None:
         async with hurried(mortal_redis) as store:
@@ -108,7 +97,7 @@ def test_answers_are_logged_once_in_their_order(mortal_redis: Any, standing_stil
     assert entries[0][1][b"slots"] == Shown(["i1", "i2"], ["popular", "popular"], [1.0, 1.0]).json
 
 
-@pytest.mark.parametrize("standing_still", [stopped, paused])
+@pytest.mark.parametrize("standing_still", [RedisServer.standing_still, paused])
 def test_comparisons_of_a_shadow_are_summed_up_once(mortal_redis: Any, standing_still: Any, run_apart: Any) -> None:
     async def story() -> None:
         async with hurried(mortal_redis) as store:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -186,8 +184,7 @@ def test_a_redis_that_hangs_does_not_hang_the_service(
     published: Any, start_service: Any, mortal_redis: Any, eventually: Any
 ) -> None:
     impatient = start_service(redis_url=mortal_redis.url, redis_timeout_s=0.1)
-    os.kill(mortal_redis.running.pid, signal.SIGSTOP)
-    try:
+    with mortal_redis.standing_still():
         began = time.monotonic()
         for _ in range(50):
             assert impatient.feed("u1")["store"] == "bundle"
@@ -196,8 +193,6 @@ def test_a_redis_that_hangs_does_not_hang_the_service(
         # after a few nobody asks but the prober, at most every 0.15 s
         assert impatient.metric("recsys_redis_failures_total") < 15 + took_s / 0.15
         assert took_s < 20
-    finally:
-        os.kill(mortal_redis.running.pid, signal.SIGCONT)
     eventually(lambda: impatient.feed("u1")["store"] == "redis")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from serving.history.archived import Chunk
 from serving.nearline.archive import Archive
 from serving.nearline.compaction import Compactor
 from serving.nearline.parts import part_names
@@ -30,6 +32,11 @@ def fill(folder: Path, n: int, *, a_part: int = 1, first: int = 0) -> None:
 def read(folder: Path) -> list[str]:
     """The entries of all parts that count, as a naive reader meets them."""
     return [one for name in part_names(folder) for one in pq.read_table(folder / name)["event_id"].to_pylist()]
+
+
+def given(found: Iterable[Chunk]) -> list[str]:
+    """The events that chunks give back."""
+    return [one.event.event_id for chunk in found for user in chunk.users for one in user]
 
 
 def ids(n: int) -> list[str]:

@@ -25,7 +25,7 @@ from serving.nearline.archive import Archive, merge
 from serving.nearline.compaction import Compactor
 from serving.nearline.parts import LOCK, REPLACED, part_names, read_part, span_of
 from serving.nearline.rows import event_rows
-from tests.serving.compaction.archives import BEGIN_MS, entry, fill, ids, read, until_done
+from tests.serving.compaction.archives import BEGIN_MS, entry, fill, given, ids, read, until_done
 
 
 @pytest.mark.usefixtures("by_four")
@@ -194,9 +194,9 @@ def test_events_that_are_given_back_while_parts_are_replaced_are_all_given_back(
     gone_on = [*got, *chunks(tmp_path, before=got[-1].reached if got else "", **since)]  # by another worker
     here = [*got, *reading]
     for found in (gone_on, here):
-        given = [one.event.event_id for chunk in found for user in chunk.users for one in user]
-        assert set(ids(24)) <= set(given)
-        assert len(given) <= 24 + 16 + 2  # a large part's twice, at most
+        events = given(found)
+        assert set(ids(24)) <= set(events)
+        assert len(events) <= 24 + 16 + 2  # a large part's twice, at most
 
 
 def test_a_large_part_is_given_back_a_bounded_number_of_events_at_a_time(
@@ -207,7 +207,7 @@ def test_a_large_part_is_given_back_a_bounded_number_of_events_at_a_time(
     fill(tmp_path, 3, a_part=3)
     fill(tmp_path, 32, a_part=32, first=3)
     found = list(chunks(tmp_path, recent_from_ms=0, bought_from_ms=0, purchases=()))
-    latest_first = [sorted(int(one.event.event_id[1:]) for user in chunk.users for one in user) for chunk in found]
+    latest_first = [sorted(int(event[1:]) for event in given([chunk])) for chunk in found]
     assert latest_first == [[*range(23, 35)], [*range(13, 23)], [*range(3, 13)], [*range(3)]]
     assert [chunk.reached for chunk in found] == ["", "", *part_names(tmp_path)[::-1]]
 
@@ -242,5 +242,5 @@ def test_a_part_that_a_disk_of_a_network_loses_while_it_is_read_is_read_where_it
     with monkeypatch.context() as patch, structlog.testing.capture_logs() as told:
         patch.setattr(pq.ParquetFile, "read_row_group", stale)
         found = list(chunks(tmp_path, recent_from_ms=0, bought_from_ms=0, purchases=()))
-    assert {one.event.event_id for chunk in found for user in chunk.users for one in user} == {*ids(12)}
+    assert {*given(found)} == {*ids(12)}
     assert [one for one in told if one["log_level"] == "error"] == []
